@@ -1,0 +1,64 @@
+# Everything a contributor needs. Wants git, make and Python 3.11+; everything else is fetched into .venv.
+# Plain POSIX sh and GNU make 3.81 (what macOS ships), so no .ONESHELL and no grouped targets.
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+# Our own distributions: the core, and every folder beside it that has a pyproject.toml.
+OURS   := $(wildcard yadtq_builtin_tasks/pyproject.toml plugins/*/pyproject.toml)
+EDITABLE := -e . $(patsubst %/pyproject.toml,-e ./%,$(OURS))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup check format test test-fast bench lock fetch clean
+
+help: ## show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.installed ## make .venv with the locked versions and our own packages, editable
+
+check: setup ## format, lint, types and import contracts (under 30 s)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: setup ## put the code into its format and fix what ruff can fix
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Where Kafka cannot be fetched the tests say so themselves: skipped here, failed where CI is set.
+test: setup ## every test, on a real Kafka and a real Valkey that the tests start themselves
+	@test -n "$$YADTQ_TEST_KAFKA" || $(BIN)/python -m yadtq_core.local || true
+	$(BIN)/python -m pytest
+
+test-fast: setup ## the tests that need no service (under 20 s)
+	$(BIN)/python -m pytest tests/unit yadtq_builtin_tasks/tests
+
+bench: setup ## submit and execute rates beside the raw limit of the same services
+	$(BIN)/python -m benchmarks
+
+lock: $(VENV)/.locked ## resolve requirements/lock.txt anew from pyproject.toml
+	@command -v uv >/dev/null 2>&1 || test -x $(BIN)/uv || { echo "fetching uv into $(VENV)"; $(BIN)/python -m pip install --quiet uv; }
+	PATH="$$PATH:$(BIN)" uv pip compile --quiet --upgrade --universal --generate-hashes --no-sources --python-version 3.11 \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+		pyproject.toml --extra local --extra kafka-local --group dev --output-file requirements/lock.txt
+
+fetch: setup ## fetch the jars of the Kafka that runs without Docker (45 MB, once)
+	@$(BIN)/python -m yadtq_core.local
+
+clean: ## remove what the other targets made, but not what was fetched outside this folder
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@./requirements/venv $(VENV)
+
+# Two steps: pip refuses a path beside hashed requirements, so our own packages follow the lock.
+$(VENV)/.locked: requirements/lock.txt | $(VENV)/bin/python
+	@echo "setup: fetching the packages of requirements/lock.txt into $(VENV) (550 MB unpacked, once)"
+	@./requirements/install $(VENV) --require-hashes -r requirements/lock.txt
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.locked pyproject.toml $(OURS)
+	@echo "setup: installing our own packages: $(EDITABLE)"
+	@./requirements/install $(VENV) --no-deps --no-build-isolation $(EDITABLE)
+	@touch $@

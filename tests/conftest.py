@@ -1,0 +1,72 @@
+"""Fixtures of all tests: a real Kafka and a real Redis, started once and only where a test asks for them.
+
+tests/unit needs no service, tests/integration needs them, tests/e2e runs real processes against them.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import services
+from yadtq_core.local import LocalKafka, LocalValkey
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that need a Kafka, for `-m 'not kafka'`."""
+    for item in items:
+        if {"kafka_url", "make_kafka"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.kafka)
+
+
+@pytest.fixture(scope="session")
+def kafka_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Kafka 4 that all tests share: use topics of your own (`namespace`)."""
+    folder = tmp_path_factory.mktemp("kafka")
+    with services.address(services.KAFKA_VARIABLE, lambda: LocalKafka(folder)) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Redis or Valkey that all tests share: use keys of your own, and never FLUSH."""
+    folder = tmp_path_factory.mktemp("valkey")
+    with services.address(services.REDIS_VARIABLE, lambda: LocalValkey(folder)) as url:
+        yield url
+
+
+@pytest.fixture
+def namespace() -> str:
+    """A short name that no other test has, such as `t3f9a2c`."""
+    return f"t{secrets.token_hex(3)}"
+
+
+@pytest.fixture
+def make_valkey(tmp_path: Path) -> Iterator[Callable[..., LocalValkey]]:
+    """Start a Valkey of the test's own, to be killed, paused or filled; takes `LocalValkey`'s keywords."""
+    with ExitStack() as at_end:
+
+        def make(**options: Any) -> LocalValkey:
+            server = LocalValkey(tmp_path / f"v{secrets.token_hex(2)}", **options)
+            at_end.callback(server.stop)
+            return services.started(server, services.REDIS_VARIABLE)
+
+        yield make
+
+
+@pytest.fixture
+def make_kafka(tmp_path: Path) -> Iterator[Callable[..., LocalKafka]]:
+    """Start a Kafka of the test's own (4 s), to be killed or proxied; takes `LocalKafka`'s keywords."""
+    with ExitStack() as at_end:
+
+        def make(**options: Any) -> LocalKafka:
+            server = LocalKafka(tmp_path / f"k{secrets.token_hex(2)}", **options)
+            at_end.callback(server.stop)
+            return services.started(server, services.KAFKA_VARIABLE)
+
+        yield make

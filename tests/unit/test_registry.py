@@ -1,0 +1,234 @@
+"""The registry: where tasks come from, what they are called, and what is said when one cannot be had."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.distributions import Distributions
+from yadtq_core.errors import InvalidTask, TaskLoadError, UnknownTask
+from yadtq_core.registry import Registry
+from yadtq_core.task import Task, task
+
+SHOP = """
+from yadtq_core.task import task
+
+@task
+def resize(path: str, width: int = 800) -> str:
+    "Resize an image."
+    return f"{path}@{width}"
+
+@task(name="shop.mail", retries=5)
+async def send(address: "str") -> None: ...
+"""
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Distributions]:
+    with Distributions(tmp_path / "site", monkeypatch) as made:
+        yield made
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The working directory, with a shop.py in it; what is imported from it is forgotten at the end."""
+    place = tmp_path / "work"
+    place.mkdir()
+    (place / "shop.py").write_text(SHOP)
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    before = set(sys.modules)
+    yield place
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+def test_a_module_in_the_working_directory_is_enough(folder: Path) -> None:
+    registry = Registry(["shop"])
+    assert {"shop.resize", "shop.mail"} <= set(registry.names())
+    assert registry.get("shop.resize")("a.png") == "a.png@800"
+    assert registry.known("shop.mail")
+    assert not registry.known("shop.send")
+    assert registry.name_of(registry.get("shop.mail")) == "shop.mail"
+
+
+def test_nothing_is_imported_before_the_first_question(folder: Path) -> None:
+    Registry(["shop"])
+    assert "shop" not in sys.modules
+
+
+def test_a_package_s_module_is_named_with_dots(folder: Path) -> None:
+    (folder / "tasks").mkdir()
+    (folder / "tasks" / "mail.py").write_text(SHOP.replace('name="shop.mail", ', ""))
+    assert {"tasks.mail.resize", "tasks.mail.send"} <= set(Registry(["tasks.mail"]).names())
+
+
+def test_a_task_that_a_module_imports_from_another_keeps_its_name(folder: Path) -> None:
+    (folder / "more.py").write_text("from shop import resize, send\n")
+    assert {"shop.resize", "shop.mail"} <= set(Registry(["more", "shop"]).names())
+
+
+def test_an_entry_point_names_its_task_and_imports_nothing(installed: Distributions) -> None:
+    installed.add("acme-images", "1.2", SHOP, tasks={"acme.resize": "acme_images:resize"})
+    registry = Registry()
+    assert "acme.resize" in registry.names()
+    assert registry.known("acme.resize")
+    assert "acme_images" not in sys.modules
+    found = registry.get("acme.resize")
+    assert found("a.png") == "a.png@800"
+    assert registry.name_of(found) == "acme.resize"
+
+
+def test_a_re_exported_task_has_the_name_of_its_entry_point(installed: Distributions) -> None:
+    installed.add("acme-core", "1.2", SHOP)
+    installed.add(
+        "acme-images", "1.2", "from acme_core import resize\n", tasks={"acme.resize": "acme_images:resize"}
+    )
+    registry = Registry()
+    assert registry.name_of(registry.get("acme.resize")) == "acme.resize"
+
+
+def test_two_distributions_with_one_name_are_both_named(installed: Distributions) -> None:
+    installed.add("acme-images", "1.2", SHOP, tasks={"acme.resize": "acme_images:resize"})
+    installed.add("other-images", "0.3", SHOP, tasks={"acme.resize": "other_images:resize"})
+    text = (
+        r"two tasks are named 'acme.resize': acme-images 1.2 \(acme_images:resize\) and "
+        r"other-images 0.3 \(other_images:resize\); rename or uninstall one"
+    )
+    with pytest.raises(TaskLoadError, match=text):
+        Registry().get("acme.resize")
+    with pytest.raises(TaskLoadError, match=text):
+        Registry().names()
+    rows = [row for row in Registry().describe() if row.name == "acme.resize"]
+    assert [row.origin for row in rows] == ["acme-images 1.2", "other-images 0.3"]
+    assert all(row.error is not None and "two tasks are named" in row.error for row in rows)
+
+
+def test_a_module_s_task_does_not_take_the_name_of_an_entry_point(
+    installed: Distributions, folder: Path
+) -> None:
+    installed.add("acme-images", "1.2", SHOP, tasks={"shop.mail": "acme_images:send"})
+    with pytest.raises(TaskLoadError, match=r"named 'shop.mail': shop:send and acme-images 1.2"):
+        Registry(["shop"]).names()
+
+
+def test_an_entry_point_and_a_decorator_that_differ_are_an_error(installed: Distributions) -> None:
+    installed.add("acme-images", "1.2", SHOP, tasks={"acme.mail": "acme_images:send"})
+    text = "acme_images:send calls itself 'shop.mail', but its entry point in acme-images 1.2 is named"
+    with pytest.raises(TaskLoadError, match=text):
+        Registry().get("acme.mail")
+
+
+def test_an_unknown_task_is_answered_with_what_is_near_and_known(folder: Path) -> None:
+    with pytest.raises(
+        UnknownTask, match=r"unknown task 'shop.resise'; did you mean 'shop.resize'\? known: .*"
+    ):
+        Registry(["shop"]).get("shop.resise")
+
+
+@pytest.mark.parametrize("name", ["../../x", "", "a b", "a\n", "a\x00", "ＡＤＤ", "\u202eadd", "x" * 10_000])  # noqa: RUF001
+def test_what_cannot_be_a_name_is_never_looked_up(name: str) -> None:
+    with pytest.raises(InvalidTask, match="not a task name"):
+        Registry().get(name)
+
+
+@pytest.mark.parametrize("name", ["os.system", "__import__", "subprocess.run"])
+def test_names_of_code_are_only_looked_up(name: str) -> None:
+    with pytest.raises(UnknownTask):
+        Registry().get(name)
+
+
+@pytest.mark.parametrize(
+    ("code", "value", "text"),
+    [
+        ("", "acme_missing:x", "ModuleNotFoundError: No module named 'acme_missing'"),
+        ("", "acme_bad:nothing", "AttributeError: module 'acme_bad' has no attribute 'nothing'"),
+        ("value = 5", "acme_bad:value", "it is of type int, not a task; decorate the function with @task"),
+        (
+            "def f(): ...",
+            "acme_bad:f",
+            "it is of type function, not a task; decorate the function with @task",
+        ),
+        ("class C: ...", "acme_bad:C", "it is of type type, not a task; decorate the function with @task"),
+        ("1 / 0", "acme_bad:x", r"ZeroDivisionError: division by zero \(.*acme_bad.py, line 1\)"),
+        ("def (", "acme_bad:x", r"SyntaxError: invalid syntax \(.*acme_bad.py, line 1\)"),
+        ("import sys; sys.exit(3)", "acme_bad:x", r"it called sys.exit\(3\) \(.*acme_bad.py, line 1\)"),
+        ("import nowhere", "acme_bad:x", "ModuleNotFoundError: No module named 'nowhere'"),
+    ],
+)
+def test_a_plugin_that_cannot_be_loaded_is_named_with_all_that_helps(
+    installed: Distributions, code: str, value: str, text: str
+) -> None:
+    installed.add("acme-bad", "0.1", code, tasks={"acme.x": value})
+    registry = Registry()
+    assert "acme.x" in registry.names()
+    with pytest.raises(
+        TaskLoadError, match=rf"task 'acme.x' of acme-bad 0.1 \({value}\) cannot be loaded: {text}"
+    ):
+        registry.get("acme.x")
+    (row,) = [row for row in registry.describe() if row.name == "acme.x"]
+    assert row.error is not None
+    assert "cannot be loaded" in row.error
+
+
+@pytest.mark.parametrize(
+    ("module", "text"),
+    [
+        ("nowhere", "no module 'nowhere' in .*work or on the Python path"),
+        ("shop.py", "name the module, not its file: shop"),
+        ("./shop.py", "not a module's name: './shop.py'; name the module, not its file: shop"),
+        ("tasks/mail.py", "name the module, not its file: tasks.mail"),
+        ("", "not a module's name"),
+        (
+            "broken",
+            r"module 'broken' cannot be imported: NameError: name 'x' is not defined \(.*broken.py, line 1\)",
+        ),
+        ("lacking", r"module 'lacking' cannot be imported: ModuleNotFoundError: No module named 'numpyy'"),
+    ],
+)
+def test_a_module_that_cannot_be_imported(folder: Path, module: str, text: str) -> None:
+    (folder / "broken.py").write_text("x")
+    (folder / "lacking.py").write_text("import numpyy")
+    with pytest.raises(TaskLoadError, match=text):
+        Registry([module]).names()
+    (row,) = [row for row in Registry([module, "shop"]).describe() if row.error]
+    assert row.name == module
+
+
+def test_a_task_of_the_program_itself_is_refused_with_the_way_out(folder: Path) -> None:
+    code = "from yadtq_core.registry import Registry\n" + SHOP + "\nRegistry().name_of(resize)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "put it into a module, say shop.py, and start `yadtq worker shop`" in done.stderr
+
+
+def test_a_task_made_inside_a_function_is_refused() -> None:
+    @task
+    def inner() -> None: ...
+
+    with pytest.raises(InvalidTask, match="made inside a function"):
+        Registry().name_of(inner)
+
+
+def test_what_is_told_about_a_task(folder: Path) -> None:
+    rows = {row.name: row for row in Registry(["shop"]).describe()}
+    resize, mail = rows["shop.resize"], rows["shop.mail"]
+    assert (resize.signature, resize.doc, resize.origin) == (
+        "(path: str, width: int = 800) -> str",
+        "Resize an image.",
+        "module shop",
+    )
+    assert (mail.signature, mail.retries, mail.is_async) == ("(address: str) -> None", 5, True)
+
+
+def test_a_task_by_its_place_alone_is_not_imported(installed: Distributions) -> None:
+    installed.add("acme-images", "1.2", SHOP, tasks={"acme.resize": "acme_images:resize"})
+
+    def resize() -> None: ...
+
+    resize.__module__, resize.__qualname__ = "acme_images", "resize"
+    assert Registry().name_of(Task(resize)) == "acme.resize"
+    assert "acme_images" not in sys.modules

@@ -1,0 +1,75 @@
+"""sleep and slow_task: tasks that take their time, and stop when they are cancelled."""
+
+import time
+from contextlib import suppress
+from typing import Any
+
+from yadtq_builtin_tasks.numbers import not_a_number
+from yadtq_core import Cancelled, InvalidArguments, YadtqError, current, task
+
+MAX_SECONDS = 86_400
+STEP = 0.2
+"""Seconds between two looks at whether the task is cancelled."""
+
+
+def _check_seconds(name: str, seconds: Any) -> None:
+    if not_a_number(seconds):
+        raise InvalidArguments(f"{name} takes exactly one number, but it {not_a_number(seconds)}")
+    if not 0 <= seconds <= MAX_SECONDS:
+        raise InvalidArguments(f"{name} seconds must be 0..{MAX_SECONDS}, got {_shown(seconds)}")
+
+
+def _shown(number: int | float) -> str:
+    """Return a number as text; an integer too long to be read (or to be printed at all) only by its size."""
+    if isinstance(number, int) and abs(number) >= 10**30:
+        return f"an integer of {number.bit_length()} bits"
+    return repr(number)
+
+
+def _check_sleep(seconds: Any) -> None:
+    _check_seconds("sleep", seconds)
+
+
+def _check_slow_task(seconds: Any) -> None:
+    _check_seconds("slow_task", seconds)
+
+
+def _stop_if_cancelled() -> None:
+    with suppress(YadtqError):  # called directly, outside a worker: nobody can have cancelled it
+        if current().cancelled():
+            raise Cancelled("cancelled while it waited")
+
+
+def _report(done: float, seconds: float) -> None:
+    with suppress(YadtqError):
+        current().progress(min(1.0, done / seconds), f"{done:.1f} of {seconds:g} s")
+
+
+@task(check=_check_sleep)
+def sleep(seconds: int | float) -> int | float:
+    """Wait for so many seconds, 0 to 86400; return them.
+
+    Stops within 0.2 s when cancelled. Raises InvalidArguments for what is no number in that range.
+    """
+    _check_sleep(seconds)
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        _stop_if_cancelled()
+        time.sleep(min(STEP, left))
+    return seconds
+
+
+@task(check=_check_slow_task)
+def slow_task(seconds: int | float) -> int | float:
+    """Take so many seconds, 0 to 86400, in steps of 0.2 s, reporting progress after each; return them.
+
+    It stands for long work and does none: it waits. Stops within 0.2 s when cancelled. Raises
+    InvalidArguments for what is no number in that range.
+    """
+    _check_slow_task(seconds)
+    begun = time.monotonic()
+    while (left := begun + seconds - time.monotonic()) > 0:
+        _stop_if_cancelled()
+        time.sleep(min(STEP, left))
+        _report(min(seconds, time.monotonic() - begun), seconds)
+    return seconds

@@ -1,0 +1,199 @@
+"""What is asked of the broker beside the flow of messages: topics are made, and positions looked up."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from kafka import KafkaAdminClient, OffsetSpec, TopicPartition
+from kafka.errors import (
+    AuthorizationError,
+    BrokerResponseError,
+    InvalidConfigurationError,
+    InvalidPartitionsError,
+    InvalidReplicationFactorError,
+    KafkaError,
+    NoError,
+    PolicyViolationError,
+    TopicAlreadyExistsError,
+    for_code,
+)
+
+from yadtq_core.brokers.kafka import internals
+from yadtq_core.brokers.kafka.tuning import Tuning, admin_settings
+from yadtq_core.errors import BrokerUnavailable, ConfigurationRefused
+from yadtq_core.settings import masked_url
+
+log = logging.getLogger("yadtq.broker")
+Answer = TypeVar("Answer")
+
+REPLICAS = 3
+"""Where there are so many brokers; one may then be lost without a pause (min.insync.replicas is one less)."""
+_RETRY_SECONDS = 0.1
+_LONG_MAX = 2**63 - 1
+_REFUSALS = (
+    AuthorizationError,
+    InvalidConfigurationError,
+    InvalidPartitionsError,
+    InvalidReplicationFactorError,
+    PolicyViolationError,
+)
+
+
+class Admin:
+    """The admin client, made when it is first needed. Safe for use by several threads."""
+
+    def __init__(self, url: str, servers: tuple[str, ...], tuning: Tuning) -> None:
+        self._url = masked_url(url)
+        self._servers = servers
+        self._tuning = tuning
+        self._lock = threading.Lock()
+        self._clients = internals.Clients()
+        self._client: KafkaAdminClient | None = None
+
+    def create(self, partitions: Mapping[str, int], configs: Mapping[str, Mapping[str, str]], replication: int) -> None:
+        """Make topics with so many partitions each; one that another has just made is fine.
+
+        Raises ConfigurationRefused with the broker's reason, or BrokerUnavailable.
+        """
+        replicas = replication or self._replicas()
+        durable = {"min.insync.replicas": str(max(1, replicas - 1)), "unclean.leader.election.enable": "false"}
+        topics = {
+            topic: {
+                "num_partitions": count,
+                "replication_factor": replicas,
+                "configs": {**durable, **configs[topic]},
+            }
+            for topic, count in partitions.items()
+        }
+        answer = self.ask(lambda client: client.create_topics(topics, timeout_ms=self._ms, raise_errors=False))
+        for topic in answer["topics"]:
+            self._check(topic["name"], topic["error_code"], topic.get("error_message"), TopicAlreadyExistsError)
+        log.info("created the topics %s with %d replicas", ", ".join(partitions), replicas)
+
+    def grow(self, partitions: Mapping[str, int]) -> None:
+        """Give topics so many partitions in all; raises ConfigurationRefused where they have more."""
+        answer = self.ask(
+            lambda client: client.create_partitions(dict(partitions), timeout_ms=self._ms, raise_errors=False)
+        )
+        for topic in answer.results:
+            self._check(topic.name, topic.error_code, topic.error_message)
+        log.info("the topics %s have grown", ", ".join(f"{name} to {count}" for name, count in partitions.items()))
+
+    def describe(self, topics: Sequence[str]) -> dict[str, int]:
+        """Return how many partitions each topic has; topics that do not exist are left out."""
+        found = self.ask(lambda client: client.describe_topics(list(topics)))
+        return {topic["name"]: len(topic["partitions"]) for topic in found if topic["error_code"] == NoError.errno}
+
+    def ranges(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
+        """Return the log's (start, end) of each partition; partitions that do not exist are left out."""
+        known = self.describe(sorted({partition.topic for partition in partitions}))
+        asked = [partition for partition in partitions if partition.partition < known.get(partition.topic, 0)]
+        if not asked:
+            return {}
+        starts = self.ask(lambda client: client.list_partition_offsets(dict.fromkeys(asked, OffsetSpec.EARLIEST)))
+        ends = self.ask(lambda client: client.list_partition_offsets(dict.fromkeys(asked, OffsetSpec.LATEST)))
+        return {partition: (starts[partition].offset, ends[partition].offset) for partition in asked}
+
+    def committed(self, group: str, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return the offsets that the group has committed; partitions without one are left out."""
+        found = self.ask(lambda client: client.list_group_offsets({group: list(partitions)}))[group]
+        return {partition: commit.offset for partition, commit in found.items() if commit.offset >= 0}
+
+    def ask(self, question: Callable[[KafkaAdminClient], Any]) -> Any:
+        """Return the answer to a question, asked again while the broker is away, for `Tuning.reach` seconds.
+
+        Raises ConfigurationRefused where the broker says no, BrokerUnavailable where it says nothing.
+        """
+        deadline = time.monotonic() + self._tuning.reach
+        while True:
+            try:
+                return question(self._opened())
+            except _REFUSALS as error:
+                raise ConfigurationRefused(f"Kafka at {self._url} refuses: {_text(error)}") from None
+            except KafkaError as error:
+                if time.monotonic() + _RETRY_SECONDS > deadline or not error.retriable:
+                    raise unreachable(self._url, error) from None
+            time.sleep(_RETRY_SECONDS)
+
+    def close(self, timeout: float) -> None:
+        """Let go, within `timeout` seconds. Never raises."""
+        client, self._client = self._client, None
+        if client is not None:
+            within(timeout, client.close)
+
+    def _opened(self) -> KafkaAdminClient:
+        with self._lock:
+            if self._client is None:
+                try:
+                    self._client = KafkaAdminClient(
+                        **admin_settings(self._servers, self._tuning), kafka_client=self._clients
+                    )
+                except KafkaError as error:
+                    self._clients.close()
+                    raise unreachable(self._url, error) from None
+            return self._client
+
+    def _replicas(self) -> int:
+        brokers = len(self.ask(lambda client: client.describe_cluster())["brokers"])
+        return REPLICAS if brokers >= REPLICAS else 1
+
+    def _check(self, topic: str, code: int, message: str | None, *fine: type[BrokerResponseError]) -> None:
+        error = for_code(code)
+        if error is NoError or error in fine:
+            return
+        text = message or error.description or error.__name__
+        if issubclass(error, _REFUSALS):
+            raise ConfigurationRefused(f"topic {topic}: {text}")
+        raise BrokerUnavailable(f"Kafka at {self._url} did not do it: topic {topic}: {text}")
+
+    @property
+    def _ms(self) -> int:
+        return int(self._tuning.reach * 1000)
+
+
+def unreachable(url: str, error: BaseException) -> BrokerUnavailable:
+    """Return the error for a broker that does not answer, with what to do."""
+    return BrokerUnavailable(
+        f"Kafka at {masked_url(url)} cannot be reached ({_text(error)}): is it running? "
+        "Start one with `docker compose up -d` or `yadtq dev --kafka`, or set YADTQ_BROKER to yours"
+    )
+
+
+def topic_configs(retention: float) -> dict[str, str]:
+    """Return the settings of a queue's topic.
+
+    A message's time is given by the client (Redis's clock), so that it must stand as given, and a broker whose own
+    clock is behind must not refuse it.
+    """
+    return _TIMES | {"cleanup.policy": "delete", "retention.ms": str(int(retention * 1000))}
+
+
+def dead_configs() -> dict[str, str]:
+    """Return the settings of a topic of dead letters: the newest of each ID stays until it is taken back."""
+    return _TIMES | {"cleanup.policy": "compact"}
+
+
+def within(seconds: float, action: Callable[[], object]) -> bool:
+    """Do something that might hang or fail; return whether it ended in time."""
+
+    def attempt() -> None:
+        try:
+            action()
+        except Exception as error:
+            log.debug("while closing: %r", error)
+
+    thread = threading.Thread(target=attempt, daemon=True, name="yadtq-kafka-close")
+    thread.start()
+    thread.join(seconds)
+    return not thread.is_alive()
+
+
+def _text(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+_TIMES = {"message.timestamp.type": "CreateTime", "message.timestamp.after.max.ms": str(_LONG_MAX)}

@@ -1,0 +1,181 @@
+"""The broker on Kafka: publishing, topics, positions, and members of the group (`interfaces.Broker`)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from kafka import TopicPartition
+
+from yadtq_core.brokers.kafka.admin import Admin, dead_configs, topic_configs
+from yadtq_core.brokers.kafka.consumer import KafkaGroupConsumer
+from yadtq_core.brokers.kafka.names import Names
+from yadtq_core.brokers.kafka.publisher import KafkaPublication, Publisher
+from yadtq_core.brokers.kafka.tuning import Tuning, quiet
+from yadtq_core.brokers.kafka.urls import servers
+from yadtq_core.errors import BrokerUnavailable, ConfigurationRefused
+from yadtq_core.interfaces import Outgoing
+from yadtq_core.settings import Settings
+
+DEAD_PARTITIONS = 1
+"""Dead letters are few, and read whole."""
+_LOOK_SECONDS = 0.1
+
+
+def open(settings: Settings, tuning: Tuning | None = None) -> KafkaBroker:  # noqa: A001  called as `kafka.open`
+    """Return the broker of `settings.broker`; connects when it is first used.
+
+    Raises InvalidSetting for an address that cannot be used.
+    """
+    return KafkaBroker(settings, tuning or Tuning())
+
+
+class KafkaBroker:
+    """Carries messages by one topic a queue, and one of dead letters. Safe for use by several threads.
+
+    A topic that has grown past `settings.partitions` is fine: the setting is what a topic is made with, and the
+    least that it must have. The setting then need not be changed everywhere at once.
+    """
+
+    replayable = True
+
+    def __init__(self, settings: Settings, tuning: Tuning) -> None:
+        self._servers = servers(settings.broker)
+        self._settings = settings
+        self._tuning = tuning
+        self._names = Names(settings.namespace)
+        self._publisher = Publisher(settings.broker, self._servers, self._names, settings.shards, tuning)
+        self._admin = Admin(settings.broker, self._servers, tuning)
+        quiet()
+
+    def ensure(self, queues: Sequence[str], *, create: bool) -> None:
+        """Check that each queue and its dead letters stand with enough partitions; make what is missing if told.
+
+        Raises ConfigurationRefused with the command that mends it, or BrokerUnavailable.
+        """
+        wanted = self._wanted(queues)
+        found = self._publisher.counts(list(wanted))
+        missing = [topic for topic in wanted if topic not in found]
+        if missing and create:
+            self._create({topic: wanted[topic] for topic in missing})
+            found = self._wait_for(wanted)
+        for topic, count in wanted.items():
+            self._check(topic, count, found.get(topic, 0))
+
+    def grow(self, queues: Sequence[str], partitions: int) -> None:
+        """Give each queue's topic so many partitions in all, for `yadtq provision`; missing topics are made.
+
+        Raises ConfigurationRefused where a topic has more (Kafka cannot take partitions away) or where the number
+        is no multiple of the shards, or BrokerUnavailable.
+        """
+        if partitions % self._settings.shards:
+            raise ConfigurationRefused(
+                f"{partitions} partitions cannot be spread over {self._settings.shards} shards: use a multiple"
+            )
+        topics = [self._names.topic(queue) for queue in queues]
+        found = self._admin.describe(topics)
+        for topic, count in found.items():
+            if count > partitions:
+                raise ConfigurationRefused(
+                    f"topic {topic} has {count} partitions, and Kafka cannot take any away: ask for {count} or more"
+                )
+        missing = {topic: partitions for topic in topics if topic not in found}
+        dead = {self._names.dead(queue): DEAD_PARTITIONS for queue in queues}
+        missing |= {topic: count for topic, count in dead.items() if topic not in self._admin.describe(list(dead))}
+        if missing:
+            self._create(missing)
+        growing = {topic: partitions for topic, count in found.items() if count < partitions}
+        if growing:
+            self._admin.grow(growing)
+
+    def publish(self, messages: Sequence[Outgoing], *, timestamp_ms: int) -> KafkaPublication:
+        """Send messages to partitions of their shards, in turn; returns at once.
+
+        Where more than 10,000 are unacknowledged it waits, `settings.submit_timeout` at most, then raises
+        BrokerUnavailable, as it does where the topic's partitions cannot be learnt.
+        """
+        return self._publisher.publish(messages, timestamp_ms, self._settings.submit_timeout)
+
+    def publish_dead(self, messages: Sequence[Outgoing], *, timestamp_ms: int) -> KafkaPublication:
+        """Send messages to the dead letters of their queues, keyed by ID; an empty body takes a letter back."""
+        return self._publisher.publish_keyed(messages, timestamp_ms, self._settings.submit_timeout)
+
+    def unacknowledged(self) -> int:
+        """Return how many published messages the broker has not acknowledged yet (given up ones do not count)."""
+        return self._publisher.unacknowledged()
+
+    def undeliverable(self, positions: Sequence[tuple[str, str]]) -> Sequence[bool]:
+        """For each (queue, position): True if the group will never be given that message again.
+
+        So is what lies below the committed offset or the log's start, or at or past the log's end; a position
+        that is none of Kafka's; and a topic or partition that does not exist. Raises BrokerUnavailable.
+        """
+        places = [_place(self._names.topic(queue), position) for queue, position in positions]
+        partitions = sorted({place[0] for place in places if place is not None})
+        if not partitions:
+            return [True] * len(positions)
+        ranges = self._admin.ranges(partitions)
+        committed = self._admin.committed(self._names.group, list(ranges)) if ranges else {}
+
+        def gone(partition: TopicPartition, offset: int) -> bool:
+            start, end = ranges.get(partition, (0, 0))
+            return not max(start, committed.get(partition, 0)) <= offset < end
+
+        return [place is None or gone(*place) for place in places]
+
+    def consumer(self, queues: Sequence[str], *, member: str) -> KafkaGroupConsumer:
+        """Join the group of this namespace; `member` is the client's name in Kafka's tools.
+
+        Raises BrokerUnavailable where the broker cannot be reached.
+        """
+        return KafkaGroupConsumer(self._settings.broker, self._servers, self._names, queues, member, self._tuning)
+
+    def close(self, timeout: float) -> None:
+        """Send what was accepted, for at most `timeout` seconds, and let go. Never raises."""
+        deadline = time.monotonic() + timeout
+        self._publisher.close(timeout)
+        self._admin.close(max(1.0, deadline - time.monotonic()))
+
+    def _wanted(self, queues: Sequence[str]) -> dict[str, int]:
+        """Return the topics that must stand, and the least number of their partitions."""
+        topics = {self._names.topic(queue): self._settings.partitions for queue in queues}
+        return topics | {self._names.dead(queue): DEAD_PARTITIONS for queue in queues}
+
+    def _create(self, topics: dict[str, int]) -> None:
+        alive = topic_configs(self._settings.retention)
+        configs = {topic: dead_configs() if topic.endswith(".dead") else alive for topic in topics}
+        self._admin.create(topics, configs, self._settings.replication)
+
+    def _wait_for(self, wanted: dict[str, int]) -> dict[str, int]:
+        """Return the partitions of topics that were just made, once they all can be seen."""
+        deadline = time.monotonic() + self._tuning.reach
+        while True:
+            found = self._publisher.counts(list(wanted))
+            if len(found) == len(wanted):
+                return found
+            if time.monotonic() > deadline:
+                missing = ", ".join(topic for topic in wanted if topic not in found)
+                raise BrokerUnavailable(f"Kafka has made {missing}, but does not show it yet: try again")
+            time.sleep(_LOOK_SECONDS)
+
+    def _check(self, topic: str, wanted: int, found: int) -> None:
+        shards = self._settings.shards
+        if found == 0:
+            raise ConfigurationRefused(f"topic {topic} does not exist: run `yadtq provision`")
+        if found < wanted:
+            raise ConfigurationRefused(
+                f"topic {topic} has {found} partition{'s' if found > 1 else ''}, the settings ask for {wanted}: "
+                f"run `yadtq provision --partitions {wanted}`, or set YADTQ_PARTITIONS={found}"
+            )
+        if found < shards and not topic.endswith(".dead"):
+            raise ConfigurationRefused(
+                f"topic {topic} has {found} partitions for {shards} shards: run `yadtq provision --partitions {shards}`"
+            )
+
+
+def _place(topic: str, position: str) -> tuple[TopicPartition, int] | None:
+    """Return the partition and offset of a position, None for one that is not Kafka's."""
+    number, colon, offset = position.partition(":")
+    if not (colon and position.isascii() and number.isdigit() and offset.isdigit()):
+        return None
+    return TopicPartition(topic, int(number)), int(offset)

@@ -1,0 +1,41 @@
+"""The names of topics and of the group, and how a queue's part is named on either side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kafka import TopicPartition
+
+from yadtq_core.model import Partition
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What a namespace calls its topics and its group."""
+
+    namespace: str
+
+    @property
+    def group(self) -> str:
+        """The one group that all workers of the namespace join."""
+        return f"yadtq.{self.namespace}"
+
+    def topic(self, queue: str) -> str:
+        """The topic that carries a queue."""
+        return f"yadtq.{self.namespace}.{queue}"
+
+    def dead(self, queue: str) -> str:
+        """The topic of a queue's dead letters; no queue can be called so, as queues have no dots."""
+        return f"yadtq.{self.namespace}.{queue}.dead"
+
+    def queue(self, topic: str) -> str:
+        """The queue that a topic carries."""
+        return topic.removeprefix(f"yadtq.{self.namespace}.")
+
+    def theirs(self, partition: Partition) -> TopicPartition:
+        """A queue's part as kafka-python names it."""
+        return TopicPartition(self.topic(partition.queue), partition.number)
+
+    def ours(self, partition: TopicPartition) -> Partition:
+        """A topic's partition as yadtq names it."""
+        return Partition(self.queue(partition.topic), partition.partition)

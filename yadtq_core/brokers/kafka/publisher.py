@@ -1,0 +1,282 @@
+"""Publishing: which partition a message goes to, and what became of it."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+from zlib import crc32
+
+from kafka import KafkaProducer, TopicPartition
+from kafka.errors import (
+    AuthorizationError,
+    InvalidRecordError,
+    KafkaError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+)
+
+from yadtq_core.brokers.kafka import internals
+from yadtq_core.brokers.kafka.admin import unreachable, within
+from yadtq_core.brokers.kafka.names import Names
+from yadtq_core.brokers.kafka.tuning import MAX_REQUEST_BYTES, Tuning, producer_settings
+from yadtq_core.errors import BrokerUnavailable
+from yadtq_core.interfaces import Outgoing
+from yadtq_core.model import shard_of
+
+FRAME_BYTES = 128
+"""What a message without a key needs in a request beside its body, at most (measured: 93)."""
+_SLICE = 1000
+"""Messages between two looks at how many are unacknowledged."""
+_FOR_GOOD = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidRecordError, AuthorizationError)
+_CLOSE_SECONDS = 1.0
+
+
+class KafkaPublication:
+    """Messages on their way to Kafka (`interfaces.Publication`)."""
+
+    __slots__ = ("_errors", "_futures", "_positions")
+
+    def __init__(self, futures: list[Any], errors: dict[int, str]) -> None:
+        self._futures = futures
+        self._errors = errors
+        self._positions: list[str | None] = [None] * len(futures)
+
+    def wait(self, timeout: float) -> Sequence[str | None]:
+        """Return each message's position `partition:offset`, None for what is not acknowledged in `timeout` s."""
+        deadline = time.monotonic() + timeout
+        for index, future in enumerate(self._futures):
+            if future is None:
+                continue
+            if not future.is_done:
+                _await(future, deadline - time.monotonic())
+            if future.is_done:
+                self._resolve(index, future)
+        return list(self._positions)
+
+    @property
+    def errors(self) -> Mapping[int, str]:
+        """Why messages were refused for good, by their index."""
+        return dict(self._errors)
+
+    def _resolve(self, index: int, future: Any) -> None:
+        """Keep what became of a message, and let go of its future."""
+        self._futures[index] = None
+        error = future.exception
+        if error is None:
+            acknowledged = future.value
+            self._positions[index] = f"{acknowledged.partition}:{acknowledged.offset}"
+        elif isinstance(error, _FOR_GOOD):
+            self._errors[index] = _refusal(error, future)
+
+
+class Publisher:
+    """The producer, made when it is first needed. Safe for use by several threads."""
+
+    def __init__(self, url: str, servers: tuple[str, ...], names: Names, shards: int, tuning: Tuning) -> None:
+        self._url = url
+        self._servers = servers
+        self._names = names
+        self._shards = shards
+        self._tuning = tuning
+        self._lock = threading.Lock()
+        self._producer: KafkaProducer | None = None
+        self._outstanding = Outstanding(tuning.outstanding)
+        self._targets: dict[str, Targets] = {}
+
+    def counts(self, topics: Sequence[str]) -> dict[str, int]:
+        """Return how many partitions each topic has; topics that do not exist are left out."""
+        try:
+            return internals.partition_counts(self._opened(), topics, self._tuning.reach)
+        except KafkaError as error:
+            raise unreachable(self._url, error) from None
+
+    def publish(self, messages: Sequence[Outgoing], timestamp_ms: int, patience: float) -> KafkaPublication:
+        """Send each message to the next partition of its queue and shard.
+
+        Waits up to `patience` seconds in all where too many are unacknowledged. Raises BrokerUnavailable where not
+        one could be begun; of what was not begun later the position stays None.
+        """
+        producer = self._opened()
+        targets = {queue: self._targets_of(producer, queue) for queue in {message.queue for message in messages}}
+        append = internals.appender(producer)
+        shards = self._shards
+
+        def send(message: Outgoing) -> Any:
+            shard = shard_of(message.id, shards) if shards > 1 else 0
+            return append(next(targets[message.queue].of_shard[shard]), timestamp_ms, message.body)
+
+        return self._send_all(producer, messages, send, patience)
+
+    def publish_keyed(self, messages: Sequence[Outgoing], timestamp_ms: int, patience: float) -> KafkaPublication:
+        """Send each message to the dead letters of its queue, keyed by ID; an empty body takes the letter back."""
+        producer = self._opened()
+        counts = {queue: self._count(producer, self._names.dead(queue)) for queue in {m.queue for m in messages}}
+
+        def send(message: Outgoing) -> Any:
+            key = message.id.encode()
+            partition = crc32(key) % counts[message.queue]
+            topic = self._names.dead(message.queue)
+            return producer.send(topic, message.body or None, key, partition=partition, timestamp_ms=timestamp_ms)
+
+        return self._send_all(producer, messages, send, patience)
+
+    def unacknowledged(self) -> int:
+        """Return how many messages were sent and neither acknowledged nor given up."""
+        return self._outstanding.count()
+
+    def close(self, timeout: float) -> None:
+        """Send what was accepted, for at most `timeout` seconds, and let go. Never raises."""
+        with self._lock:
+            producer, self._producer = self._producer, None
+        if producer is not None:
+            deadline = time.monotonic() + timeout
+            self._outstanding.wait_for_room(self._tuning.outstanding, deadline)
+            left = max(0.1, deadline - time.monotonic())
+            within(left + _CLOSE_SECONDS, lambda: internals.end_producer(producer, left))
+
+    def _send_all(
+        self,
+        producer: KafkaProducer,
+        messages: Sequence[Outgoing],
+        send: Callable[[Outgoing], Any],
+        patience: float,
+    ) -> KafkaPublication:
+        deadline = time.monotonic() + patience
+        futures: list[Any] = []
+        errors: dict[int, str] = {}
+        for start in range(0, len(messages), _SLICE):
+            part = messages[start : start + _SLICE]
+            if not self._outstanding.wait_for_room(len(part), deadline):
+                if not futures:
+                    raise BrokerUnavailable(
+                        f"{self._outstanding.count()} messages wait for the acknowledgement of Kafka at {self._url}, "
+                        f"and none came within {patience:g} s: is the broker running?"
+                    )
+                break
+            sent = self._send_slice(part, send, errors, start)
+            internals.wake(producer)
+            self._outstanding.add(sent)
+            futures += sent
+        futures += [None] * (len(messages) - len(futures))
+        return KafkaPublication(futures, errors)
+
+    def _send_slice(
+        self, messages: Sequence[Outgoing], send: Callable[[Outgoing], Any], errors: dict[int, str], start: int
+    ) -> list[Any]:
+        futures: list[Any] = []
+        for message in messages:
+            size = len(message.body) + FRAME_BYTES
+            if size > MAX_REQUEST_BYTES:
+                errors[start + len(futures)] = (
+                    f"the message is {size:,} bytes with its frame, and the limit is {MAX_REQUEST_BYTES:,}"
+                )
+                futures.append(None)
+            else:
+                futures.append(send(message))
+        return futures
+
+    def _opened(self) -> KafkaProducer:
+        with self._lock:
+            if self._producer is None:
+                try:
+                    self._producer = KafkaProducer(**producer_settings(self._servers, self._tuning))
+                except KafkaError as error:
+                    raise unreachable(self._url, error) from None
+                internals.never_create_topics(self._producer)
+            return self._producer
+
+    def _targets_of(self, producer: KafkaProducer, queue: str) -> Targets:
+        """Return where a queue's messages go; made anew when its topic has grown."""
+        topic = self._names.topic(queue)
+        count = self._count(producer, topic)
+        targets = self._targets.get(topic)
+        if targets is None or targets.count != count:
+            targets = self._targets[topic] = Targets(topic, count, self._shards)
+        return targets
+
+    def _count(self, producer: KafkaProducer, topic: str) -> int:
+        try:
+            return len(producer.partitions_for(topic))
+        except (KafkaTimeoutError, KafkaError) as error:
+            raise unreachable(self._url, error) from None
+
+
+class Targets:
+    """The partitions of one topic, dealt out in turn within each shard: p belongs to shard p modulo shards."""
+
+    __slots__ = ("count", "of_shard")
+
+    def __init__(self, topic: str, count: int, shards: int) -> None:
+        self.count = count
+        numbers = range(count)
+        self.of_shard: list[Iterator[TopicPartition]] = [
+            _in_turn([TopicPartition(topic, number) for number in numbers if number % shards == shard])
+            for shard in range(min(shards, count))
+        ]
+
+
+class Outstanding:
+    """What was sent and is neither acknowledged nor given up: counted only when the limit seems near.
+
+    A callback on each message would cost more than the count, which is amortised over as many messages.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._futures: deque[list[Any]] = deque()
+        self._at_most = 0
+
+    def add(self, futures: Sequence[Any]) -> None:
+        """Count these from now on."""
+        pending = [future for future in futures if future is not None]
+        with self._lock:
+            self._futures.append(pending)
+            self._at_most += len(pending)
+
+    def count(self) -> int:
+        """Return how many there are now."""
+        with self._lock:
+            kept = [[future for future in part if not future.is_done] for part in self._futures]
+            self._futures = deque(part for part in kept if part)
+            self._at_most = sum(map(len, self._futures))
+            return self._at_most
+
+    def wait_for_room(self, wanted: int, deadline: float) -> bool:
+        """Return True as soon as `wanted` more are within the limit, False where that is not so by `deadline`."""
+        if self._at_most + wanted <= self._limit:
+            return True
+        while self.count() + wanted > self._limit:
+            with self._lock:
+                oldest = self._futures[0][-1] if self._futures else None
+            left = deadline - time.monotonic()
+            if oldest is None or left <= 0:
+                return oldest is None
+            _await(oldest, left)
+        return True
+
+
+def _in_turn(partitions: list[TopicPartition]) -> Iterator[TopicPartition]:
+    """Deal out partitions for ever, from a random one on: one-off clients must not all begin with the first."""
+    start = random.randrange(len(partitions))
+    return itertools.cycle(partitions[start:] + partitions[:start])
+
+
+def _await(future: Any, timeout: float) -> None:
+    """Wait until a message is acknowledged or given up."""
+    try:
+        future.get(max(0.0, timeout))
+    except KafkaError:
+        return
+
+
+def _refusal(error: KafkaError, future: Any) -> str:
+    if isinstance(error, MessageSizeTooLargeError | RecordListTooLargeError):
+        return f"the message is {future.args[4]:,} bytes, more than max.message.bytes of its topic allows"
+    return " ".join(str(error).split())[:300] or type(error).__name__

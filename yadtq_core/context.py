@@ -1,0 +1,88 @@
+"""What a running task may know and say of its own run: `current()`.
+
+The runner enters a run around each call; a context variable carries it, so threads of a child and coroutines on
+its event loop each see their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+
+from yadtq_core.errors import YadtqError
+
+
+class Cancelled(Exception):
+    """Raised by a task that stops because it was cancelled: its record ends as `cancelled`."""
+
+
+class Run:
+    """One run of a task, as seen from inside it.
+
+    `id`, `task`, `queue` and `headers` are the message's; `attempt` counts runs from 1; `fence` is larger for
+    every newer run of the same ID, so that what the task writes elsewhere can refuse an older run's late writes;
+    `worker_id` is the worker; `deadline` (seconds of `time.monotonic()`) is when its time is up, None without.
+    """
+
+    __slots__ = (
+        "_cancelled",
+        "_report",
+        "attempt",
+        "deadline",
+        "fence",
+        "headers",
+        "id",
+        "queue",
+        "task",
+        "worker_id",
+    )
+
+    def __init__(
+        self,
+        *,
+        id: str,
+        task: str,
+        attempt: int,
+        fence: int,
+        worker_id: str,
+        queue: str,
+        headers: Mapping[str, str],
+        report: Callable[[float, str], None],
+        cancelled: Callable[[], bool],
+        deadline: float | None = None,
+    ) -> None:
+        self.id = id
+        self.task = task
+        self.attempt = attempt
+        self.fence = fence
+        self.worker_id = worker_id
+        self.queue = queue
+        self.headers = headers
+        self.deadline = deadline
+        self._report = report
+        self._cancelled = cancelled
+
+    def progress(self, fraction: float, text: str = "") -> None:
+        """Say how far the task is: `fraction` from 0 to 1, and a short text. Shown by `yadtq query`."""
+        if not 0.0 <= fraction <= 1.0:
+            raise ValueError(f"progress takes a fraction from 0 to 1, got {fraction!r}")
+        self._report(fraction, text[:200])
+
+    def cancelled(self) -> bool:
+        """Return whether somebody asked to cancel this task; a long task looks now and then and raises Cancelled."""
+        return self._cancelled()
+
+
+_current: ContextVar[Run] = ContextVar("yadtq_current_run")
+
+
+def current() -> Run:
+    """Return the run that this code is part of; raises YadtqError outside of a task."""
+    try:
+        return _current.get()
+    except LookupError:
+        raise YadtqError("current() is known only inside a task that a worker runs") from None
+
+
+enter = _current.set
+leave = _current.reset

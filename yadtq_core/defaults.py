@@ -1,0 +1,34 @@
+"""The core's own plugin: offers its brokers and backends by the hooks that every plugin uses.
+
+What a factory opens is imported when it is called, so that listing the schemes loads neither kafka nor redis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import cast
+
+from yadtq_core.hookspecs import hookimpl
+from yadtq_core.interfaces import Backend, BackendFactory, Broker, BrokerFactory
+from yadtq_core.settings import Settings
+
+
+def _kafka(settings: Settings) -> Broker:
+    return cast(Broker, import_module("yadtq_core.brokers.kafka").open(settings))
+
+
+def _redis(settings: Settings) -> Backend:
+    return cast(Backend, import_module("yadtq_core.backends.redis").open(settings))
+
+
+@hookimpl
+def yadtq_brokers() -> Mapping[str, BrokerFactory]:
+    """Offer Kafka."""
+    return {"kafka": _kafka}
+
+
+@hookimpl
+def yadtq_backends() -> Mapping[str, BackendFactory]:
+    """Offer Redis and Valkey: plain, with TLS, by a unix socket."""
+    return {"redis": _redis, "rediss": _redis, "unix": _redis}

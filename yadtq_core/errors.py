@@ -1,0 +1,192 @@
+"""Every error yadtq raises, in one tree.
+
+    YadtqError                      anything yadtq says about itself
+    ├── InvalidInput            2   what was given cannot be used; nothing was written
+    │   ├── InvalidArguments        a task's arguments: count, type, range, size
+    │   ├── InvalidTask             a task's name or definition
+    │   ├── UnknownTask             no task of this name
+    │   ├── InvalidId               not a task ID
+    │   ├── IdConflict              the ID stands already, with other arguments
+    │   └── InvalidSetting          a setting's name or value
+    ├── Unavailable             3   a service cannot be reached
+    │   ├── BrokerUnavailable
+    │   └── BackendUnavailable
+    ├── TaskNotFound            4   no record of this ID
+    ├── WaitTimeout             5   the wait ended before the task did
+    ├── OutcomeUnknown          6   it may still run; query the ID
+    ├── ConfigurationRefused    7   the services, as they stand, cannot carry tasks safely
+    ├── TaskFailed              1   the task that was waited for failed
+    ├── TaskCancelled           1   the task that was waited for was cancelled
+    ├── TaskLoadError           2   a task or module cannot be imported
+    ├── SerializationError          a value that the serializer cannot carry
+    ├── EnvelopeError               a message that cannot be read
+    └── LocalStackError         3   a local Kafka or Valkey cannot be started
+
+The number is the exit code of the `yadtq` command (`exit_code`). The text of an error is one or two lines for
+the person who reads it: what is wrong, and what to do. Data for programs is in attributes.
+"""
+
+from __future__ import annotations
+
+
+class YadtqError(Exception):
+    """The root of the tree; `exit_code` is what the `yadtq` command ends with."""
+
+    exit_code = 1
+
+
+class InvalidInput(YadtqError):
+    """What was given cannot be used; nothing was written."""
+
+    exit_code = 2
+
+
+class InvalidArguments(InvalidInput):
+    """A task's arguments are wrong in count, type, range or size."""
+
+
+class InvalidTask(InvalidInput):
+    """A task's name or definition cannot be used."""
+
+
+class UnknownTask(InvalidInput):
+    """No task of this name is known here."""
+
+
+class InvalidId(InvalidInput):
+    """Not a task ID: IDs are UUIDs in canonical form."""
+
+
+class IdConflict(InvalidInput):
+    """A record of this ID stands already, with another task or other arguments.
+
+    `task_id` is the ID.
+    """
+
+    def __init__(self, task_id: str) -> None:
+        self.task_id = task_id
+        super().__init__(
+            f"task ID {task_id} exists already with another task or other arguments; "
+            f"use a new ID, or `yadtq query {task_id}` to see what it is"
+        )
+
+
+class InvalidSetting(InvalidInput):
+    """A setting's name or value cannot be used."""
+
+
+class Unavailable(YadtqError):
+    """A service cannot be reached."""
+
+    exit_code = 3
+
+
+class BrokerUnavailable(Unavailable):
+    """The broker cannot be reached, or did not answer in time."""
+
+
+class BackendUnavailable(Unavailable):
+    """The backend cannot be reached, or did not answer in time."""
+
+
+class TaskNotFound(YadtqError):
+    """No record of this ID: never submitted, or its result has expired.
+
+    `task_id` is the ID.
+    """
+
+    exit_code = 4
+
+    def __init__(self, task_id: str) -> None:
+        self.task_id = task_id
+        super().__init__(f"no task {task_id} (never submitted here, or its result has expired)")
+
+
+class WaitTimeout(YadtqError, TimeoutError):
+    """The wait ended before the task did; the task goes on.
+
+    `task_id` is the ID, `status` what the record said last.
+    """
+
+    exit_code = 5
+
+    def __init__(self, task_id: str, seconds: float, status: str) -> None:
+        self.task_id = task_id
+        self.status = status
+        super().__init__(f"task {task_id} is still {status} after {seconds:g} s; it goes on: `yadtq query {task_id}`")
+
+
+class OutcomeUnknown(YadtqError):
+    """Whether the task was accepted is not known: it may still run.
+
+    `task_ids` are the IDs concerned.
+    """
+
+    exit_code = 6
+
+    def __init__(self, task_ids: tuple[str, ...], cause: str) -> None:
+        self.task_ids = task_ids
+        first = task_ids[0] if task_ids else "-"
+        many = f" and {len(task_ids) - 1} more" if len(task_ids) > 1 else ""
+        super().__init__(f"outcome unknown for task {first}{many}: {cause}; it may still run: `yadtq query {first}`")
+
+
+class ConfigurationRefused(YadtqError):
+    """The services, as they stand, cannot carry tasks safely."""
+
+    exit_code = 7
+
+
+class TaskFailed(YadtqError):
+    """The task that was waited for ended as `failed`.
+
+    `task_id` is its ID; `type`, `message` and `traceback` are what the worker recorded, as text: an exception
+    is never rebuilt from a message.
+    """
+
+    def __init__(self, task_id: str, type: str, message: str, traceback: str | None = None) -> None:
+        self.task_id = task_id
+        self.type = type
+        self.message = message
+        self.traceback = traceback
+        super().__init__(f"task {task_id} failed: {type}: {message}" if type else f"task {task_id} failed: {message}")
+
+
+class TaskCancelled(YadtqError):
+    """The task that was waited for ended as `cancelled`.
+
+    `task_id` is its ID.
+    """
+
+    def __init__(self, task_id: str, reason: str | None = None) -> None:
+        self.task_id = task_id
+        self.reason = reason
+        super().__init__(f"task {task_id} was cancelled" + (f": {reason}" if reason else ""))
+
+
+class TaskLoadError(YadtqError):
+    """A task, or a module of tasks, cannot be imported."""
+
+    exit_code = 2
+
+
+class SerializationError(YadtqError):
+    """A value that the serializer cannot carry; the text names the value's place."""
+
+
+class EnvelopeError(YadtqError):
+    """A message that cannot be read.
+
+    `task_id` is its ID where at least that could be read, `version` its format version.
+    """
+
+    def __init__(self, text: str, task_id: str | None = None, version: int | None = None) -> None:
+        self.task_id = task_id
+        self.version = version
+        super().__init__(text)
+
+
+class LocalStackError(YadtqError):
+    """A local Kafka or Valkey cannot be started."""
+
+    exit_code = 3

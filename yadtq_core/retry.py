@@ -1,0 +1,51 @@
+"""When a failed run is repeated: exponential backoff with full jitter.
+
+Full jitter (a uniform draw between 0 and the exponential ceiling) spreads the load of many tasks that failed
+together better than equal or no jitter does: Marc Brooker, "Exponential Backoff And Jitter", AWS, 2015.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from msgspec import Struct
+
+
+class Retry(Exception):
+    """Raised by a task to be run again later, within its `retries`.
+
+    `delay` is in seconds, 0 or more; None: what the task's retry policy says.
+    """
+
+    def __init__(self, message: str = "", *, delay: float | None = None) -> None:
+        if delay is not None and not 0 <= delay <= 365 * 86400:
+            raise ValueError(f"Retry(delay=…) takes 0 to {365 * 86400} seconds, got {delay!r}")
+        self.delay = delay
+        super().__init__(message or "the task asked to be run again")
+
+
+class RetryPolicy(Struct, frozen=True):
+    """How often and how much later a failed run is repeated.
+
+    `retries` is how many runs may follow the first (0 or more); the delay before the n-th repeat is drawn between
+    0 and min(`most`, `base` * 2 ** (n - 1)) seconds.
+    """
+
+    retries: int = 0
+    base: float = 1.0
+    most: float = 600.0
+
+    def delay(self, attempt: int, draw: Callable[[], float] = random.random) -> float:
+        """Return the seconds to wait after failed attempt `attempt` (1 is the first); `draw` gives 0..1."""
+        ceiling = min(self.most, self.base * 2.0 ** min(attempt - 1, 40))
+        return draw() * ceiling
+
+    def next(self, attempt: int, asked: float | None = None, draw: Callable[[], float] = random.random) -> float | None:
+        """Return the seconds until the next run after failed attempt `attempt`, None if there is none.
+
+        `asked` is what the task itself asked for (`raise Retry(delay=…)`).
+        """
+        if attempt > self.retries:
+            return None
+        return self.delay(attempt, draw) if asked is None else asked

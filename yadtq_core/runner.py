@@ -1,0 +1,187 @@
+"""How one job is run: decode the arguments, check them, call the task, encode what it returns.
+
+A task's runner is put together once per child and task; the loop only calls it. Nothing a task does or raises
+leaves here as an exception: every run ends as a `Done`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from yadtq_core import context
+from yadtq_core.context import Cancelled, Run
+from yadtq_core.errors import InvalidArguments, SerializationError, YadtqError
+from yadtq_core.interfaces import Serializer
+from yadtq_core.model import MAX_RESULT_BYTES, Error, Status
+from yadtq_core.pipe import Done, Job
+from yadtq_core.retry import Retry, RetryPolicy
+from yadtq_core.task import Task
+
+MAX_TEXT = 8 * 1024
+"""Characters kept of an error's message and of its traceback."""
+
+
+class Unstorable(Exception):
+    """A result that cannot be kept; its text is the failed record's."""
+
+
+class Prepared(NamedTuple):
+    """A task made ready: how it is called, and when a failed run is repeated."""
+
+    call: Callable[[list[Any], dict[str, Any]], Any]
+    retry: RetryPolicy
+
+
+class Runner:
+    """Runs jobs in this process; used by several threads at once.
+
+    find: task name -> Task; raises YadtqError for one that cannot be had.
+    report_progress: called with (job's number, text).
+    """
+
+    def __init__(
+        self,
+        find: Callable[[str], Task[..., Any]],
+        serializer: Serializer,
+        worker_id: str,
+        report_progress: Callable[[int, str], None],
+    ) -> None:
+        self._find = find
+        self._serializer = serializer
+        self._worker_id = worker_id
+        self._report = report_progress
+        self._prepared: dict[str, Prepared] = {}
+        self._loop = _Loop()
+        self.cancelled: set[int] = set()
+        """Numbers of the running jobs that somebody asked to cancel."""
+
+    def run(self, job: Job) -> Done:
+        """Run one job to its end."""
+        begun = time.perf_counter()
+        try:
+            prepared = self._prepared.get(job.task) or self._prepare(job.task)
+        except BaseException as error:
+            return self._failed(job, error, begun, None)
+        token = context.enter(self._context(job))
+        try:
+            args, kwargs = self._serializer.loads(job.arguments)
+            result = self._store(prepared.call(args, kwargs))
+        except BaseException as error:  # a task's SystemExit or KeyboardInterrupt must not end the child
+            return self._ended_by(job, error, begun, prepared.retry)
+        finally:
+            context.leave(token)
+            self.cancelled.discard(job.seq)
+        return Done(job.seq, "success", result, self._serializer.content_type, None, None, time.perf_counter() - begun)
+
+    def _prepare(self, name: str) -> Prepared:
+        task = self._find(name)
+        function, validate, run_async = task.function, task.validate, self._loop.run
+
+        def call(args: list[Any], kwargs: dict[str, Any]) -> Any:
+            validate(args, kwargs)
+            return function(*args, **kwargs)
+
+        def call_async(args: list[Any], kwargs: dict[str, Any]) -> Any:
+            validate(args, kwargs)
+            return run_async(function(*args, **kwargs))
+
+        prepared = self._prepared[name] = Prepared(call_async if task.is_async else call, task.retry)
+        return prepared
+
+    def _context(self, job: Job) -> Run:
+        seq, report, cancelled = job.seq, self._report, self.cancelled
+        return Run(
+            id=job.id,
+            task=job.task,
+            attempt=job.attempt,
+            fence=job.fence,
+            worker_id=self._worker_id,
+            queue=job.queue,
+            headers=job.headers,
+            report=lambda fraction, text: report(seq, f"{fraction:.4g} {text}".rstrip()),
+            cancelled=lambda: seq in cancelled,
+        )
+
+    def _store(self, value: Any) -> bytes:
+        try:
+            data = self._serializer.dumps(value)
+        except SerializationError as error:
+            raise Unstorable(f"result not JSON: {error}") from None
+        if len(data) > MAX_RESULT_BYTES:
+            raise Unstorable(
+                f"result is {len(data)} bytes, the limit is {MAX_RESULT_BYTES}; store it elsewhere "
+                "and return where it is"
+            )
+        return data
+
+    def _ended_by(self, job: Job, error: BaseException, begun: float, policy: RetryPolicy) -> Done:
+        if isinstance(error, Cancelled):
+            return Done(job.seq, Status.CANCELLED.value, None, "", None, None, time.perf_counter() - begun)
+        if isinstance(error, InvalidArguments | Unstorable):
+            return self._failed(job, error, begun, None)
+        if job.retries is not None:
+            policy = RetryPolicy(job.retries, policy.base, policy.most)
+        asked = error.delay if isinstance(error, Retry) else None
+        return self._failed(job, error, begun, policy.next(job.attempt, asked))
+
+    def _failed(self, job: Job, error: BaseException, begun: float, retry_in: float | None) -> Done:
+        status = Status.FAILED if retry_in is None else Status.SCHEDULED
+        return Done(job.seq, status.value, None, "", describe(error), retry_in, time.perf_counter() - begun)
+
+
+def describe(error: BaseException) -> Error:
+    """Return an exception as text: type, message and traceback, each cut to 8 KiB.
+
+    An exception's own `__str__` may raise or return megabytes: what it says is never trusted.
+    """
+    try:
+        message = _clean(str(error))
+    except BaseException as broken:
+        message = f"<its message cannot be shown: {type(broken).__name__}>"
+    if isinstance(error, SystemExit):
+        message = f"the task called sys.exit({message})"
+    if isinstance(error, YadtqError | Unstorable):
+        return Error(type(error).__name__, message)
+    return Error(_clean(type(error).__name__), message, _traceback(error))
+
+
+def _traceback(error: BaseException) -> str | None:
+    """Return the traceback from the task's own first line on: the frames before it are ours."""
+    own = error.__traceback__
+    while own is not None and own.tb_frame.f_globals.get("__name__") == __name__:
+        own = own.tb_next
+    try:
+        text = "".join(traceback.format_exception(type(error), error, own, limit=-20))
+    except BaseException:
+        return None
+    return _clean(text[-MAX_TEXT:])
+
+
+def _clean(text: str) -> str:
+    """Return text that UTF-8 can carry and that is not longer than is kept."""
+    text = text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + " … (cut)"
+    return text.encode("utf-8", "replace").decode()
+
+
+class _Loop:
+    """The child's one event loop, in a thread of its own, begun with the first async task."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def run(self, coroutine: Any) -> Any:
+        """Run a coroutine on the loop; wait for what it returns."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._started()).result()
+
+    def _started(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name="yadtq-loop", daemon=True).start()
+            return self._loop

@@ -1,0 +1,91 @@
+"""JSON by msgspec: the serializer that the core brings.
+
+Stricter than JSON parsers usually are, because what passes here is read by others: NaN and Infinity, integers of
+more than 4,300 digits, lone surrogates and what JSON has no word for are refused with their place in the value.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+
+from yadtq_core.errors import SerializationError
+
+MAX_DIGITS = 4300
+"""CPython's own limit for turning an integer into text (CVE-2020-10735)."""
+
+
+class JsonSerializer:
+    """Values as JSON text."""
+
+    content_type = "application/json"
+
+    def __init__(self) -> None:
+        self._encode = msgspec.json.Encoder().encode
+        self._decode = msgspec.json.Decoder().decode
+
+    def dumps(self, value: Any) -> bytes:
+        """Return the value as JSON; raises SerializationError naming the place of what JSON cannot carry."""
+        try:
+            data = self._encode(value)
+        except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+            raise SerializationError(_place(value) or _plain(error)) from None
+        # msgspec writes NaN and Infinity as null: only a value that shows a null can hide one.
+        if b"null" in data and (found := _not_finite(value, "$")):
+            raise SerializationError(found)
+        return data
+
+    def loads(self, data: bytes) -> Any:
+        """Return the value of JSON text; raises SerializationError."""
+        try:
+            return self._decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
+            raise SerializationError(f"not JSON: {_plain(error)}") from None
+
+
+def _plain(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _not_finite(value: Any, place: str) -> str | None:
+    """Return what is wrong with the first NaN or Infinity in plain containers, None if there is none."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{place} is {value}: NaN and Infinity are not JSON"
+    for key, item in _items(value):
+        if found := _not_finite(item, f"{place}[{key!r}]"):
+            return found
+    return None
+
+
+def _place(value: Any, place: str = "$", depth: int = 0) -> str | None:
+    """Return what JSON cannot carry in this value and where, None if it was not found."""
+    if depth > 64:
+        return f"{place} is nested too deeply, or refers to itself"
+    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 14_284:
+        return f"{place} is an integer of more than {MAX_DIGITS} digits"
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return f"{place} is text with a lone surrogate, which UTF-8 cannot carry"
+        return None
+    for key, item in _items(value):
+        if found := _place(item, f"{place}[{key!r}]", depth + 1):
+            return found
+    if isinstance(value, dict | list | tuple | int | float | bool | None):
+        return None
+    try:
+        msgspec.json.encode(value)
+    except Exception as error:
+        return f"{place} is of type {type(value).__name__}, which JSON has no word for ({_plain(error)})"
+    return None
+
+
+def _items(value: Any) -> list[tuple[Any, Any]]:
+    if isinstance(value, dict):
+        return list(value.items())
+    if isinstance(value, list | tuple):
+        return list(enumerate(value))
+    return []

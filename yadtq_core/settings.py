@@ -1,0 +1,268 @@
+"""The settings: one frozen value, and where each part of it came from.
+
+Defaults < `yadtq.toml` or `[tool.yadtq]` of pyproject.toml (the nearest above the working directory) <
+environment < what is given in code or on the command line. `load` is the only way in.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import socket
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+from msgspec import Meta, Struct
+
+from yadtq_core.errors import InvalidSetting
+from yadtq_core.model import check_queue
+
+Seconds = Annotated[float, Meta(gt=0, le=10 * 365 * 86400)]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}$")]
+
+DEFAULT_BROKER = "kafka://localhost:9092"
+DEFAULT_BACKEND = "redis://localhost:6379/0"
+MAX_FILE_BYTES = 1024 * 1024
+_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|)")
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a client or a worker is set to. Durations are seconds."""
+
+    broker: str = DEFAULT_BROKER
+    """Address of the broker; its scheme chooses the implementation."""
+    backend: str = DEFAULT_BACKEND
+    """Address of the backend; its scheme chooses the implementation."""
+    namespace: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")] = "main"
+    """Keeps installations that share services apart: part of every topic's and key's name."""
+    worker_id: Name = msgspec.field(default_factory=lambda: default_worker_id()  # noqa: PLW0108)
+    """A worker's name; the environment's WORKER_ID."""
+    queues: Annotated[tuple[str, ...], Meta(min_length=1, max_length=64)] = ("default",)
+    """The queues a worker serves."""
+    imports: tuple[str, ...] = ()
+    """Modules whose @task functions are registered, from the working directory too."""
+    claim_stale_seconds: Annotated[float, Meta(ge=1, le=86400)] = 15.0
+    """The lease: a task whose worker has not extended it for so long is run by another. Heartbeats and extensions
+    come every third of it."""
+    processes: Annotated[int, Meta(ge=1, le=256)] = msgspec.field(default_factory=lambda: usable_cores()  # noqa: PLW0108)
+    """Children of a worker; default: usable cores, a cgroup's CPU quota counted."""
+    threads: Annotated[int, Meta(ge=1, le=1024)] = 1
+    """Tasks that run at a time in each child."""
+    partitions: Annotated[int, Meta(ge=1, le=4096)] = 8
+    """Partitions of each queue's topic."""
+    replication: Annotated[int, Meta(ge=0, le=16)] = 0
+    """Replicas of each topic when it is created; 0: 3 where there are 3 brokers, else 1."""
+    retention: Seconds = 7 * 86400.0
+    """How long the broker keeps messages."""
+    shards: Annotated[int, Meta(ge=1, le=256)] = 1
+    """Hash slots over which the records are spread; more than 1 only for a Redis Cluster."""
+    submit_timeout: Annotated[float, Meta(ge=0.1, le=3600)] = 5.0
+    """How long a submit waits for the broker's acknowledgement."""
+    publish_grace: Annotated[float, Meta(ge=0.1, le=3600)] = 10.0
+    """After so long a record whose message was not confirmed is published by a worker."""
+    queue_check: Annotated[float, Meta(ge=1, le=86400)] = 60.0
+    """After so long a worker looks whether a waiting task's message can still be delivered."""
+    lost_limit: Annotated[int, Meta(ge=0, le=1000)] = 3
+    """How many times a task may be begun again because its worker or child was lost, before it fails."""
+    result_ttl: Annotated[float, Meta(ge=1, le=10 * 365 * 86400)] = 86400.0
+    """How long the record of an ended task is kept."""
+    unknown_task_ttl: Annotated[float, Meta(ge=1, le=10 * 365 * 86400)] = 86400.0
+    """How long a task that no worker knows waits for one that does, before it fails."""
+    shutdown_grace: Annotated[float, Meta(ge=0, le=86400)] = 25.0
+    """How long a worker that was told to stop lets its running tasks go on before it hands them back."""
+    log_level: str = "info"
+    """debug, info, warning or error."""
+    log_format: str = "console"
+    """console or json."""
+
+    def __post_init__(self) -> None:
+        for queue in self.queues:
+            check_queue(queue)
+        _one_of("log_level", self.log_level, ("debug", "info", "warning", "error"))
+        _one_of("log_format", self.log_format, ("console", "json"))
+
+
+class Loaded(NamedTuple):
+    """Settings, and for each field the place its value came from."""
+
+    settings: Settings
+    origins: dict[str, str]
+
+
+ENVIRONMENT = {name: f"YADTQ_{name.upper()}" for name in Settings.__struct_fields__}
+ALIASES = {"worker_id": "WORKER_ID", "claim_stale_seconds": "CLAIM_STALE_SECONDS"}
+"""Names of the original README; the YADTQ_ name wins where both are set."""
+_DURATIONS = frozenset(
+    name
+    for name in Settings.__struct_fields__
+    if "float" in str(Settings.__annotations__[name]) or Settings.__annotations__[name] == "Seconds"
+)
+_LISTS = frozenset({"queues", "imports"})
+
+
+def load(
+    given: Mapping[str, Any] | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> Loaded:
+    """Return the settings in force.
+
+    given: what code or the command line says; None values are passed over. The origin is "given".
+    environment: default `os.environ`. folder: where the search for a file begins; default the working directory.
+
+    Raises InvalidSetting with the setting's name, what came, from where, and what is allowed.
+    """
+    values: dict[str, Any] = {}
+    origins = dict.fromkeys(Settings.__struct_fields__, "default")
+    layers = [
+        *_from_file(folder or Path.cwd()),
+        *_from_environment(os.environ if environment is None else environment),
+        *(("given", name, value) for name, value in (given or {}).items() if value is not None),
+    ]
+    for origin, name, value in layers:
+        _known(name, origin)
+        values[name] = _shape(name, value, origin)
+        origins[name] = origin
+    return Loaded(_convert(values, origins), origins)
+
+
+def _convert(values: dict[str, Any], origins: dict[str, str]) -> Settings:
+    for name, value in values.items():
+        try:
+            msgspec.convert({name: value}, Settings, strict=False)
+        except msgspec.ValidationError as error:
+            reason = str(error).split(" - at ")[0]
+            raise InvalidSetting(f"{name} = {_masked(name, value)!r} ({origins[name]}): {reason}") from None
+    return msgspec.convert(values, Settings, strict=False)
+
+
+def _known(name: str, origin: str) -> None:
+    if name in Settings.__struct_fields__:
+        return
+    close = difflib.get_close_matches(name, Settings.__struct_fields__, 1)
+    hint = f"did you mean {close[0]!r}?" if close else "known: " + ", ".join(Settings.__struct_fields__)
+    raise InvalidSetting(f"unknown setting {name[:80]!r} ({origin}): {hint}")
+
+
+def _shape(name: str, value: Any, origin: str) -> Any:
+    """Return a setting's text as the kind of value its field takes; other values unchanged."""
+    if not isinstance(value, str):
+        return value
+    if name in _DURATIONS:
+        try:
+            return duration(value)
+        except InvalidSetting as error:
+            raise InvalidSetting(f"{name} ({origin}): {error}") from None
+    if name in _LISTS:
+        return [part.strip() for part in value.split(",") if part.strip()]
+    if not value.isascii() or (value[:1].isdigit() and "_" in value and name in _whole_numbers()):
+        raise InvalidSetting(f"{name} ({origin}): {value[:80]!r} is not a number in ASCII digits")
+    return value
+
+
+def _whole_numbers() -> frozenset[str]:
+    return frozenset({"processes", "threads", "partitions", "replication", "shards", "lost_limit"})
+
+
+def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, str, Any]]:
+    found: list[tuple[str, str, Any]] = []
+    for names in (ALIASES, ENVIRONMENT):
+        found += [
+            (f"environment {variable}", name, environment[variable])
+            for name, variable in names.items()
+            if environment.get(variable)
+        ]
+    return found
+
+
+def _from_file(folder: Path) -> list[tuple[str, str, Any]]:
+    for directory in (folder, *folder.parents):
+        own, project = directory / "yadtq.toml", directory / "pyproject.toml"
+        if own.exists():
+            return [(str(own), name, value) for name, value in _read_toml(own).items()]
+        if project.exists():
+            table = _read_toml(project).get("tool", {}).get("yadtq")
+            if isinstance(table, dict):
+                return [(f"{project} [tool.yadtq]", name, value) for name, value in table.items()]
+    return []
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+        if len(data) > MAX_FILE_BYTES:
+            raise InvalidSetting(f"{path} is larger than {MAX_FILE_BYTES // 1024} KiB: not a settings file")
+        return tomllib.loads(data.decode())
+    except OSError as error:
+        raise InvalidSetting(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise InvalidSetting(f"{path} is not UTF-8 at byte {error.start}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidSetting(f"{path}: {error}") from None
+
+
+def duration(text: str) -> float:
+    """Return the seconds of `30`, `0.5`, `500ms`, `10m`, `2h` or `7d`; raises InvalidSetting."""
+    match = _DURATION.fullmatch(text.strip()) if text.isascii() else None
+    if match is None:
+        raise InvalidSetting(f"not a duration: {text[:80]!r}; use seconds or 500ms, 10m, 2h, 7d")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def masked_url(url: str) -> str:
+    """Return the address with its password replaced by ***, to be shown to people."""
+    try:
+        parts = urlsplit(url)
+        password = parts.password
+    except ValueError:
+        return re.sub(r"//[^/]*@", "//***@", url)
+    if password is None and "@" not in parts.netloc:
+        return url
+    host = parts.netloc.rpartition("@")[2]
+    user = f"{parts.username}:***@" if parts.username and password is not None else "***@"
+    return urlunsplit(parts._replace(netloc=user + host))
+
+
+def _masked(name: str, value: Any) -> Any:
+    return masked_url(value) if name in ("broker", "backend") and isinstance(value, str) else value
+
+
+def default_worker_id() -> str:
+    """Return a worker's name where none is given: host and process."""
+    host = re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname())[:40] or "worker"
+    return f"{host}-{os.getpid()}"
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use: its CPU affinity, and a cgroup's quota where one is set."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _cgroup_quota()
+    return max(1, min(cores, int(quota) if quota else cores))
+
+
+def _cgroup_quota() -> float | None:
+    """Return the CPUs that a cgroup (version 2, else 1) allows, None without a limit."""
+    try:
+        quota, _, period = Path("/sys/fs/cgroup/cpu.max").read_text().partition(" ")
+        return None if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError):
+        pass
+    try:
+        quota = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text()
+        period = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text()
+        return int(quota) / int(period) if int(quota) > 0 else None
+    except (OSError, ValueError):
+        return None
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} is one of {', '.join(allowed)}, got {value!r}")

@@ -1,0 +1,124 @@
+"""How a call becomes a submission: looked at, serialised, given an ID. Nothing is written here."""
+
+from __future__ import annotations
+
+import re
+from os import urandom
+from typing import Any
+
+from msgspec import Struct
+
+from yadtq_core import envelope
+from yadtq_core.calls import Options
+from yadtq_core.errors import InvalidArguments, InvalidTask, SerializationError
+from yadtq_core.interfaces import Serializer
+from yadtq_core.model import (
+    MAX_ARGUMENT_BYTES,
+    MAX_NESTING,
+    Submission,
+    check_task_name,
+    derived_id,
+)
+from yadtq_core.registry import Registry
+from yadtq_core.task import Task
+
+MAX_PLANS = 1000
+"""Of names: a program that submits by name knows few, and what it is told by others must not fill its memory."""
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+_STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
+_PLACE = re.compile(r"^\$\[[01]\]\[([^\]]*)\]")
+
+
+class Plan(Struct, frozen=True):
+    """What is known of a task before its first call: its name, and itself where it is known here."""
+
+    name: str
+    task: Task[..., Any] | None
+
+
+class Builder:
+    """Makes submissions of calls. Safe for use by several threads."""
+
+    def __init__(self, registry: Registry, namespace: str, serializer: Serializer) -> None:
+        self._registry = registry
+        self._namespace = namespace
+        self._dumps = serializer.dumps
+        self._plans: dict[Task[..., Any] | str, Plan] = {}
+
+    def build(
+        self, task: Task[..., Any] | str, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
+    ) -> Submission:
+        """Return the submission of one call.
+
+        Raises InvalidTask for what is no task or cannot be named; InvalidArguments for arguments that the task
+        would not take (where it is known here), that the serializer cannot carry, or that are too large or nest
+        too deeply; TaskLoadError where the task's code is here and cannot be imported.
+        """
+        plan = self._plans.get(task) if isinstance(task, str | Task) else None
+        if plan is None:
+            plan = self._plan(task)
+        if plan.task is not None:
+            plan.task.validate(args, kwargs)
+        message = envelope.build(
+            plan.name,
+            self._arguments(plan.name, args, kwargs),
+            id=options.id or self._new_id(plan.name, options.idempotency_key),
+            queue=options.queue or "default",
+            headers=options.headers,
+            retries=options.retries,
+        )
+        return Submission(message, envelope.encode(message), options.delay or 0.0)
+
+    def _plan(self, task: Task[..., Any] | str) -> Plan:
+        if isinstance(task, Task):
+            plan = Plan(self._registry.name_of(task), task)
+        elif isinstance(task, str):
+            name = check_task_name(task)
+            plan = Plan(name, self._registry.get(name) if self._registry.known(name) else None)
+        else:
+            raise InvalidTask(f"{task!r:.80} is no task: decorate the function with @task, or give the task's name")
+        if len(self._plans) < MAX_PLANS:
+            self._plans[task] = plan
+        return plan
+
+    def _new_id(self, name: str, key: str | None) -> str:
+        return random_id() if key is None else derived_id(self._namespace, name, key)
+
+    def _arguments(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+        try:
+            data = self._dumps((args, kwargs))
+        except SerializationError as error:
+            raise InvalidArguments(f"{name}: {_PLACE.sub(_argument, str(error)):.500}") from None
+        if len(data) > MAX_ARGUMENT_BYTES:
+            raise InvalidArguments(
+                f"{name}: arguments of {len(data)} bytes, {MAX_ARGUMENT_BYTES} at most; "
+                "put large data where the worker can fetch it, and submit its address"
+            )
+        # What holds fewer brackets than the limit cannot nest deeper: nearly every call ends here.
+        if data.count(b"[") + data.count(b"{") > MAX_NESTING and nesting(data) > MAX_NESTING + 1:
+            raise InvalidArguments(f"{name}: arguments nest deeper than {MAX_NESTING}")
+        return data
+
+
+def random_id() -> str:
+    """Return a new random task ID (a version 4 UUID), at less than half the cost of `str(uuid.uuid4())`."""
+    digits = urandom(16).hex()
+    variant = _VARIANT[digits[16]]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+
+
+def nesting(data: bytes) -> int:
+    """Return how deep arrays and objects nest in a JSON text, brackets within strings not counted."""
+    depth = deepest = 0
+    for byte in _STRINGS.sub(b"", data):
+        if byte in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif byte in b"]}":
+            depth -= 1
+    return deepest
+
+
+def _argument(found: re.Match[str]) -> str:
+    """`$[0][1]` is the second positional argument, `$[1]['width']` a keyword's."""
+    return f"argument {found[1]}"

@@ -1,0 +1,155 @@
+"""`@task`: a named Python function and its options.
+
+    @task
+    def resize(path: str, width: int = 800) -> str: ...
+
+    @task(name="shop.mail", retries=5)
+    async def mail(address: str) -> None: ...
+
+Calling the task calls the function, here and now. `Client.submit(resize, "a.png")` runs it on a worker.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Coroutine
+from functools import cached_property, update_wrapper
+from typing import Any, Generic, ParamSpec, TypeVar, overload
+
+from yadtq_core.errors import InvalidArguments, InvalidTask
+from yadtq_core.model import check_task_name
+from yadtq_core.retry import RetryPolicy
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+MAX_RETRIES = 1000
+
+
+class Task(Generic[P, R]):
+    """A task's definition.
+
+    `name` is what workers know it by: the one given, else `module.function`; an entry point that names the
+    function gives it its own name (`registry`). `retry` is its retry policy; `check`, where given, is called with
+    the arguments before a submit and before a run, and raises InvalidArguments.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        name: str | None = None,
+        retry: RetryPolicy | None = None,
+        check: Callable[..., None] | None = None,
+    ) -> None:
+        if not callable(function) or isinstance(function, type):
+            raise InvalidTask(f"@task takes a function, got {function!r}")
+        self.function = function
+        self.declared_name = None if name is None else check_task_name(name)
+        self.retry = retry or RetryPolicy()
+        self.check = check
+        self.is_async = inspect.iscoroutinefunction(function)
+        update_wrapper(self, function)
+
+    @property
+    def place(self) -> str:
+        """Where the function is: `module:function`, as an entry point's value names it."""
+        return f"{self.function.__module__}:{self.function.__qualname__}"
+
+    @property
+    def name(self) -> str:
+        """The declared name, else `module.function`."""
+        return self.declared_name or self.place.replace(":", ".")
+
+    @cached_property
+    def signature(self) -> inspect.Signature:
+        """The function's signature."""
+        return inspect.signature(self.function)
+
+    def validate(self, args: tuple[Any, ...] | list[Any], kwargs: dict[str, Any]) -> None:
+        """Raise InvalidArguments unless the function can be called like this and `check` agrees."""
+        try:
+            self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise InvalidArguments(f"{self.__name__}{self.signature}: {error}") from None
+        if self.check is not None:
+            self.check(*args, **kwargs)
+
+    __name__: str
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function here and now."""
+        return self.function(*args, **kwargs)  # type: ignore[no-any-return]
+
+    def __repr__(self) -> str:
+        return f"<task {self.name}>"
+
+
+class AsyncTask(Task[P, R]):
+    """A task whose function is a coroutine function: calling it gives the coroutine."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:  # type: ignore[override]
+        """Return the function's coroutine."""
+        return self.function(*args, **kwargs)  # type: ignore[no-any-return]
+
+
+class _Decorator:
+    """`@task(...)` with its options, waiting for the function."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._options = options
+
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Task[P, R]: ...
+    def __call__(self, function: Callable[..., Any], /) -> Task[..., Any]:
+        return _make(function, self._options)
+
+
+@overload
+def task(function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
+@overload
+def task(function: Callable[P, R], /) -> Task[P, R]: ...
+@overload
+def task(
+    *,
+    name: str | None = None,
+    retries: int = 0,
+    retry_base: float = 1.0,
+    retry_most: float = 600.0,
+    check: Callable[..., None] | None = None,
+) -> _Decorator: ...
+def task(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    retries: int = 0,
+    retry_base: float = 1.0,
+    retry_most: float = 600.0,
+    check: Callable[..., None] | None = None,
+) -> Any:
+    """Make a function a task.
+
+    name: what workers know it by; default `module.function`, or the entry point's name.
+    retries: how many runs may follow a failed one, 0 to 1000.
+    retry_base, retry_most: seconds; the delay before the n-th repeat is drawn between 0 and
+        min(retry_most, retry_base * 2 ** (n - 1)).
+    check: called with the task's arguments before a submit (where the task can be imported) and before each run;
+        raises InvalidArguments for what the task would not take.
+
+    Raises InvalidTask for a name, number or function that cannot be used.
+    """
+    if isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= MAX_RETRIES:
+        raise InvalidTask(f"retries takes a whole number from 0 to {MAX_RETRIES}, got {retries!r}")
+    if not 0 < retry_base <= retry_most:
+        raise InvalidTask(f"retry_base must be above 0 and at most retry_most, got {retry_base!r} and {retry_most!r}")
+    policy = RetryPolicy(retries=retries, base=float(retry_base), most=float(retry_most))
+    options = {"name": name, "retry": policy, "check": check}
+    return _Decorator(options) if function is None else _make(function, options)
+
+
+def _make(function: Callable[..., Any], options: dict[str, Any]) -> Task[..., Any]:
+    kind = AsyncTask if inspect.iscoroutinefunction(function) else Task
+    return kind(function, **options)

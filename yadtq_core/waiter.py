@@ -1,0 +1,199 @@
+"""Waiting for tasks to end: the backend pushes their IDs on one subscription, shared by all who wait.
+
+A push may be missed: after a reconnect, and every few seconds, the backend is asked about all that is still waited
+for. Who waits gets the record itself, fetched once for everyone who is woken together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from typing import TypeVar
+
+from yadtq_core.combiner import Combiner, Finish
+from yadtq_core.errors import BackendUnavailable, YadtqError
+from yadtq_core.interfaces import Backend, Subscription
+from yadtq_core.model import ENDED, Record
+
+ASK_AGAIN = 5.0
+"""Seconds after which the backend is asked about everything waited for, push or not."""
+PATIENCE = 30.0
+"""Seconds of a backend's silence after which those who wait are told of it."""
+BATCH = 200
+_RETRY = 0.5
+_LOOK = 1.0
+"""How long the thread listens at a time: so late it notices that it is to end."""
+
+T = TypeVar("T")
+
+
+class Wait:
+    """Somebody waits for these IDs; `records` fills as they end (None: there is no such record)."""
+
+    __slots__ = ("error", "missing", "records", "wake")
+
+    def __init__(self, ids: Iterable[str], wake: Callable[[], object]) -> None:
+        self.missing = set(ids)
+        self.records: dict[str, Record | None] = {}
+        self.error: YadtqError | None = None
+        self.wake = wake
+
+
+class Waiter:
+    """One subscription and the thread that listens to it, both started when somebody first waits."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._lock = threading.Lock()
+        self._waits: dict[str, list[Wait]] = {}
+        self._subscription: Subscription | None = None
+        self._closed = False
+        self._asks: Combiner[str, None] = Combiner(self._begin_ask, most=BATCH, name="yadtq-asker")
+
+    def wait(self, ids: Sequence[str], timeout: float | None) -> dict[str, Record | None]:
+        """Return the records of those that have ended (None: not found) within `timeout` seconds; None: no limit.
+
+        Raises BackendUnavailable where the backend cannot be reached, for PATIENCE seconds once it could.
+        """
+        ended = threading.Event()
+        wait = Wait(ids, ended.set)
+        self._enter(wait)
+        try:
+            if len(ids) == 1:
+                self._asks.call(ids[0])
+            else:
+                self._ask(ids)
+            ended.wait(timeout)
+        finally:
+            self._withdraw(wait)
+        return _answer(wait)
+
+    async def await_one(self, task_id: str, timeout: float | None) -> dict[str, Record | None]:
+        """Do as `wait` does for one ID, without blocking the event loop."""
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+        wait = Wait([task_id], lambda: loop.call_soon_threadsafe(ended.set))
+        await asyncio.to_thread(self._listening)
+        self._enter(wait)
+        try:
+            async with asyncio.timeout(timeout):
+                await self._asks.acall(task_id)
+                await ended.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._withdraw(wait)
+        return _answer(wait)
+
+    def close(self) -> None:
+        """Let go of those who wait, with an error, and end the thread."""
+        with self._lock:
+            self._closed = True
+            subscription = self._subscription
+        self._fail(YadtqError("the client was closed while it was waiting for a task"))
+        self._asks.close()
+        if subscription is not None:
+            subscription.close()
+
+    def _enter(self, wait: Wait) -> None:
+        self._listening()
+        with self._lock:
+            for task_id in wait.missing:
+                self._waits.setdefault(task_id, []).append(wait)
+
+    def _withdraw(self, wait: Wait) -> None:
+        with self._lock:
+            for task_id in wait.missing:
+                others = [other for other in self._waits.get(task_id, ()) if other is not wait]
+                if others:
+                    self._waits[task_id] = others
+                else:
+                    self._waits.pop(task_id, None)
+
+    def _listening(self) -> Subscription:
+        """Return the subscription, opened and listened to."""
+        with self._lock:
+            if self._closed:
+                raise YadtqError("this client is closed")
+            if self._subscription is None:
+                self._subscription = self._backend.subscribe()
+                threading.Thread(target=self._listen, name="yadtq-waiter", daemon=True).start()
+            return self._subscription
+
+    def _begin_ask(self, ids: Sequence[str]) -> Finish[None]:
+        self._ask(ids)
+        return lambda: [None] * len(ids)
+
+    def _ask(self, ids: Iterable[str]) -> None:
+        """Have the ends of these pushed, and deliver those that have ended already."""
+        channel = self._listening().channel
+        for batch in _batches(ids):
+            ended = self._backend.watch(batch, channel)
+            self._fetch([task_id for task_id, over in zip(batch, ended, strict=True) if over])
+
+    def _fetch(self, ids: Sequence[str]) -> None:
+        """Fetch the records of ended tasks and give them to those who wait."""
+        for batch in _batches(ids):
+            for task_id, record in zip(batch, self._backend.get(batch), strict=True):
+                if record is None or record.status in ENDED:
+                    self._deliver(task_id, record)
+
+    def _deliver(self, task_id: str, record: Record | None) -> None:
+        with self._lock:
+            waits = self._waits.pop(task_id, ())
+            for wait in waits:
+                wait.missing.discard(task_id)
+                wait.records[task_id] = record
+        for wait in waits:
+            if not wait.missing:
+                wait.wake()
+
+    def _listen(self) -> None:
+        """Serve pushes until the client is closed; whatever fails is tried again, for PATIENCE seconds."""
+        answered = asked = time.monotonic()
+        while not self._closed:
+            try:
+                asked = self._serve(asked)
+                answered = time.monotonic()
+            except YadtqError as error:
+                if not self._closed and time.monotonic() - answered > PATIENCE:
+                    self._fail(error)
+                asked = 0.0
+                time.sleep(_RETRY)
+
+    def _serve(self, asked: float) -> float:
+        """Serve one round of pushes; return when everything was asked about last."""
+        pushed = self._listening().wait(_LOOK)
+        with self._lock:
+            wanted = [task_id for task_id in pushed or () if task_id in self._waits]
+        self._fetch(wanted)
+        now = time.monotonic()
+        if pushed is not None and now - asked < ASK_AGAIN:
+            return asked
+        with self._lock:
+            waited_for = list(self._waits)
+        self._ask(waited_for)
+        return now
+
+    def _fail(self, error: YadtqError) -> None:
+        with self._lock:
+            waits = {id(wait): wait for waiting in self._waits.values() for wait in waiting}
+            self._waits.clear()
+        for wait in waits.values():
+            wait.error = error
+            wait.wake()
+
+
+def _answer(wait: Wait) -> dict[str, Record | None]:
+    if wait.error is not None:
+        raise wait.error
+    return wait.records
+
+
+def _batches(items: Iterable[T]) -> Iterable[list[T]]:
+    rest = iter(items)
+    while batch := list(islice(rest, BATCH)):
+        yield batch

@@ -1,0 +1,190 @@
+"""One child as its worker sees it: the process, its pipes, and the jobs it was given and has not reported."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Sequence
+
+import msgspec
+
+from yadtq_core.model import Lease
+from yadtq_core.pipe import TOKEN, Cancel, Frames, Job, Report, Start, Work, decode_report, frame
+from yadtq_core.worker.values import Given
+
+_PIPE_BYTES = 1024 * 1024
+"""Room for results while completion waits for the backend; Linux grants it, elsewhere the default stays."""
+
+
+class ChildProcess:
+    """A child process. Its methods are called under the executor's lock, except `read`."""
+
+    def __init__(self, number: int, start: Start) -> None:
+        """Start it; must be called from the worker's main thread (see `child.die_with`)."""
+        self.number = number
+        self.threads = start.threads
+        self.ready = False
+        self.ended = False
+        self.given: dict[int, Given] = {}
+        """Jobs not yet reported, by number, oldest first."""
+        self._forget: list[int] = []
+        self._unsent: deque[memoryview] = deque()
+        control, self._control = os.pipe()
+        work, self._work = os.pipe()
+        self.reports, reports = os.pipe()
+        self._tokens, self._begun = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        _widen(self.reports, self._work)
+        os.set_blocking(self._work, False)
+        inherited = (control, work, self._begun.fileno(), reports)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "yadtq_core.child", *map(str, inherited), str(os.getpid())],
+            pass_fds=inherited,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # a terminal's Ctrl-C is for the worker alone, which then drains
+        )
+        for fd in (control, work, reports):
+            os.close(fd)
+        self._frames = Frames(self.reports)
+        os.write(self._control, frame(start))
+
+    @property
+    def work_fd(self) -> int:
+        """The pipe that `flush` writes to, to be waited for where `backlogged`."""
+        return self._work
+
+    @property
+    def backlogged(self) -> bool:
+        """Frames wait until the pipe takes more."""
+        return bool(self._unsent)
+
+    @property
+    def free(self) -> int:
+        """How many more jobs would begin at once."""
+        return max(0, self.threads - len(self.given)) if self.ready and not self.ended else 0
+
+    def give(self, jobs: Sequence[Job], given: Sequence[Given]) -> None:
+        """Send jobs, and the tokens by which they may begin."""
+        for job, entry in zip(jobs, given, strict=True):
+            self.given[job.seq] = entry
+        self._unsent.append(memoryview(frame(Work(list(jobs), self._forget))))
+        self._forget = []
+        self.flush()
+        try:
+            self._tokens.sendall(b"".join([TOKEN.pack(job.seq) for job in jobs]))
+        except OSError:
+            pass  # it has died: the end of its reports says so, and what it held is handed back then
+
+    def flush(self) -> None:
+        """Write what the work pipe takes now."""
+        try:
+            while self._unsent:
+                written = os.write(self._work, self._unsent[0])
+                if written == len(self._unsent[0]):
+                    self._unsent.popleft()
+                else:
+                    self._unsent[0] = self._unsent[0][written:]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._unsent.clear()  # it has died
+
+    def take_back(self, most: int) -> list[Given]:
+        """Take back up to `most` jobs that it has not begun; they will not begin."""
+        taken: list[Given] = []
+        if most < 1:
+            return taken
+        try:
+            data = self._begun.recv(TOKEN.size * most, socket.MSG_DONTWAIT)
+        except OSError:
+            return taken
+        for (seq,) in TOKEN.iter_unpack(data):
+            if entry := self.given.pop(seq, None):
+                taken.append(entry)
+                self._forget.append(seq)
+        return taken
+
+    def cancel(self, seq: int) -> None:
+        """Tell a running job that somebody asked to cancel it."""
+        self._tell(Cancel(seq))
+
+    def _tell(self, word: Cancel) -> None:
+        try:
+            os.write(self._control, frame(word))
+        except OSError:
+            pass
+
+    def read(self) -> list[Report] | None:
+        """Read once what it reported; None when it has died. A garbled report counts as its death."""
+        try:
+            frames = self._frames.read()
+            return None if frames is None else [decode_report(data) for data in frames]
+        except (OSError, msgspec.MsgspecError):
+            return None
+
+    def drain(self) -> None:
+        """Let it end once it has begun and ended all that it was given."""
+        self._tokens.close()
+        self._begun.close()
+
+    def kill(self, sig: int = signal.SIGKILL) -> None:
+        """End it and whatever its tasks started in its process group."""
+        try:
+            os.killpg(self.process.pid, sig)
+        except (ProcessLookupError, PermissionError):
+            pass
+
+    def reap(self, timeout: float) -> int:
+        """Wait for its end, kill what is left of its group, close the pipes; return the exit status."""
+        try:
+            status = self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            status = self.process.wait()
+        self.kill()
+        self.ended = True
+        for fd in (self._control, self._work, self.reports):
+            os.close(fd)
+        self._tokens.close()
+        self._begun.close()
+        return status
+
+
+def cause_of_death(status: int) -> str:
+    """Return how a process ended, in words: `child killed by signal 9 (SIGKILL; out of memory?)`."""
+    if status >= 0:
+        return f"child exited with status {status} in the middle of a task"
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:
+        name = "?"
+    hint = "; out of memory?" if name == "SIGKILL" else ""
+    return f"child killed by signal {-status} ({name}{hint})"
+
+
+def job_of(seq: int, lease: Lease) -> Job:
+    """Return what a child must know to run a lease."""
+    message = lease.delivery.message
+    return Job(
+        seq,
+        message.id,
+        message.task,
+        lease.attempt,
+        lease.fence,
+        message.queue,
+        message.headers,
+        message.retries,
+        bytes(message.arguments),
+    )
+
+
+def _widen(*fds: int) -> None:
+    for fd in fds:
+        try:
+            fcntl.fcntl(fd, getattr(fcntl, "F_SETPIPE_SZ"), _PIPE_BYTES)
+        except OSError:
+            pass  # over the user's share of pipe memory: smaller pipes work too

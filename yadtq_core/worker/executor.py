@@ -1,0 +1,281 @@
+"""Where tasks run: P children with T slots each, kept full and kept alive.
+
+Used by several threads; one lock guards the books, and no call under it waits for a child. `read` is called by one
+thread only, `start` and `respawn` by the worker's main thread only (a child dies with the thread that started it).
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import selectors
+import threading
+import time
+from collections.abc import Sequence
+
+from yadtq_core.errors import TaskLoadError
+from yadtq_core.model import Lease
+from yadtq_core.pipe import Done, Progress, Ready, Start
+from yadtq_core.worker.children import ChildProcess, cause_of_death, job_of
+from yadtq_core.worker.values import Death, Given, News
+
+log = logging.getLogger("yadtq.worker")
+
+START_SECONDS = 60.0
+"""How long a child may take to import its tasks."""
+_LINGER_SECONDS = 0.2
+"""How long a child whose reports have ended may take to die by itself before it is killed."""
+
+
+class Executor:
+    """The children of one worker.
+
+    processes, threads: how many children, and how many tasks at a time in each.
+    """
+
+    def __init__(self, worker_id: str, processes: int, threads: int, imports: Sequence[str]) -> None:
+        self._start = Start(worker_id, threads, list(imports))
+        self._processes = processes
+        self._lock = threading.Lock()
+        self._children: dict[int, ChildProcess] = {}
+        self._numbers = itertools.count()
+        self._seqs = itertools.count(1)
+        self._where: dict[str, tuple[ChildProcess, int]] = {}
+        self._selector = selectors.DefaultSelector()
+        self._awake, self._wake = os.pipe()
+        os.set_blocking(self._awake, False)
+        os.set_blocking(self._wake, False)
+        self._selector.register(self._awake, selectors.EVENT_READ, None)
+        self._draining = False
+        self.slots = processes * threads
+        self.tasks: frozenset[str] = frozenset()
+        """Names of the tasks that the children can run."""
+        self.problem = ""
+        """Why the newest child could not load its tasks; empty if it could."""
+        self.died = threading.Event()
+        """Set when a child is missing: the main thread is to call `respawn`."""
+
+    def start(self) -> None:
+        """Start the children; returns when each is ready. Raises TaskLoadError if one cannot load its tasks."""
+        self.respawn()
+        until = time.monotonic() + START_SECONDS
+        while any(not child.ready for child in self._children.values()):
+            if time.monotonic() > until:
+                raise TaskLoadError(
+                    f"a child is not ready after {START_SECONDS:g} s: does a module of tasks hang when it is imported?"
+                )
+            news = self.read(0.2)
+            if self.problem:
+                raise TaskLoadError(self.problem)
+            if news.deaths:
+                raise TaskLoadError(f"a child ended while it loaded its tasks: {news.deaths[0].cause}")
+
+    def respawn(self) -> None:
+        """Start as many children as are missing."""
+        self.died.clear()
+        while len(self._children) < self._processes and not self._draining:
+            child = ChildProcess(next(self._numbers), self._start)
+            with self._lock:
+                self._children[child.number] = child
+                self._selector.register(child.reports, selectors.EVENT_READ, child)
+            self.wake()
+
+    def wake(self) -> None:
+        """Make a waiting `read` return now."""
+        try:
+            os.write(self._wake, b".")
+        except BlockingIOError:
+            pass  # it has been woken already
+
+    @property
+    def free(self) -> int:
+        """How many more jobs would begin at once."""
+        with self._lock:
+            return sum(child.free for child in self._children.values())
+
+    @property
+    def running(self) -> int:
+        """How many jobs the children hold, begun or not."""
+        return len(self._where)
+
+    def give(self, leases: Sequence[Lease]) -> bool:
+        """Hand leases to the children, the emptiest first; False if there is no child just now."""
+        with self._lock:
+            if not self._children:
+                return False
+            for child, share in self._shares(leases):
+                self._hand(child, share)
+        self._wake_if_backlogged()
+        return True
+
+    def _hand(self, child: ChildProcess, leases: Sequence[Lease]) -> None:
+        at = time.monotonic()
+        given = [Given(next(self._seqs), lease, at) for lease in leases]
+        for entry in given:
+            self._where[entry.lease.delivery.message.id] = (child, entry.seq)
+        child.give([job_of(entry.seq, entry.lease) for entry in given], given)
+
+    def _shares(self, leases: Sequence[Lease]) -> list[tuple[ChildProcess, Sequence[Lease]]]:
+        """Return which child gets which: free slots first, then as evenly as can be."""
+        ready = [child for child in self._children.values() if child.ready and not child.ended]
+        ready = ready or list(self._children.values())
+        loads = {child.number: len(child.given) for child in ready}
+        total = len(leases) + sum(loads.values())
+        level = -(-total // len(ready))
+        shares, at = [], 0
+        for child in sorted(ready, key=lambda child: loads[child.number]):
+            take = min(len(leases) - at, max(0, level - loads[child.number]))
+            if take:
+                shares.append((child, leases[at : at + take]))
+                at += take
+        if at < len(leases):
+            shares.append((ready[0], leases[at:]))
+        return shares
+
+    def _wake_if_backlogged(self) -> None:
+        """Let the reading thread wait for room in the pipes too, where frames are left over."""
+        if any(child.backlogged for child in list(self._children.values())):
+            self.wake()
+
+    def read(self, timeout: float) -> News:
+        """Return what the children told, waiting at most `timeout` seconds for the first word."""
+        news = News([], [], [], False)
+        self._watch_backlogs()
+        for key, _ in self._selector.select(timeout):
+            if key.data is None:
+                _empty(self._awake)
+            elif key.fd == key.data.reports:
+                news = self._heard(key.data, news)
+            else:
+                with self._lock:
+                    key.data.flush()
+        if news.ended or news.deaths:
+            self._balance()
+        return news
+
+    def _watch_backlogs(self) -> None:
+        with self._lock:
+            for child in self._children.values():
+                watched = child.work_fd in self._selector.get_map()
+                if child.backlogged and not watched:
+                    self._selector.register(child.work_fd, selectors.EVENT_WRITE, child)
+                elif watched and not child.backlogged:
+                    self._selector.unregister(child.work_fd)
+
+    def _heard(self, child: ChildProcess, news: News) -> News:
+        reports = child.read()
+        if reports is None:
+            return news._replace(deaths=[*news.deaths, self._bury(child)])
+        ready = news.ready
+        with self._lock:
+            for report in reports:
+                if isinstance(report, Done):
+                    if entry := child.given.pop(report.seq, None):
+                        self._where.pop(entry.lease.delivery.message.id, None)
+                        news.ended.append((entry.lease, report))
+                elif isinstance(report, Progress):
+                    if entry := child.given.get(report.seq):
+                        news.progress.append((entry.lease.id, report.text))
+                elif isinstance(report, Ready):
+                    ready = True
+                    self._became_ready(child, report)
+        return news._replace(ready=ready)
+
+    def _became_ready(self, child: ChildProcess, report: Ready) -> None:
+        if report.problem:
+            self.problem = report.problem
+            log.error("a child cannot load its tasks: %s", report.problem)
+            return
+        child.ready = True
+        self.problem = ""
+        self.tasks = frozenset(report.tasks)
+
+    def _bury(self, child: ChildProcess) -> Death:
+        with self._lock:
+            for fd in (child.reports, child.work_fd):
+                if fd in self._selector.get_map():
+                    self._selector.unregister(fd)
+            del self._children[child.number]
+            unbegun = [entry.lease for entry in child.take_back(len(child.given))]
+            begun = [entry.lease for entry in child.given.values()]
+            for lease in (*unbegun, *begun):
+                self._where.pop(lease.id, None)
+            cause = cause_of_death(child.reap(_LINGER_SECONDS))
+        if not self._draining:
+            log.error("%s; it ran %d task(s): %s", cause, len(begun), ", ".join(lease.id for lease in begun[:5]))
+            self.died.set()
+        return Death(begun, unbegun, cause)
+
+    def _balance(self) -> None:
+        """Move jobs that wait behind a long one to a child that has nothing to do."""
+        with self._lock:
+            idle = [child for child in self._children.values() if child.free == child.threads]
+            if not idle or self._draining:
+                return
+            for child in self._children.values():
+                waiting = len(child.given) - child.threads
+                if child in idle or waiting <= 0:
+                    continue
+                taken = child.take_back(-(-waiting // (len(idle) + 1)))
+                for index, other in enumerate(idle):
+                    if share := taken[index :: len(idle)]:
+                        self._hand(other, [entry.lease for entry in share])
+        self._wake_if_backlogged()
+
+    def take_back(self, *, older_than: float = 0.0) -> list[Lease]:
+        """Take back what has waited unbegun for `older_than` seconds or more; none of it will begin."""
+        limit = time.monotonic() - older_than
+        leases = []
+        with self._lock:
+            for child in self._children.values():
+                waiting = list(child.given.values())[child.threads :]
+                old = sum(1 for entry in waiting if entry.at <= limit)
+                if older_than == 0.0:
+                    old = len(child.given)
+                leases += [entry.lease for entry in child.take_back(old)] if old else []
+            for lease in leases:
+                self._where.pop(lease.id, None)
+        return leases
+
+    def cancel(self, task_id: str) -> None:
+        """Tell a running task that somebody asked to cancel it."""
+        with self._lock:
+            if place := self._where.get(task_id):
+                place[0].cancel(place[1])
+
+    def held(self) -> list[Lease]:
+        """Return the leases of all jobs that the children hold."""
+        with self._lock:
+            return [entry.lease for child in self._children.values() for entry in child.given.values()]
+
+    def drain(self) -> None:
+        """Begin nothing new: the children end when what they have begun has ended."""
+        with self._lock:
+            self._draining = True
+
+    def kill(self) -> None:
+        """End all children at once; `read` then tells what they held."""
+        with self._lock:
+            self._draining = True
+            for child in self._children.values():
+                child.kill()
+
+    def close(self) -> None:
+        """End what is left and close the pipes."""
+        self.kill()
+        with self._lock:
+            for child in self._children.values():
+                child.reap(_LINGER_SECONDS)
+            self._children.clear()
+        self._selector.close()
+        os.close(self._awake)
+        os.close(self._wake)
+
+
+def _empty(fd: int) -> None:
+    try:
+        while os.read(fd, 4096):
+            pass
+    except BlockingIOError:
+        pass

@@ -1,0 +1,276 @@
+"""Intake's rules: which messages are claimed, parked, offered and settled, and how far each partition is done.
+
+A plain object without I/O: it is told what was polled, how claims were answered, which runs ended and what the time
+is, and answers what to do. Times are local monotonic seconds unless their name says otherwise.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from yadtq_core.model import Answer, Delivery, Epoch, Lease, Partition, Unreadable, Verdict, shard_of
+from yadtq_core.watermark import Watermark
+
+MAX_SPAN = 10_000
+"""Offsets between a partition's watermark and its position at which it pauses: what a crash makes others re-read."""
+MAX_WINDOW = 200
+"""Claimed and not ended runs at most: a lost worker's share, and what one script call should carry."""
+WINDOW_SECONDS = 0.2
+"""The window is about what ended within this time."""
+MAX_OFFERS = 200
+SETTLED = frozenset({Verdict.DONE, Verdict.LATER, Verdict.POISON, Verdict.TOO_OLD, Verdict.ERROR})
+"""Verdicts after which a delivery needs nobody any more. A damaged record (ERROR) is left for people to look at."""
+_HISTORY = 3
+"""Watermarks kept: now, and as they stood one and two heartbeats ago."""
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A delivery that was polled and is not claimed."""
+
+    delivery: Delivery
+    since: float
+    offered: bool = False
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far one partition is: its watermark, and where it stood at the last heartbeats."""
+
+    mark: Watermark
+    safe: deque[int] = field(default_factory=lambda: deque(maxlen=_HISTORY))
+    committed: tuple[int, str] | None = None
+    paused: bool = False
+
+
+class Intake:
+    """The state of one worker's intake.
+
+    shards: number of shards of the namespace.
+    """
+
+    def __init__(self, shards: int = 1) -> None:
+        self._shards = shards
+        self._partitions: dict[Partition, Progress] = {}
+        self._waiting: deque[Waiting] = deque()
+        self._parked: list[tuple[float, int, Delivery]] = []
+        self._tie = itertools.count()
+        self._running: set[str] = set()
+        self._ended: deque[tuple[float, int]] = deque()
+        self._ended_count = 0
+        self._epochs: tuple[Epoch, ...] = ()
+        self._saturated_since: float | None = None
+
+    # What came and went
+
+    def gained(self, partition: Partition, committed: int | None) -> None:
+        """A partition is ours now; `committed` is its committed offset, None where there is none."""
+        progress = Progress(Watermark(committed or 0))
+        if committed is not None:
+            progress.committed = (committed, "")
+        progress.safe.append(progress.mark.low)
+        self._partitions[partition] = progress
+
+    def partitions(self) -> list[Partition]:
+        """Return the partitions that are ours."""
+        return list(self._partitions)
+
+    def lost(self, partition: Partition) -> None:
+        """A partition is not ours any more: forget all of it but what runs."""
+        self._partitions.pop(partition, None)
+        self._waiting = deque(entry for entry in self._waiting if entry.delivery.partition != partition)
+        self._parked = [entry for entry in self._parked if entry[2].partition != partition]
+        heapq.heapify(self._parked)
+
+    def polled(self, messages: Iterable[Delivery | Unreadable], now: float) -> list[Unreadable]:
+        """Messages came, each partition's in the order of its offsets; return those that cannot be read.
+
+        Those of partitions that are not ours, and repeated ones, are passed over.
+        """
+        unreadable = []
+        for message in messages:
+            progress = self._partitions.get(message.partition) if message.partition is not None else None
+            if progress is None or not progress.mark.delivered(message.offset):
+                continue
+            if isinstance(message, Delivery):
+                self._waiting.append(Waiting(message, now))
+            else:
+                unreadable.append(message)
+        return unreadable
+
+    # Claiming
+
+    @property
+    def waiting(self) -> int:
+        """How many deliveries wait to be claimed, parked ones not counted."""
+        return len(self._waiting)
+
+    def next_parked(self) -> float | None:
+        """Return when the next parked delivery is to be claimed again, None if none is parked."""
+        return self._parked[0][0] if self._parked else None
+
+    def window(self, free: int, now: float) -> int:
+        """Return how many more runs may be claimed now, with `free` slots empty.
+
+        At least the free slots; otherwise about what ended within the last 200 ms, at most 200, less what runs.
+        """
+        while self._ended and self._ended[0][0] < now - WINDOW_SECONDS:
+            self._ended_count -= self._ended.popleft()[1]
+        pace = min(self._ended_count, MAX_WINDOW)
+        return max(min(free, MAX_WINDOW), pace - len(self._running))
+
+    def next_batch(self, window: int, now: float) -> list[Delivery]:
+        """Take up to `window` deliveries to claim: parked ones whose time has come, then by arrival.
+
+        A batch has no ID twice, and none that runs here: such a delivery is parked for a second.
+        """
+        batch: dict[str, Delivery] = {}
+        while len(batch) < window and self._parked and self._parked[0][0] <= now:
+            self._take(heapq.heappop(self._parked)[2], batch, now)
+        while len(batch) < window and self._waiting:
+            self._take(self._waiting.popleft().delivery, batch, now)
+        return list(batch.values())
+
+    def _take(self, delivery: Delivery, batch: dict[str, Delivery], now: float) -> None:
+        task_id = delivery.message.id
+        if task_id in batch or task_id in self._running:
+            self._park(delivery, now + 1.0)
+        else:
+            batch[task_id] = delivery
+
+    def _park(self, delivery: Delivery, until: float) -> None:
+        heapq.heappush(self._parked, (until, next(self._tie), delivery))
+
+    def put_back(self, deliveries: Sequence[Delivery], now: float, *, offered: bool = False) -> None:
+        """These were not claimed after all (no answer), or given back unstarted (`offered`): they come next."""
+        ours = [entry for entry in deliveries if entry.partition is None or entry.partition in self._partitions]
+        self._waiting.extendleft(Waiting(delivery, now, offered) for delivery in reversed(ours))
+
+    def claimed(self, batch: Sequence[Delivery], answers: Sequence[Answer], now: float) -> list[Lease]:
+        """Note how a claim was answered; return the leases to run."""
+        leases = []
+        for delivery, answer in zip(batch, answers, strict=True):
+            if answer.verdict is Verdict.RUN:
+                self._running.add(delivery.message.id)
+                leases.append(Lease(delivery, answer.fence, answer.attempt, answer.started_at_ms))
+            elif answer.verdict is Verdict.BUSY:
+                self._park_busy(delivery, answer, now)
+            elif answer.verdict in SETTLED:
+                self.settled(delivery)
+        return leases
+
+    def _park_busy(self, delivery: Delivery, answer: Answer, now: float) -> None:
+        """Look again when the lease ends. What came from a sweep is left to the next sweep."""
+        if delivery.partition is not None:
+            self._park(delivery, now + answer.wait_ms / 1000 + 0.01)
+
+    # Saturation: what waits here is offered to others
+
+    def saturated(self, free: int, now: float) -> bool:
+        """Return whether every slot has been taken for more than a second; told the free slots at each look."""
+        if free:
+            self._saturated_since = None
+            return False
+        if self._saturated_since is None:
+            self._saturated_since = now
+        return now - self._saturated_since > 1.0
+
+    def to_offer(self, most: int) -> list[Delivery]:
+        """Return the longest-waiting deliveries not offered yet, at most 200 and at most `most`."""
+        most = min(most, MAX_OFFERS)
+        fresh = (entry for entry in self._waiting if not entry.offered)
+        batch: dict[str, Delivery] = {}
+        for entry in itertools.islice(fresh, most):
+            if entry.delivery.message.id not in self._running:
+                batch.setdefault(entry.delivery.message.id, entry.delivery)
+        return list(batch.values())
+
+    def offered(self, batch: Sequence[Delivery], answers: Sequence[Answer], now: float) -> None:
+        """Note how an offer was answered: what is done is settled, the rest waits on, marked as offered."""
+        gone: set[int] = set()
+        marked: set[int] = set()
+        for delivery, answer in zip(batch, answers, strict=True):
+            if answer.verdict in SETTLED:
+                gone.add(id(delivery))
+                self.settled(delivery)
+            elif answer.verdict is Verdict.BUSY:
+                gone.add(id(delivery))
+                self._park_busy(delivery, answer, now)
+            else:
+                marked.add(id(delivery))
+        for entry in self._waiting:
+            if id(entry.delivery) in marked:
+                entry.offered = True
+        if gone:
+            self._waiting = deque(entry for entry in self._waiting if id(entry.delivery) not in gone)
+
+    # Ends
+
+    def stopped(self, ids: Iterable[str], now: float) -> None:
+        """These do not run here any more: they ended, or were given back."""
+        before = len(self._running)
+        self._running.difference_update(ids)
+        ended = before - len(self._running)
+        if ended:
+            self._ended.append((now, ended))
+            self._ended_count += ended
+
+    def runs(self, task_id: str) -> bool:
+        """Return whether this task is claimed here and has not ended."""
+        return task_id in self._running
+
+    def settled(self, delivery: Delivery) -> None:
+        """Nobody needs this delivery any more."""
+        if delivery.partition is not None and (progress := self._partitions.get(delivery.partition)):
+            progress.mark.done(delivery.offset)
+
+    def done(self, partition: Partition, offset: int) -> None:
+        """Nobody needs what stands there (a dead letter that was acknowledged, say)."""
+        if progress := self._partitions.get(partition):
+            progress.mark.done(offset)
+
+    # How far it is done
+
+    def beat(self, epochs: tuple[Epoch, ...]) -> None:
+        """A heartbeat was answered in these epochs: the watermarks of now become the past's."""
+        self._epochs = epochs
+        for progress in self._partitions.values():
+            progress.safe.append(progress.mark.low)
+
+    def to_commit(self) -> Mapping[Partition, tuple[int, str]]:
+        """Return (offset, metadata) of each partition whose offset or metadata is not what was committed last."""
+        changed = {}
+        for partition, progress in self._partitions.items():
+            point = (progress.mark.low, self._metadata(partition, progress))
+            if progress.mark.position and point != progress.committed:
+                progress.committed = changed[partition] = point
+        return changed
+
+    def _metadata(self, partition: Partition, progress: Progress) -> str:
+        if not self._epochs:
+            return ""
+        epoch = self._epochs[partition.number % len(self._epochs)]
+        return f"1 {epoch.id} {epoch.mark_ms} {progress.safe[0]}"
+
+    def to_pause(self) -> tuple[list[Partition], list[Partition]]:
+        """Return (partitions to pause now, partitions to resume now)."""
+        pause, resume = [], []
+        for partition, progress in self._partitions.items():
+            if not progress.paused and progress.mark.span >= MAX_SPAN:
+                progress.paused = True
+                pause.append(partition)
+            elif progress.paused and progress.mark.span < MAX_SPAN // 2:
+                progress.paused = False
+                resume.append(partition)
+        return pause, resume
+
+    def misplaced(self, delivery: Delivery) -> bool:
+        """Return whether a delivery came by a partition of another shard than its ID's."""
+        partition = delivery.partition
+        if partition is None or self._shards == 1:
+            return False
+        return partition.number % self._shards != shard_of(delivery.message.id, self._shards)

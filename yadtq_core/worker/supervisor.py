@@ -1,0 +1,184 @@
+"""The worker's main thread: opens, starts, watches over signals, children and threads, and closes.
+
+first SIGTERM or SIGINT     drain: leave the group, hand back what has not begun, let runs end within the grace
+second                      hand back what runs, now
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import secrets
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from yadtq_core.errors import YadtqError
+from yadtq_core.interfaces import Backend, Broker
+from yadtq_core.model import WorkerIdentity
+from yadtq_core.plugins import load_plugins, open_backend, open_broker
+from yadtq_core.settings import Settings, masked_url
+from yadtq_core.worker.executor import Executor
+from yadtq_core.worker.worker import Worker, host
+
+log = logging.getLogger("yadtq.worker")
+
+WATCHDOG_SECONDS = 120.0
+"""A thread that has not come round for so long hangs in a library; no call of ours may take half of it."""
+EXIT_HANGS = 70
+"""sysexits.h EX_SOFTWARE: whoever runs the worker should start it again."""
+_LOOK_SECONDS = 0.2
+_HAND_BACK_SECONDS = 10.0
+
+
+class Signals:
+    """Counts the signals that ask the process to end."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.changed = threading.Event()
+
+    def install(self) -> None:
+        """Take SIGTERM and SIGINT; only the main thread may."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._came)
+
+    def _came(self, number: int, _: FrameType | None) -> None:
+        self.count += 1
+        self.changed.set()
+
+
+def run_worker(settings: Settings, imports: Sequence[str] = ()) -> int:
+    """Run one worker until it is told to stop; return the exit code.
+
+    settings: as loaded; its `imports` are loaded too. imports: further modules of tasks.
+
+    Raises what keeps it from starting: Unavailable, ConfigurationRefused, TaskLoadError, InvalidSetting.
+    """
+    signals = Signals()
+    signals.install()
+    modules = [*settings.imports, *imports]
+    plugins = load_plugins()
+    if plugins.errors:
+        raise plugins.errors[0]
+    backend = open_backend(settings, plugins)
+    try:
+        broker = open_broker(settings, plugins)
+        try:
+            return _run(settings, modules, broker, backend, signals)
+        finally:
+            broker.close(5.0)
+    finally:
+        backend.close()
+
+
+def _run(settings: Settings, modules: Sequence[str], broker: Broker, backend: Backend, signals: Signals) -> int:
+    backend.check()
+    broker.ensure(settings.queues, create=True)
+    identity = _identity(settings)
+    executor = Executor(identity.id, settings.processes, settings.threads, modules)
+    try:
+        executor.start()
+        _banner(settings, executor)
+        worker = Worker(settings, identity, broker, backend, executor)
+        worker.start()
+        return _watch(worker, executor, settings, signals)
+    except YadtqError:
+        executor.close()
+        raise
+
+
+def _watch(worker: Worker, executor: Executor, settings: Settings, signals: Signals) -> int:
+    children = Respawner(executor)
+    while not signals.count and worker.crashed is None:
+        signals.changed.wait(_LOOK_SECONDS)
+        children.look()
+        _bark(worker)
+    return _stop(worker, settings, signals)
+
+
+def _stop(worker: Worker, settings: Settings, signals: Signals) -> int:
+    grace = settings.shutdown_grace if worker.crashed is None else 0.0
+    log.info("stopping: runs may go on for %g s; a second signal ends them now", grace)
+    until = time.monotonic() + grace
+    worker.stop()
+    _wait_until_idle(worker, until, signals, enough=2)
+    if not worker.idle:
+        log.warning("handing back what still runs")
+        worker.hand_back()
+        _wait_until_idle(worker, time.monotonic() + _HAND_BACK_SECONDS, signals, enough=3)
+    worker.close()
+    log.info("stopped; tasks executed: %d", worker.executed)
+    return 0 if worker.crashed is None else 1
+
+
+def _wait_until_idle(worker: Worker, until: float, signals: Signals, *, enough: int) -> None:
+    while not worker.idle and time.monotonic() < until and signals.count < enough and worker.crashed is None:
+        signals.changed.clear()
+        signals.changed.wait(0.02)
+
+
+class Respawner:
+    """Replaces children that died; ever slower where they die before they are ready."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._not_before = 0.0
+        self._pause = 0.0
+
+    def look(self) -> None:
+        """Start children that are missing, if it is time."""
+        now = time.monotonic()
+        if not self._executor.died.is_set() or now < self._not_before:
+            return
+        self._pause = min(30.0, self._pause * 2 or 1.0) if self._executor.problem else 0.0
+        self._not_before = now + self._pause
+        self._executor.respawn()
+
+
+def _bark(worker: Worker) -> None:
+    name, seconds = worker.silent_for()
+    if seconds < WATCHDOG_SECONDS:
+        return
+    log.critical("the %s thread has hung for %.0f s; the worker ends so that it can be started again", name, seconds)
+    faulthandler.dump_traceback(sys.stderr)
+    os._exit(EXIT_HANGS)
+
+
+def _identity(settings: Settings) -> WorkerIdentity:
+    return WorkerIdentity(settings.worker_id, secrets.token_hex(6), host(), os.getpid(), _process_started())
+
+
+def _process_started() -> float:
+    """Return when this process started, in seconds since boot: with the process ID it names a process for good."""
+    try:
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        return int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
+def _banner(settings: Settings, executor: Executor) -> None:
+    log.info(
+        "worker %s: broker %s, backend %s, namespace %s",
+        settings.worker_id,
+        masked_url(settings.broker),
+        masked_url(settings.backend),
+        settings.namespace,
+    )
+    log.info(
+        "queues: %s; %d children with %d slot(s) each; lease %g s",
+        ", ".join(settings.queues),
+        settings.processes,
+        settings.threads,
+        settings.claim_stale_seconds,
+    )
+    log.info(
+        "tasks: %s",
+        ", ".join(sorted(executor.tasks)) or "none: name a module (`yadtq worker shop`) or install a plugin",
+    )

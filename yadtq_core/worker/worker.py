@@ -1,0 +1,109 @@
+"""One worker: wires the parts together, starts their threads, and stops them in order."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+from yadtq_core.interfaces import Backend, Broker
+from yadtq_core.model import ReleaseReason, WorkerIdentity
+from yadtq_core.settings import Settings
+from yadtq_core.worker.completion_thread import CompletionThread
+from yadtq_core.worker.desk import Desk
+from yadtq_core.worker.executor import Executor
+from yadtq_core.worker.intake_thread import IntakeThread
+from yadtq_core.worker.keeper_thread import KeeperThread
+
+log = logging.getLogger("yadtq.worker")
+
+JOIN_SECONDS = 15.0
+
+
+class Worker:
+    """A worker whose services are open and whose children are ready.
+
+    `crashed` is the error of a thread that ended by a bug of ours, None while all is well.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        identity: WorkerIdentity,
+        broker: Broker,
+        backend: Backend,
+        executor: Executor,
+    ) -> None:
+        self._desk = Desk(settings, identity, broker, backend, executor)
+        self._keeper = KeeperThread(self._desk)
+        self.crashed: BaseException | None = None
+        self._threads = {
+            "intake": self._thread("intake", IntakeThread(self._desk).run),
+            "completion": self._thread("completion", CompletionThread(self._desk).run),
+            "keeper": self._thread("keeper", self._keeper.run),
+        }
+
+    def _thread(self, name: str, run: Callable[[], None]) -> threading.Thread:
+        def guarded() -> None:
+            try:
+                run()
+            except BaseException as error:
+                log.exception("the %s thread ended by a bug; the worker stops", name)
+                self.crashed = error
+
+        return threading.Thread(target=guarded, name=f"yadtq-{name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to work. The first heartbeat goes out before anything is claimed."""
+        self._keeper.beat("online")
+        for thread in self._threads.values():
+            thread.start()
+
+    def silent_for(self) -> tuple[str, float]:
+        """Return (name, seconds) of the thread that has not come round for longest, for the watchdog."""
+        now = time.monotonic()
+        alive = {name: self._desk.alive.get(name, now) for name, thread in self._threads.items() if thread.is_alive()}
+        name = min(alive, key=lambda name: alive[name], default="")
+        return name, now - alive.get(name, now)
+
+    def stop(self) -> None:
+        """Begin nothing new: leave the group, give back what has not begun. Runs go on. Returns at once."""
+        desk = self._desk
+        desk.stopping.set()
+        with desk.lock:
+            desk.room.notify_all()
+        desk.executor.drain()
+        desk.release(desk.executor.take_back(), ReleaseReason.UNSTARTED)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing runs and every outcome is written."""
+        return not self._desk.executor.running and not self._desk.completion.pending
+
+    def hand_back(self) -> None:
+        """End what still runs; the completion thread then gives it back to others."""
+        self._desk.killed.set()
+        self._desk.executor.kill()
+
+    def close(self) -> None:
+        """Wait for the threads, tell the backend that this worker is gone, end the children."""
+        self._threads["intake"].join(JOIN_SECONDS)
+        self._desk.finished.set()
+        self._desk.executor.wake()
+        self._desk.poke.set()
+        for thread in self._threads.values():
+            thread.join(JOIN_SECONDS)
+        self._keeper.beat("offline")
+        self._desk.executor.close()
+
+    @property
+    def executed(self) -> int:
+        """How many runs this worker ended."""
+        return self._desk.executed
+
+
+def host() -> str:
+    """Return the name of this host."""
+    return socket.gethostname()
