@@ -1,7 +1,7 @@
 """Calls: a task, or its name, with arguments and options, not yet submitted.
 
-    call(resize, "a.png", width=640).using(queue="slow")
-    call("add", 1, 2)
+call(resize, "a.png", width=640).using(queue="slow")
+call("add", 1, 2)
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def options(
     retries: int | None = None,
     headers: Mapping[str, str] | None = None,
     idempotency_key: str | None = None,
-    id: str | None = None,  # noqa: A002  (what users call it)
+    id: str | None = None,
 ) -> Options:
     """Return checked options; raises InvalidInput with the keyword, what came and what is allowed."""
     if id is not None and idempotency_key is not None:

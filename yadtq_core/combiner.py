@@ -12,6 +12,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -64,9 +65,7 @@ class Combiner(Generic[Item, Answer]):
     name: of the thread that leads for coroutines.
     """
 
-    def __init__(
-        self, begin: Callable[[Sequence[Item]], Finish[Answer]], *, most: int, name: str
-    ) -> None:
+    def __init__(self, begin: Callable[[Sequence[Item]], Finish[Answer]], *, most: int, name: str) -> None:
         self._begin = begin
         self._most = most
         self._name = name
@@ -177,8 +176,7 @@ class Combiner(Generic[Item, Answer]):
             else:
                 loops.setdefault(seat.loop, []).append(seat)
         for loop, waiting in loops.items():
-            # A loop that was closed meanwhile has nobody left who could be told.
-            if not loop.is_closed():
+            with suppress(RuntimeError):  # the loop was closed meanwhile: nobody is left who could be told
                 loop.call_soon_threadsafe(_settle_all, waiting)
 
     def _pass_baton(self) -> None:

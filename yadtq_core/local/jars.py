@@ -64,10 +64,7 @@ def _known(folder: Path) -> list[Path]:
         return []
     entries = [line.split(" ", 1) for line in lines]
     jars = [folder / name for _, name in entries]
-    whole = all(
-        jar.is_file() and str(jar.stat().st_size) == size
-        for jar, (size, _) in zip(jars, entries, strict=True)
-    )
+    whole = all(jar.is_file() and str(jar.stat().st_size) == size for jar, (size, _) in zip(jars, entries, strict=True))
     return jars if whole else []
 
 

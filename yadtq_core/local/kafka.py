@@ -146,9 +146,7 @@ class LocalKafka(LocalServer):
     def _answers(self) -> bool:
         """Ask which requests the broker knows: it answers from the moment on when it takes clients."""
         try:
-            with socket.create_connection(
-                (LOOPBACK, self._ports[CLIENT]), timeout=_ANSWER_SECONDS
-            ) as connection:
+            with socket.create_connection((LOOPBACK, self._ports[CLIENT]), timeout=_ANSWER_SECONDS) as connection:
                 connection.sendall(_API_VERSIONS)
                 return len(connection.recv(4)) == 4
         except OSError:

@@ -25,9 +25,7 @@ def free_port() -> int:
         port = random.randint(_FIRST, _LAST)
         if is_free(port):
             return port
-    raise LocalStackError(
-        f"No free port between {_FIRST} and {_LAST} on {LOOPBACK}: stop what listens there."
-    )
+    raise LocalStackError(f"No free port between {_FIRST} and {_LAST} on {LOOPBACK}: stop what listens there.")
 
 
 def is_free(port: int) -> bool:

@@ -10,6 +10,7 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, ClassVar, Self
@@ -93,6 +94,7 @@ class LocalServer(ABC):
     def stop(self) -> None:
         """End the server in order: SIGTERM, and SIGKILL where it has not ended 10 s later. Idempotent."""
         self._signal(signal.SIGTERM)
+        self._signal(signal.SIGCONT)  # a paused server could not end in order
         if not self._ended_within(_STOP_SECONDS):
             self._signal(signal.SIGKILL)
         self._settle()
@@ -123,9 +125,7 @@ class LocalServer(ABC):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             lock.close()
-            raise LocalStackError(
-                f"Another {self.name} uses {self.folder}: stop it, or use another folder."
-            ) from None
+            raise LocalStackError(f"Another {self.name} uses {self.folder}: stop it, or use another folder.") from None
         return lock
 
     def _launch(self, command: list[str], lock: IO[bytes]) -> None:
@@ -165,7 +165,8 @@ class LocalServer(ABC):
 
     def _signal(self, number: int) -> None:
         if self.running and self._pid is not None:
-            os.kill(self._pid, number)
+            with suppress(ProcessLookupError):  # it may have ended since
+                os.kill(self._pid, number)
 
     def _ended_within(self, seconds: float) -> bool:
         if self._guard is None:

@@ -17,6 +17,7 @@ from yadtq_core.model import Lease
 from yadtq_core.pipe import TOKEN, Cancel, Frames, Job, Report, Start, Work, decode_report, frame
 from yadtq_core.worker.values import Given
 
+_F_SETPIPE_SZ = 1031  # Linux; `fcntl` has no such name on macOS, where the call fails and the default stays
 _PIPE_BYTES = 1024 * 1024
 """Room for results while completion waits for the backend; Linux grants it, elsewhere the default stays."""
 
@@ -185,6 +186,6 @@ def job_of(seq: int, lease: Lease) -> Job:
 def _widen(*fds: int) -> None:
     for fd in fds:
         try:
-            fcntl.fcntl(fd, getattr(fcntl, "F_SETPIPE_SZ"), _PIPE_BYTES)
+            fcntl.fcntl(fd, _F_SETPIPE_SZ, _PIPE_BYTES)
         except OSError:
             pass  # over the user's share of pipe memory: smaller pipes work too

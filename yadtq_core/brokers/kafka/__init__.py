@@ -1,6 +1,9 @@
-"""The broker on Kafka, by kafka-python. Importing this costs the import of kafka (180–345 ms): only `open` needs it."""
+"""The broker on Kafka, by kafka-python.
 
-from yadtq_core.brokers.kafka.broker import KafkaBroker, open
+Importing this costs the import of kafka (180-345 ms): only who opens such an address does.
+"""
+
+from yadtq_core.brokers.kafka.broker import KafkaBroker, open  # noqa: A004  called as `kafka.open`
 from yadtq_core.brokers.kafka.consumer import KafkaGroupConsumer
 from yadtq_core.brokers.kafka.tuning import Tuning
 

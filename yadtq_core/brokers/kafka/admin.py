@@ -23,9 +23,8 @@ from kafka.errors import (
 )
 
 from yadtq_core.brokers.kafka import internals
-from yadtq_core.brokers.kafka.tuning import Tuning, admin_settings
+from yadtq_core.brokers.kafka.tuning import Cluster, admin_settings
 from yadtq_core.errors import BrokerUnavailable, ConfigurationRefused
-from yadtq_core.settings import masked_url
 
 log = logging.getLogger("yadtq.broker")
 Answer = TypeVar("Answer")
@@ -46,10 +45,9 @@ _REFUSALS = (
 class Admin:
     """The admin client, made when it is first needed. Safe for use by several threads."""
 
-    def __init__(self, url: str, servers: tuple[str, ...], tuning: Tuning) -> None:
-        self._url = masked_url(url)
-        self._servers = servers
-        self._tuning = tuning
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._url = cluster.url
         self._lock = threading.Lock()
         self._clients = internals.Clients()
         self._client: KafkaAdminClient | None = None
@@ -108,7 +106,7 @@ class Admin:
 
         Raises ConfigurationRefused where the broker says no, BrokerUnavailable where it says nothing.
         """
-        deadline = time.monotonic() + self._tuning.reach
+        deadline = time.monotonic() + self._cluster.tuning.reach
         while True:
             try:
                 return question(self._opened())
@@ -129,9 +127,7 @@ class Admin:
         with self._lock:
             if self._client is None:
                 try:
-                    self._client = KafkaAdminClient(
-                        **admin_settings(self._servers, self._tuning), kafka_client=self._clients
-                    )
+                    self._client = KafkaAdminClient(**admin_settings(self._cluster), kafka_client=self._clients)
                 except KafkaError as error:
                     self._clients.close()
                     raise unreachable(self._url, error) from None
@@ -152,13 +148,13 @@ class Admin:
 
     @property
     def _ms(self) -> int:
-        return int(self._tuning.reach * 1000)
+        return int(self._cluster.tuning.reach * 1000)
 
 
 def unreachable(url: str, error: BaseException) -> BrokerUnavailable:
     """Return the error for a broker that does not answer, with what to do."""
     return BrokerUnavailable(
-        f"Kafka at {masked_url(url)} cannot be reached ({_text(error)}): is it running? "
+        f"Kafka at {url} cannot be reached ({_text(error)}): is it running? "
         "Start one with `docker compose up -d` or `yadtq dev --kafka`, or set YADTQ_BROKER to yours"
     )
 

@@ -11,11 +11,11 @@ from yadtq_core.brokers.kafka.admin import Admin, dead_configs, topic_configs
 from yadtq_core.brokers.kafka.consumer import KafkaGroupConsumer
 from yadtq_core.brokers.kafka.names import Names
 from yadtq_core.brokers.kafka.publisher import KafkaPublication, Publisher
-from yadtq_core.brokers.kafka.tuning import Tuning, quiet
+from yadtq_core.brokers.kafka.tuning import Cluster, Tuning, quiet
 from yadtq_core.brokers.kafka.urls import servers
 from yadtq_core.errors import BrokerUnavailable, ConfigurationRefused
 from yadtq_core.interfaces import Outgoing
-from yadtq_core.settings import Settings
+from yadtq_core.settings import Settings, masked_url
 
 DEAD_PARTITIONS = 1
 """Dead letters are few, and read whole."""
@@ -40,12 +40,11 @@ class KafkaBroker:
     replayable = True
 
     def __init__(self, settings: Settings, tuning: Tuning) -> None:
-        self._servers = servers(settings.broker)
         self._settings = settings
-        self._tuning = tuning
         self._names = Names(settings.namespace)
-        self._publisher = Publisher(settings.broker, self._servers, self._names, settings.shards, tuning)
-        self._admin = Admin(settings.broker, self._servers, tuning)
+        self._cluster = Cluster(masked_url(settings.broker), servers(settings.broker), self._names, tuning)
+        self._publisher = Publisher(self._cluster, settings.shards)
+        self._admin = Admin(self._cluster)
         quiet()
 
     def ensure(self, queues: Sequence[str], *, create: bool) -> None:
@@ -128,7 +127,7 @@ class KafkaBroker:
 
         Raises BrokerUnavailable where the broker cannot be reached.
         """
-        return KafkaGroupConsumer(self._settings.broker, self._servers, self._names, queues, member, self._tuning)
+        return KafkaGroupConsumer(self._cluster, queues, member)
 
     def close(self, timeout: float) -> None:
         """Send what was accepted, for at most `timeout` seconds, and let go. Never raises."""
@@ -137,8 +136,10 @@ class KafkaBroker:
         self._admin.close(max(1.0, deadline - time.monotonic()))
 
     def _wanted(self, queues: Sequence[str]) -> dict[str, int]:
-        """Return the topics that must stand, and the least number of their partitions."""
-        topics = {self._names.topic(queue): self._settings.partitions for queue in queues}
+        """Return the topics that must stand, and the least number of their partitions: a multiple of the shards."""
+        shards = self._settings.shards
+        partitions = -(-self._settings.partitions // shards) * shards
+        topics = {self._names.topic(queue): partitions for queue in queues}
         return topics | {self._names.dead(queue): DEAD_PARTITIONS for queue in queues}
 
     def _create(self, topics: dict[str, int]) -> None:
@@ -148,7 +149,7 @@ class KafkaBroker:
 
     def _wait_for(self, wanted: dict[str, int]) -> dict[str, int]:
         """Return the partitions of topics that were just made, once they all can be seen."""
-        deadline = time.monotonic() + self._tuning.reach
+        deadline = time.monotonic() + self._cluster.tuning.reach
         while True:
             found = self._publisher.counts(list(wanted))
             if len(found) == len(wanted):
@@ -159,17 +160,12 @@ class KafkaBroker:
             time.sleep(_LOOK_SECONDS)
 
     def _check(self, topic: str, wanted: int, found: int) -> None:
-        shards = self._settings.shards
         if found == 0:
             raise ConfigurationRefused(f"topic {topic} does not exist: run `yadtq provision`")
         if found < wanted:
             raise ConfigurationRefused(
                 f"topic {topic} has {found} partition{'s' if found > 1 else ''}, the settings ask for {wanted}: "
                 f"run `yadtq provision --partitions {wanted}`, or set YADTQ_PARTITIONS={found}"
-            )
-        if found < shards and not topic.endswith(".dead"):
-            raise ConfigurationRefused(
-                f"topic {topic} has {found} partitions for {shards} shards: run `yadtq provision --partitions {shards}`"
             )
 
 

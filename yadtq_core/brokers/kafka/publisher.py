@@ -16,15 +16,13 @@ from kafka.errors import (
     AuthorizationError,
     InvalidRecordError,
     KafkaError,
-    KafkaTimeoutError,
     MessageSizeTooLargeError,
     RecordListTooLargeError,
 )
 
 from yadtq_core.brokers.kafka import internals
 from yadtq_core.brokers.kafka.admin import unreachable, within
-from yadtq_core.brokers.kafka.names import Names
-from yadtq_core.brokers.kafka.tuning import MAX_REQUEST_BYTES, Tuning, producer_settings
+from yadtq_core.brokers.kafka.tuning import MAX_REQUEST_BYTES, Cluster, producer_settings
 from yadtq_core.errors import BrokerUnavailable
 from yadtq_core.interfaces import Outgoing
 from yadtq_core.model import shard_of
@@ -78,15 +76,15 @@ class KafkaPublication:
 class Publisher:
     """The producer, made when it is first needed. Safe for use by several threads."""
 
-    def __init__(self, url: str, servers: tuple[str, ...], names: Names, shards: int, tuning: Tuning) -> None:
-        self._url = url
-        self._servers = servers
-        self._names = names
+    def __init__(self, cluster: Cluster, shards: int) -> None:
+        self._cluster = cluster
+        self._url = cluster.url
+        self._names = cluster.names
+        self._tuning = cluster.tuning
         self._shards = shards
-        self._tuning = tuning
         self._lock = threading.Lock()
         self._producer: KafkaProducer | None = None
-        self._outstanding = Outstanding(tuning.outstanding)
+        self._outstanding = Outstanding(cluster.tuning.outstanding)
         self._targets: dict[str, Targets] = {}
 
     def counts(self, topics: Sequence[str]) -> dict[str, int]:
@@ -178,14 +176,17 @@ class Publisher:
                 )
                 futures.append(None)
             else:
-                futures.append(send(message))
+                try:
+                    futures.append(send(message))
+                except KafkaError:  # nothing left this process: the position stays None
+                    futures.append(None)
         return futures
 
     def _opened(self) -> KafkaProducer:
         with self._lock:
             if self._producer is None:
                 try:
-                    self._producer = KafkaProducer(**producer_settings(self._servers, self._tuning))
+                    self._producer = KafkaProducer(**producer_settings(self._cluster))
                 except KafkaError as error:
                     raise unreachable(self._url, error) from None
                 internals.never_create_topics(self._producer)
@@ -203,7 +204,7 @@ class Publisher:
     def _count(self, producer: KafkaProducer, topic: str) -> int:
         try:
             return len(producer.partitions_for(topic))
-        except (KafkaTimeoutError, KafkaError) as error:
+        except KafkaError as error:
             raise unreachable(self._url, error) from None
 
 

@@ -6,6 +6,8 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
+from yadtq_core.brokers.kafka.names import Names
+
 API_VERSION = (4, 3)
 """What kafka-python knows best. A given version spares a round trip; an older broker lowers it by itself."""
 MAX_REQUEST_BYTES = 1024 * 1024
@@ -39,10 +41,22 @@ class Tuning:
     """A member that is not in the group for `rebalance` and this begins anew."""
 
 
-def client_settings(servers: tuple[str, ...], tuning: Tuning) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A Kafka as one namespace sees it: where it is, what things are called there, and how clients are set."""
+
+    url: str
+    """Without secrets, to be shown."""
+    servers: tuple[str, ...]
+    names: Names
+    tuning: Tuning
+
+
+def client_settings(cluster: Cluster) -> dict[str, Any]:
     """Return what producer, consumer and admin client have in common."""
+    tuning = cluster.tuning
     return {
-        "bootstrap_servers": list(servers),
+        "bootstrap_servers": list(cluster.servers),
         "api_version": API_VERSION,
         "bootstrap_timeout_ms": _ms(tuning.reach),
         "metadata_max_age_ms": _ms(tuning.metadata_age),
@@ -50,13 +64,14 @@ def client_settings(servers: tuple[str, ...], tuning: Tuning) -> dict[str, Any]:
     }
 
 
-def producer_settings(servers: tuple[str, ...], tuning: Tuning) -> dict[str, Any]:
+def producer_settings(cluster: Cluster) -> dict[str, Any]:
     """Return the producer's settings.
 
     Idempotence is off: an outage longer than `delivery` would end the producer for good. Task IDs deduplicate.
     Linger is 0: a single message goes at once, and in bulk batches fill while earlier ones are on their way.
     """
-    return client_settings(servers, tuning) | {
+    tuning = cluster.tuning
+    return client_settings(cluster) | {
         "acks": "all",
         "enable_idempotence": False,
         "batch_size": 64 * 1024,
@@ -70,11 +85,12 @@ def producer_settings(servers: tuple[str, ...], tuning: Tuning) -> dict[str, Any
     }
 
 
-def consumer_settings(servers: tuple[str, ...], tuning: Tuning, group: str, member: str) -> dict[str, Any]:
+def consumer_settings(cluster: Cluster, member: str) -> dict[str, Any]:
     """Return a member's settings."""
-    return client_settings(servers, tuning) | {
+    tuning = cluster.tuning
+    return client_settings(cluster) | {
         "client_id": member,
-        "group_id": group,
+        "group_id": cluster.names.group,
         "enable_auto_commit": False,
         "auto_offset_reset": "earliest",
         "session_timeout_ms": _ms(tuning.session),
@@ -88,9 +104,9 @@ def consumer_settings(servers: tuple[str, ...], tuning: Tuning, group: str, memb
     }
 
 
-def admin_settings(servers: tuple[str, ...], tuning: Tuning) -> dict[str, Any]:
+def admin_settings(cluster: Cluster) -> dict[str, Any]:
     """Return the admin client's settings."""
-    return client_settings(servers, tuning) | {"request_timeout_ms": _ms(tuning.reach)}
+    return client_settings(cluster) | {"request_timeout_ms": _ms(cluster.tuning.reach)}
 
 
 def quiet() -> None:

@@ -1,0 +1,89 @@
+"""Tasks of the end-to-end tests: each records its begin, so that a second run shows."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from pathlib import Path
+
+from yadtq_core import Cancelled, Retry, current, task
+
+
+def begin() -> None:
+    """Append one line to this task's file."""
+    run = current()
+    line = {"attempt": run.attempt, "fence": run.fence, "worker": run.worker_id, "at": time.time(), "pid": os.getpid()}
+    with (Path(os.environ["SITE_RAN"]) / run.id).open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+@task(name="site.nap")
+def nap(seconds: float) -> str:
+    """Sleep, in a way that is a system call."""
+    begin()
+    time.sleep(seconds)
+    return current().worker_id
+
+
+@task(name="site.anap")
+async def anap(seconds: float) -> str:
+    """Sleep on the event loop."""
+    import asyncio  # noqa: PLC0415
+
+    begin()
+    await asyncio.sleep(seconds)
+    return current().worker_id
+
+
+@task(name="site.square")
+def square(number: int) -> int:
+    """Return the square."""
+    begin()
+    return number * number
+
+
+@task(name="site.hog")
+def hog(seconds: float) -> int:
+    """Hold the interpreter for about this long in single calls that never let it go."""
+    begin()
+    until = time.monotonic() + seconds
+    digits = 0
+    while time.monotonic() < until:
+        digits = math.prod(range(1, 60_000)).bit_length()
+    return digits
+
+
+@task(name="site.flaky", retries=3)
+def flaky(failures: int, delay: float) -> int:
+    """Fail a few times, then return the attempt that succeeded."""
+    begin()
+    if current().attempt <= failures:
+        raise Retry("not yet", delay=delay)
+    return current().attempt
+
+
+@task(name="site.broken")
+def broken() -> None:
+    """Fail."""
+    begin()
+    raise ValueError("broken on purpose")
+
+
+@task(name="site.patient")
+def patient(seconds: float) -> None:
+    """Wait in steps; stop when cancelled."""
+    begin()
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if current().cancelled():
+            raise Cancelled
+        time.sleep(0.05)
+
+
+@task(name="site.vanish")
+def vanish() -> None:
+    """End the process without a word."""
+    begin()
+    os._exit(0)

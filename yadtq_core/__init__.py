@@ -1,0 +1,85 @@
+"""yadtq: a distributed task queue. Kafka carries the tasks, Redis keeps the records.
+
+    from yadtq_core import Client, task
+
+    @task
+    def resize(path: str, width: int = 800) -> str: ...
+
+    with Client.connect() as client:
+        print(client.submit(resize, "a.png", width=640).result(timeout=10))
+
+These are the public names. Plugins import nothing else but `yadtq_core.interfaces`, `.errors`, `.settings`,
+`.watermark` and `.testing`. Importing this loads neither kafka nor redis.
+"""
+
+from yadtq_core.calls import Call, call
+from yadtq_core.client import Client
+from yadtq_core.context import Cancelled, current
+from yadtq_core.errors import (
+    BackendUnavailable,
+    BrokerUnavailable,
+    ConfigurationRefused,
+    EnvelopeError,
+    IdConflict,
+    InvalidArguments,
+    InvalidId,
+    InvalidInput,
+    InvalidSetting,
+    InvalidTask,
+    LocalStackError,
+    OutcomeUnknown,
+    SerializationError,
+    TaskCancelled,
+    TaskFailed,
+    TaskLoadError,
+    TaskNotFound,
+    Unavailable,
+    UnknownTask,
+    WaitTimeout,
+    YadtqError,
+)
+from yadtq_core.handle import Handle
+from yadtq_core.hookspecs import hookimpl
+from yadtq_core.model import CancelCode, Outcome, Record, Status
+from yadtq_core.retry import Retry
+from yadtq_core.task import task
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BackendUnavailable",
+    "BrokerUnavailable",
+    "Call",
+    "CancelCode",
+    "Cancelled",
+    "Client",
+    "ConfigurationRefused",
+    "EnvelopeError",
+    "Handle",
+    "IdConflict",
+    "InvalidArguments",
+    "InvalidId",
+    "InvalidInput",
+    "InvalidSetting",
+    "InvalidTask",
+    "LocalStackError",
+    "Outcome",
+    "OutcomeUnknown",
+    "Record",
+    "Retry",
+    "SerializationError",
+    "Status",
+    "TaskCancelled",
+    "TaskFailed",
+    "TaskLoadError",
+    "TaskNotFound",
+    "Unavailable",
+    "UnknownTask",
+    "WaitTimeout",
+    "YadtqError",
+    "__version__",
+    "call",
+    "current",
+    "hookimpl",
+    "task",
+]

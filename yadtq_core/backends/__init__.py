@@ -1,0 +1,1 @@
+"""What keeps records: the implementations of `interfaces.Backend`."""

@@ -1,0 +1,98 @@
+#!lua flags=allow-oom
+-- Writes how runs ended, each only under its record's current fence.
+-- KEYS: open, counts, held; then each task key; then each message key
+-- ARGV: incarnation, result TTL (ms);
+--       then for each: fence, code, payload, content type, beginning of a history line, delay (ms)
+--       code: s success with the result as payload, n success with none, f failed with the error as payload,
+--             c cancelled, r retry after the delay
+-- Answer: for each 1 OK, 2 ALREADY, 3 FENCED, 4 MISSING, or the text of what is wrong with the record
+local open, counts, held = KEYS[1], KEYS[2], KEYS[3]
+local n = (#KEYS - 3) / 2
+local incarnation, ttl = ARGV[1], ARGV[2]
+local over, overs = {}, 0
+local ENDED = {success = true, failed = true, cancelled = true, scheduled = true}
+
+local function let_go(id)
+  overs = overs + 1
+  over[overs] = id
+end
+
+local function closing(i, key, id, r, status, ...)
+  close(id, KEYS[3 + n + i])
+  call('HSET', key, 'st', status, 'fi', now_text, ...)
+  call('HDEL', key, unpack(TRANSIENT))
+  call('PEXPIRE', key, ttl)
+  count(r[3], r[1], -1)
+  count('', status, 1)
+  tell(id, r[5])
+end
+
+local function failing(key, id, r, a)
+  look_at(id, now_text)
+  call('HSET', key, 'st', 'failed', 'fi', now_text, 'er', ARGV[a + 2])
+  call('HDEL', key, unpack(TRANSIENT))
+  count(r[3], r[1], -1)
+  count('', 'failed', 1)
+  remember(key, ARGV[a + 4], tonumber(r[6]) or 1, now)
+  tell(id, r[5])
+end
+
+-- The message that brought it is spent: without a position a sweep publishes it again when its time has come.
+local function retrying(key, id, r, a)
+  local due = text(now + ARGV[a + 5])
+  look_at(id, due)
+  call('HSET', key, 'st', 'scheduled', 'dl', due)
+  call('HDEL', key, 'nc', 'in', 'po', 'rl', 'ck', 'pg', 'no')
+  count(r[3], r[1], -1)
+  count(r[3], 'scheduled', 1)
+  remember(key, ARGV[a + 4], tonumber(r[6]) or 1, now)
+end
+
+local function write(i, key, id, r, a)
+  local code = ARGV[a + 1]
+  if code == 's' and ARGV[a + 3] == '' then
+    closing(i, key, id, r, 'success', 're', ARGV[a + 2])
+  elseif code == 's' then
+    closing(i, key, id, r, 'success', 're', ARGV[a + 2], 'ct', ARGV[a + 3])
+  elseif code == 'n' then
+    closing(i, key, id, r, 'success')
+  elseif code == 'f' then
+    failing(key, id, r, a)
+  elseif code == 'c' or r[4] then
+    closing(i, key, id, r, 'cancelled')
+  else
+    retrying(key, id, r, a)
+  end
+end
+
+local function one(i)
+  local key, a = KEYS[3 + i], 6 * i - 3
+  local id = sub(key, -36)
+  local r = call('HMGET', key, 'st', 'fe', 'qu', 'ca', 'wt', 'at', 'in')
+  local status = r[1]
+  if not status then
+    let_go(id)
+    return 4
+  end
+  if r[2] ~= ARGV[a] then
+    if r[7] ~= incarnation then let_go(id) end
+    return 3
+  end
+  let_go(id)
+  if status == 'processing' or status == 'queued' then
+    write(i, key, id, r, a)
+    return 1
+  elseif ENDED[status] then
+    return 2
+  end
+  return 'status is ' .. status
+end
+
+local answers = {}
+for i = 1, n do
+  local fine, answer = pcall(one, i)
+  answers[i] = fine and answer or why(answer)
+end
+settle(open, counts)
+if overs > 0 then redis.pcall('HDEL', held, unpack(over)) end
+return answers

@@ -1,0 +1,208 @@
+"""One worker's membership in the group (`interfaces.Consumer`). Used by one thread only."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.errors import KafkaError
+
+from yadtq_core import envelope
+from yadtq_core.brokers.kafka import internals
+from yadtq_core.brokers.kafka.admin import unreachable, within
+from yadtq_core.brokers.kafka.commits import Commits
+from yadtq_core.brokers.kafka.membership import Ownership, Watch
+from yadtq_core.brokers.kafka.tuning import Cluster, consumer_settings
+from yadtq_core.errors import EnvelopeError
+from yadtq_core.model import Delivery, Partition, Unreadable
+
+log = logging.getLogger("yadtq.broker")
+Answer = TypeVar("Answer")
+
+_STEP_SECONDS = 0.1
+"""Between two looks at partitions that came or went while a poll waits; one costs 0.1 ms."""
+_TROUBLE_PAUSE_SECONDS = 0.1
+_TROUBLE_SECONDS = 20.0
+"""After so long a client of which every poll raises is made anew."""
+_ABANDON_SECONDS = 3.0
+_CLOSE_SECONDS = 1.0
+
+
+class KafkaGroupConsumer:
+    """A member of the group of its namespace.
+
+    Partitions that come are paused until `resume`; those that go have been committed as far as was given. A member
+    that hangs outside the group is closed and made anew in here, which looks as if all its partitions were lost.
+    """
+
+    def __init__(self, cluster: Cluster, queues: Sequence[str], member: str) -> None:
+        self._url = cluster.url
+        self._names = cluster.names
+        self._tuning = tuning = cluster.tuning
+        self._topics = [self._names.topic(queue) for queue in queues]
+        self._settings = consumer_settings(cluster, member)
+        self._trouble_since: float | None = None
+        self._partitions: dict[TopicPartition, Partition] = {}
+        self._begin()
+        try:
+            internals.fetch_metadata(self._consumer, self._topics, tuning.reach)
+        except KafkaError as error:
+            within(_ABANDON_SECONDS, lambda: self._consumer.close(timeout_ms=_ABANDON_SECONDS * 1000))
+            raise unreachable(self._url, error) from None
+
+    def poll(self, max_messages: int, timeout: float) -> Sequence[Delivery | Unreadable]:
+        """Return up to `max_messages` messages, waiting at most `timeout` seconds for the first.
+
+        Returns at once where partitions came or went: they wait for somebody who looks at `changes`.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            left = deadline - time.monotonic()
+            found = self._poll_once(max_messages, max(0.0, min(left, _STEP_SECONDS)))
+            if found or left <= _STEP_SECONDS or self._ownership.changed:
+                return found
+
+    def changes(self) -> tuple[frozenset[Partition], frozenset[Partition]]:
+        """Return the partitions (gained, lost) since the last call; gained ones are paused."""
+        gained, lost = self._ownership.changes()
+        return frozenset(map(self._names.ours, gained)), frozenset(map(self._names.ours, lost))
+
+    def settle(self, deliveries: Sequence[Delivery]) -> None:
+        """Nothing to do: progress is an offset (`commit`)."""
+
+    def pause(self, partitions: Sequence[Partition]) -> None:
+        """Let no more messages of these come."""
+        self._consumer.pause(*self._mine(partitions))
+
+    def resume(self, partitions: Sequence[Partition]) -> None:
+        """Let messages of these come again."""
+        mine = self._mine(partitions)
+        self._ownership.held.difference_update(mine)
+        self._consumer.resume(*mine)
+
+    def committed(self, partitions: Sequence[Partition]) -> Mapping[Partition, tuple[int, str]]:
+        """Return committed (offset, metadata) of those that have one. Raises BrokerUnavailable."""
+        asked = [self._names.theirs(partition) for partition in partitions]
+        found = self._ask(lambda: internals.committed(self._consumer, asked, self._tuning.reach))
+        return {self._names.ours(partition): (commit.offset, commit.metadata) for partition, commit in found.items()}
+
+    def commit(self, offsets: Mapping[Partition, tuple[int, str]]) -> None:
+        """Begin to commit (offset, metadata) of the partitions that are ours; the newest waits behind one under way.
+
+        Metadata of more than 4,096 characters is left out. What fails is committed again with the next.
+        """
+        assigned = self._consumer.assignment()
+        mine = {self._names.theirs(partition): offset for partition, offset in offsets.items()}
+        try:
+            self._commits.give({partition: offset for partition, offset in mine.items() if partition in assigned})
+        except Exception as error:
+            self._trouble(error, 0)
+
+    def position(self, partition: Partition) -> int | None:
+        """Return the offset of the next message to come, None where it is not known yet or not ours."""
+        return internals.position(self._consumer, self._names.theirs(partition))
+
+    def offset_at(self, partition: Partition, time_ms: int) -> int | None:
+        """Return the first offset whose message is not older than `time_ms`, None where there is none.
+
+        Raises BrokerUnavailable.
+        """
+        asked = self._names.theirs(partition)
+        found = self._ask(
+            lambda: self._consumer.offsets_for_times({asked: max(0, time_ms)}, timeout_ms=self._tuning.reach * 1000)
+        )[asked]
+        return None if found is None else int(found.offset)
+
+    def seek(self, partition: Partition, offset: int) -> None:
+        """Go on from this offset; a partition that is not ours is passed over."""
+        for mine in self._mine([partition]):
+            self._consumer.seek(mine, offset)
+
+    def close(self, timeout: float) -> None:
+        """Commit, leave the group, let go; at most `timeout` seconds. Never raises."""
+        within(timeout + _CLOSE_SECONDS, lambda: self._consumer.close(timeout_ms=timeout * 1000))
+
+    def _begin(self) -> None:
+        """Make the client and subscribe; it joins with the first poll."""
+        self._consumer = KafkaConsumer(partition_assignment_strategy=[CooperativeStickyAssignor], **self._settings)
+        internals.never_create_topics(self._consumer)
+        internals.rejoin_until_done(self._consumer)
+        self._commits = Commits(self._consumer.commit_async)
+        self._ownership = Ownership(self._commits, self._consumer.pause)
+        self._watch = Watch(self._tuning.rebalance + self._tuning.stuck)
+        self._consumer.subscribe(topics=self._topics, listener=self._ownership)
+
+    def _begin_anew(self, reason: str) -> None:
+        log.error("the membership is made anew: %s", reason)
+        old, gained = self._consumer, self._ownership
+        gained.lose(old.assignment())
+        lost = gained.changes()[1]
+        within(_ABANDON_SECONDS, lambda: old.close(timeout_ms=_ABANDON_SECONDS * 1000))
+        self._begin()
+        self._ownership.lose(lost)
+        self._trouble_since = None
+
+    def _look_after(self) -> None:
+        """Do what is due between two polls."""
+        self._watch.sight(internals.coordinator_known(self._consumer), self._url)
+        if self._watch.stuck(self._consumer.group_metadata().state):
+            self._begin_anew(f"not in the group for {self._tuning.rebalance + self._tuning.stuck:g} s")
+        try:
+            self._commits.advance()
+        except Exception as error:
+            self._trouble(error, 0)
+
+    def _trouble(self, error: Exception, timeout: float) -> None:
+        """Live through what a call of kafka-python raised; a client that only raises is made anew."""
+        now = time.monotonic()
+        if self._trouble_since is None:
+            self._trouble_since = now
+            log.warning("polling Kafka at %s failed and goes on: %r", self._url, error)
+        elif now - self._trouble_since > _TROUBLE_SECONDS:
+            self._begin_anew(f"every poll for {_TROUBLE_SECONDS:g} s failed: {error!r}")
+        time.sleep(min(timeout, _TROUBLE_PAUSE_SECONDS))
+
+    def _poll_once(self, max_messages: int, timeout: float) -> Sequence[Delivery | Unreadable]:
+        self._look_after()
+        try:
+            records = self._consumer.poll(timeout_ms=timeout * 1000, max_records=max_messages)
+            self._trouble_since = None
+        except Exception as error:
+            self._trouble(error, timeout)
+            return ()
+        found: list[Delivery | Unreadable] = []
+        for partition, part in records.items():
+            if partition in self._ownership.held:  # polled by the very poll that joined: fetched again after resume
+                self._consumer.seek(partition, part[0].offset)
+            else:
+                self._read(partition, part, found)
+        return found
+
+    def _read(self, partition: TopicPartition, records: Sequence[Any], found: list[Delivery | Unreadable]) -> None:
+        """Decode records; the loop that every message goes through."""
+        ours = self._partitions.get(partition)
+        if ours is None:
+            ours = self._partitions[partition] = self._names.ours(partition)
+        decode = envelope.decode
+        for record in records:
+            body = record.value
+            try:
+                found.append(Delivery(decode(body), body, ours, record.offset))
+            except EnvelopeError as error:
+                found.append(Unreadable(body, ours, record.offset, str(error), error.task_id))
+            except TypeError:  # a record without a value
+                found.append(Unreadable(body or b"", ours, record.offset, "it has no value"))
+
+    def _mine(self, partitions: Sequence[Partition]) -> list[TopicPartition]:
+        assigned = self._consumer.assignment()
+        return [theirs for partition in partitions if (theirs := self._names.theirs(partition)) in assigned]
+
+    def _ask(self, question: Callable[[], Answer]) -> Answer:
+        try:
+            return question()
+        except KafkaError as error:
+            raise unreachable(self._url, error) from None

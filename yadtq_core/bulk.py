@@ -1,0 +1,121 @@
+"""Submitting many calls: chunk by chunk, the next one's records written while the last one's messages travel."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from yadtq_core.calls import Call, Options
+from yadtq_core.errors import InvalidInput, OutcomeUnknown, Unavailable, YadtqError
+from yadtq_core.handle import Handle
+from yadtq_core.model import Submission
+from yadtq_core.services import Opened
+from yadtq_core.submissions import Builder
+from yadtq_core.submitter import Submitter, Verdict
+
+CHUNK = 500
+"""Calls of one script call and one publish."""
+CHUNK_BYTES = 1024 * 1024
+"""A chunk is closed early when its messages are this large together."""
+WINDOW = 16
+"""Chunks whose acknowledgements are outstanding: 8,000 messages, so that the producer never holds more than 10,000."""
+
+Result = Handle[Any] | YadtqError
+
+
+class Bulk:
+    """One `submit_many`: `results` has a handle or an error for each call, in order.
+
+    stops: take no more calls once the services fail; else the rest is answered without being tried.
+    """
+
+    def __init__(self, builder: Builder, opened: Opened, options: Options, *, stops: bool) -> None:
+        self.results: list[Result] = []
+        self._build = builder.build
+        self._opened = opened
+        self._options = options
+        self._stops = stops
+        self._submitter: Submitter = opened.here().submitter
+        self._chunk: list[Submission] = []
+        self._places: list[int] = []
+        self._bytes = 0
+        self._window: deque[tuple[list[int], Callable[[], list[Verdict]]]] = deque()
+        self._failed: Unavailable | None = None
+
+    def run(self, calls: Iterable[Call[Any]]) -> None:
+        """Submit all, at most WINDOW chunks ahead of the broker; an error of the caller's own iterator is raised."""
+        try:
+            for call in calls:
+                if self._failed is None:
+                    self._take(call)
+                elif self._stops:
+                    break
+                else:
+                    self.results.append(self._failed)
+            self._send()
+        except Exception:
+            self._settle_down_to(0)
+            raise
+        self._settle_down_to(0)
+
+    def _take(self, call: Call[Any]) -> None:
+        try:
+            if not isinstance(call, Call):
+                raise InvalidInput(f"submit_many takes calls, got {call!r:.80}: write call(task, …)")
+            submission = self._build(call.task, call.args, call.kwargs, call.options.over(self._options))
+        except YadtqError as error:
+            self.results.append(error)
+            return
+        self._places.append(len(self.results))
+        self.results.append(Handle(submission.message.id, self._opened))
+        self._chunk.append(submission)
+        self._bytes += len(submission.body)
+        if len(self._chunk) >= CHUNK or self._bytes >= CHUNK_BYTES:
+            self._send()
+
+    def _send(self) -> None:
+        """Begin the chunk; wait for the oldest ones where too many are on their way."""
+        if not self._chunk:
+            return
+        self._settle_down_to(WINDOW - 1)
+        chunk, places = self._chunk, self._places
+        self._chunk, self._places, self._bytes = [], [], 0
+        if self._failed is not None:
+            self._put(places, [self._failed] * len(places))
+            return
+        self._window.append((places, self._submitter.begin(chunk)))
+
+    def _settle_down_to(self, most: int) -> None:
+        while len(self._window) > most:
+            places, finish = self._window.popleft()
+            self._put(places, finish())
+
+    def _put(self, places: list[int], verdicts: list[Verdict]) -> None:
+        """Put errors in the places of the handles; a chunk of which nothing passed ends the trying."""
+        if not any(verdicts):
+            return
+        for place, verdict in zip(places, verdicts, strict=True):
+            if verdict is not None:
+                self.results[place] = verdict
+        if self._failed is None and all(isinstance(verdict, Unavailable | OutcomeUnknown) for verdict in verdicts):
+            self._failed = Unavailable(f"not submitted, as an earlier one could not be: {verdicts[0]}")
+
+
+def raise_first(results: list[Result]) -> None:
+    """Raise what stands for all errors: OutcomeUnknown with all IDs concerned, else the first refusal."""
+    errors = [(place, result) for place, result in enumerate(results) if isinstance(result, YadtqError)]
+    if not errors:
+        return
+    unknown = [error for _, error in errors if isinstance(error, OutcomeUnknown)]
+    place, first = errors[0]
+    if unknown:
+        ids = tuple(task_id for error in unknown for task_id in error.task_ids)
+        raised: YadtqError = OutcomeUnknown(ids, "not all was acknowledged in time")
+    else:
+        raised = first
+    raised.add_note(
+        f"{len(errors)} of {len(results)} calls were not accepted, the first at index {place}: {first}; "
+        'on_error="return" gives a handle or an error for each call'
+    )
+    raise raised

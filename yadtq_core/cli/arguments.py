@@ -1,0 +1,151 @@
+"""A task's arguments as JSON text: strict, because `json.loads` alone takes what others choke on later.
+
+Refused here, with the place and what to do: NaN and Infinity, numbers out of range, integers of more than 1,000
+digits, duplicate keys, lone surrogates, nesting deeper than 32, more than 256 KiB.
+"""
+
+import json
+import math
+import os
+import re
+from typing import Any, NoReturn
+
+from yadtq_core.errors import InvalidArguments
+from yadtq_core.model import MAX_ARGUMENT_BYTES, MAX_NESTING
+from yadtq_core.submissions import nesting
+
+MAX_DIGITS = 1000
+"""Of an integer given as text; below what CPython takes (4,300), so that sums of them still print."""
+_QUOTES = "JSON strings use double quotes; wrap the whole in single quotes: '[\"a\", 1]'"
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_REASONS = {
+    "Expecting value": "expected a value",
+    "Expecting property name enclosed in double quotes": "expected a name in double quotes",
+    "Expecting ':' delimiter": "expected ':'",
+    "Unterminated string starting at": "a string without an end begins",
+    "Invalid control character at": "a control character stands in a string (write it as an escape)",
+    "Illegal trailing comma before end of array": "a comma stands before the end",
+    "Illegal trailing comma before end of object": "a comma stands before the end",
+}
+
+
+def parse(text: str, what: str = "arguments") -> Any:
+    """Return the value of JSON text; raises InvalidArguments. `what` is what the text is called in errors."""
+    _check_bytes(text, what)
+    if nesting(text.encode()) > MAX_NESTING:
+        raise InvalidArguments(f"{what} nested deeper than {MAX_NESTING}")
+    try:
+        value = json.loads(
+            text,
+            parse_constant=_no_constant,
+            parse_int=_integer,
+            parse_float=_float,
+            object_pairs_hook=_unique,
+        )
+    except json.JSONDecodeError as error:
+        raise InvalidArguments(_reason(text, error, what)) from None
+    except RecursionError:
+        raise InvalidArguments(f"{what} nested deeper than {MAX_NESTING}") from None
+    if "\\u" in text:
+        _check_surrogates(value, what)
+    return value
+
+
+def parse_arguments(task: str, text: str | None) -> tuple[list[Any], dict[str, Any]]:
+    """Return (positional, keyword) arguments from the command line's ARGS: a JSON array or object."""
+    if text is None or not text.strip():
+        raise InvalidArguments(f"{task} needs a JSON array, got nothing; for example: yadtq submit {task} '[1, 2]'")
+    value = parse(text)
+    if isinstance(value, list):
+        return value, {}
+    if isinstance(value, dict):
+        return [], value
+    raise InvalidArguments(
+        f"{task} needs a JSON array of its arguments, or an object of named ones, got {kind(value)}"
+    )
+
+
+def kind(value: Any) -> str:
+    """Return what JSON calls a value."""
+    names = {bool: "a boolean", str: "a string", list: "an array", dict: "an object", int: "a number"}
+    return "null" if value is None else names.get(type(value), "a number")
+
+
+def _check_bytes(text: str, what: str) -> None:
+    """Raise InvalidArguments for what is not UTF-8 (the system hands such bytes on as surrogates), or too large."""
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        try:
+            os.fsencode(text).decode()
+            place = 0
+        except UnicodeDecodeError as error:
+            place = error.start
+        raise InvalidArguments(f"{what} not UTF-8 at byte {place}") from None
+    if size > MAX_ARGUMENT_BYTES:
+        raise InvalidArguments(
+            f"{what} larger than {MAX_ARGUMENT_BYTES // 1024} KiB; "
+            "put large data where the worker can fetch it, and submit its address"
+        )
+    if text.startswith("\ufeff"):
+        raise InvalidArguments(f"{what} not plain UTF-8 at byte 0: a byte order mark; leave it out")
+
+
+def _check_surrogates(value: Any, what: str) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise InvalidArguments(f"{what}: a string has a lone surrogate (\\ud800 to \\udfff without its other half)") from None
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise InvalidArguments(f"NaN and Infinity are not JSON: {name}")
+
+
+def _integer(text: str) -> int:
+    digits = len(text.lstrip("-"))
+    if digits > MAX_DIGITS:
+        raise InvalidArguments(f"integer too long: {digits} digits, limit {MAX_DIGITS}")
+    return int(text)
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise InvalidArguments(f"number out of range: {text[:40]}; at most 1.8e308")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise InvalidArguments(f"the name {name[:80]!r} stands twice in an object")
+        found[name] = value
+    return found
+
+
+def _reason(text: str, error: json.JSONDecodeError, what: str) -> str:
+    """Return what is wrong, with its column, and a hint where a shell has eaten the quotes."""
+    place = f"at column {error.colno}" if error.lineno == 1 else f"at line {error.lineno} column {error.colno}"
+    if error.msg == "Extra data":
+        opened = {"[": "the array", "{": "the object"}.get(text.lstrip()[:1], "the value")
+        return f"unexpected text after {opened} {place}"
+    if error.msg == "Expecting ',' delimiter":
+        reason = f"expected ',' or '{_closing(text[: error.pos])}'"
+    else:
+        reason = _REASONS.get(error.msg, error.msg[:1].lower() + error.msg[1:])
+    here = text[error.pos : error.pos + 1]
+    quoting = error.msg.startswith(("Expecting value", "Expecting property")) and (here == "'" or here.isalpha())
+    return f"{what} not JSON: {reason} {place}" + (f"; {_QUOTES}" if quoting else "")
+
+
+def _closing(text: str) -> str:
+    """Return what would close the innermost array or object that is open at the end of this text."""
+    open_ones: list[str] = []
+    for character in _STRING.sub("", text):
+        if character in "[{":
+            open_ones.append("]" if character == "[" else "}")
+        elif character in "]}" and open_ones:
+            open_ones.pop()
+    return open_ones[-1] if open_ones else "]"

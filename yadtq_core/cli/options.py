@@ -1,0 +1,118 @@
+"""What every command takes: addresses and logging, before the command's name or after it.
+
+`@common` adds these options to a command; the command itself gets a `Given` as its first argument instead.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from yadtq_core.cli import logs
+from yadtq_core.errors import InvalidInput
+from yadtq_core.settings import Loaded, duration, load
+
+_PANEL = "Options of every command"
+
+_COMMON: dict[str, Any] = {
+    "broker": Annotated[
+        str | None,
+        typer.Option(help="Address of the broker, such as kafka://localhost:9092.", rich_help_panel=_PANEL),
+    ],
+    "backend": Annotated[
+        str | None,
+        typer.Option(help="Address of the backend, such as redis://localhost:6379/0.", rich_help_panel=_PANEL),
+    ],
+    "namespace": Annotated[
+        str | None,
+        typer.Option(help="Keeps installations that share services apart.", rich_help_panel=_PANEL),
+    ],
+    "log_level": Annotated[
+        str | None,
+        typer.Option("--log-level", "-l", help="debug, info, warning or error.", rich_help_panel=_PANEL),
+    ],
+    "log_format": Annotated[
+        str | None,
+        typer.Option(help="console or json; logs go to stderr.", rich_help_panel=_PANEL),
+    ],
+    "debug": Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=_PANEL)
+    ],
+}
+
+
+class Given:
+    """What the command line said of the common options; a later word wins over an earlier one."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.debug = False
+
+    def take(self, values: dict[str, Any]) -> None:
+        """Add the common options that one place on the command line gave."""
+        self.debug = self.debug or bool(values.pop("debug", False))
+        self.values |= {name: value for name, value in values.items() if value is not None}
+
+    def load(self, *, quiet: bool = True, **more: Any) -> Loaded:
+        """Return the settings in force, logging set up accordingly.
+
+        quiet: log warnings only, unless somebody asked for a level; `more` are settings of the command's own.
+        """
+        loaded = load(self.values | more)
+        if loaded.settings.log_level == "debug":
+            level = "debug"
+        else:
+            level = (
+                "warning"
+                if quiet and loaded.origins["log_level"] == "default"
+                else loaded.settings.log_level
+            )
+        logs.set_up(level, loaded.settings.log_format)
+        return loaded
+
+
+def common(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the common options; it is called with `Given` first and its own parameters by name."""
+    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+
+    @functools.wraps(command)
+    def taken(ctx: typer.Context, **values: Any) -> None:
+        given: Given = ctx.ensure_object(Given)
+        given.take({name: values.pop(name) for name in _COMMON})
+        command(given, **values)
+
+    added = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=False if name == "debug" else None,
+            annotation=annotation,
+        )
+        for name, annotation in _COMMON.items()
+    ]
+    context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+    parameters = [context, *own, *added]
+    taken.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    taken.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return taken
+
+
+def whole_number(option: str, text: str, least: int, most: int) -> int:
+    """Return a number given as text; ASCII digits only, where `int()` would take `1_0` and digits of any script."""
+    if text.isascii() and text.removeprefix("-").isdigit() and least <= int(text[:20]) <= most:
+        return int(text)
+    raise InvalidInput(f"{option} takes a whole number from {least} to {most}, got {text[:80]!r}")
+
+
+def seconds(option: str, text: str, least: float, most: float) -> float:
+    """Return a duration given as text, within its range."""
+    try:
+        value = duration(text)
+    except InvalidInput as error:
+        raise InvalidInput(f"{option}: {error}") from None
+    if least <= value <= most:
+        return value
+    raise InvalidInput(f"{option} takes {least:g} to {most:g} seconds, got {text[:80]!r}")

@@ -1,0 +1,208 @@
+"""Client: what an application holds to submit tasks, ask about them and cancel them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Any, Literal, ParamSpec, Self, TypeVar, Unpack, cast, overload
+
+from yadtq_core.bulk import Bulk, raise_first
+from yadtq_core.calls import PLAIN, Call, Options, Using, options
+from yadtq_core.errors import InvalidInput, YadtqError
+from yadtq_core.handle import Handle, check_timeout
+from yadtq_core.model import CancelCode, Counts, Record, WorkerRow, check_id
+from yadtq_core.plugins import Plugins
+from yadtq_core.registry import Registry
+from yadtq_core.serializers import JsonSerializer
+from yadtq_core.services import Opened
+from yadtq_core.settings import Settings, load
+from yadtq_core.submissions import Builder
+from yadtq_core.submitter import Confirm
+from yadtq_core.task import Task
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+BATCH = 200
+"""IDs of one call to the backend."""
+
+
+class Submitting:
+    """The methods that submit, with some options: a client has none, `using` adds to them."""
+
+    def __init__(self, opened: Opened, builder: Builder, chosen: Options) -> None:
+        self._opened = opened
+        self._builder = builder
+        self._options = chosen
+
+    def using(self, **keywords: Unpack[Using]) -> Submitting:
+        """Return a view of this client that submits with options; they add to those of this one.
+
+        delay: seconds until the task may run, 0 to a year. queue: its name. retries: how many runs may follow a
+        failed one, 0 to 1000. headers: text to text, 8 KiB in all, for the task and what surrounds it.
+        idempotency_key: equal keys of one task are one task; id: the task's ID (a UUID), of which the same holds.
+
+        Raises InvalidInput.
+        """
+        return Submitting(self._opened, self._builder, options(**keywords).over(self._options))
+
+    @overload
+    def submit(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Handle[R]: ...
+    @overload
+    def submit(self, task: str, /, *args: Any, **kwargs: Any) -> Handle[Any]: ...
+    def submit(self, task: Task[..., Any] | str, /, *args: Any, **kwargs: Any) -> Handle[Any]:
+        """Submit one call of a task, given itself or by name; return its handle once the broker has it.
+
+        Three kinds of outcome. Returned: accepted. InvalidInput (with InvalidArguments, UnknownTask, IdConflict…),
+        Unavailable or ConfigurationRefused: refused, nothing was written. OutcomeUnknown: a reply was lost, or the
+        broker did not acknowledge within the submit timeout: the task may still run.
+        """
+        submission = self._builder.build(task, args, kwargs, self._options)
+        self._opened.here().group.call(submission)
+        return Handle(submission.message.id, self._opened)
+
+    @overload
+    async def asubmit(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Handle[R]: ...
+    @overload
+    async def asubmit(self, task: str, /, *args: Any, **kwargs: Any) -> Handle[Any]: ...
+    async def asubmit(self, task: Task[..., Any] | str, /, *args: Any, **kwargs: Any) -> Handle[Any]:
+        """Do as `submit` does, without blocking the event loop; one that is cancelled meanwhile may still run."""
+        submission = self._builder.build(task, args, kwargs, self._options)
+        services = self._opened.here() if self._opened.ready else await asyncio.to_thread(self._opened.here)
+        await services.group.acall(submission)
+        return Handle(submission.message.id, self._opened)
+
+    @overload
+    def submit_many(self, calls: Iterable[Call[R]], *, on_error: Literal["raise"] = "raise") -> list[Handle[R]]: ...
+    @overload
+    def submit_many(self, calls: Iterable[Call[R]], *, on_error: Literal["return"]) -> list[Handle[R] | YadtqError]: ...
+    def submit_many(
+        self, calls: Iterable[Call[R]], *, on_error: Literal["raise", "return"] = "raise"
+    ) -> list[Handle[R]] | list[Handle[R] | YadtqError]:
+        """Submit many calls (`call(task, …)`, also mixed, also from a generator of millions); return their handles.
+
+        A call that is refused does not stop the others. Once the services fail altogether, no more is tried.
+
+        on_error: "return" gives an error in the place of each call that was not accepted, as `submit` would have
+        raised it. "raise" raises at the end: OutcomeUnknown with the IDs of all that is not known, else the first
+        refusal; what was accepted stays accepted.
+        """
+        if on_error not in ("raise", "return"):
+            raise InvalidInput(f'on_error is "raise" or "return", got {on_error!r:.80}')
+        bulk = Bulk(self._builder, self._opened, self._options, stops=on_error == "raise")
+        bulk.run(calls)
+        if on_error == "raise":
+            raise_first(bulk.results)
+        return cast("list[Handle[R]]", bulk.results)
+
+
+class Client(Submitting):
+    """A connection to one installation (a broker, a backend and a namespace in them).
+
+    May be shared by threads and coroutines, whose submits then travel together, and reopens itself after a fork.
+    Close it (`with` does): what it has accepted is sent and confirmed then.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        confirm: Confirm = "broker",
+        registry: Registry | None = None,
+        plugins: Plugins | None = None,
+    ) -> None:
+        """Make a client of settings already loaded; `connect` is the usual way, and says what `confirm` is.
+
+        registry: what tells tasks from names; default: installed plugins and `settings.imports`.
+        plugins: what offers brokers and backends; default: what is installed.
+        """
+        if confirm not in ("broker", "record"):
+            raise InvalidInput(f'confirm is "broker" or "record", got {confirm!r:.80}')
+        registry = registry or Registry(settings.imports)
+        super().__init__(
+            Opened(settings, plugins, confirm), Builder(registry, settings.namespace, JsonSerializer()), PLAIN
+        )
+
+    @classmethod
+    def connect(
+        cls,
+        broker: str | None = None,
+        backend: str | None = None,
+        *,
+        confirm: Confirm = "broker",
+        **settings: Any,
+    ) -> Self:
+        """Return a client; what is not given comes from the environment, a settings file or the defaults.
+
+        broker, backend: addresses, such as kafka://localhost:9092 and redis://localhost:6379/0.
+        confirm: "broker": a submit returns when the broker has acknowledged it. "record": it returns when its
+            record stands, and is published behind the caller (`close` waits for that); it survives the loss of the
+            broker, but not of the last second of a backend that writes to disk once a second.
+        settings: any other setting, such as namespace="main" or submit_timeout=5.
+
+        The backend is reached at once, the broker by the first submit. Raises InvalidSetting, BackendUnavailable,
+        ConfigurationRefused.
+        """
+        loaded = load({"broker": broker, "backend": backend, **settings})
+        client = cls(loaded.settings, confirm=confirm)
+        client._opened.here()
+        return client
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self._opened.settings
+
+    def handle(self, task_id: str) -> Handle[Any]:
+        """Return a handle of a task submitted before, perhaps by another program; raises InvalidId."""
+        return Handle(check_id(task_id), self._opened)
+
+    def query(self, ids: Iterable[str]) -> list[Record | None]:
+        """Return the records of these IDs in order, None where there is none; raises InvalidId, BackendUnavailable."""
+        backend = self._opened.here().backend
+        return [record for batch in _batches(ids) for record in backend.get(batch)]
+
+    def cancel(self, ids: Iterable[str], reason: str = "") -> list[CancelCode]:
+        """Cancel these tasks; return for each whether it was ended, is running and was asked to stop, had ended
+        before, or does not exist. Raises InvalidId, BackendUnavailable.
+        """
+        backend = self._opened.here().backend
+        return [code for batch in _batches(ids) for code in backend.cancel(batch, reason)]
+
+    def wait_all(self, handles: Iterable[Handle[Any]], timeout: float | None = None) -> list[Record | None]:
+        """Return the records of these tasks once all have ended, or as they are after `timeout` seconds.
+
+        None where there is no record. Raises BackendUnavailable.
+        """
+        ids = list(dict.fromkeys(handle.id for handle in handles))
+        ended = self._opened.here().waiter.wait(ids, check_timeout(timeout))
+        late = [task_id for task_id in ids if task_id not in ended]
+        ended |= zip(late, self.query(late), strict=True)
+        return [ended[task_id] for task_id in ids]
+
+    def counts(self) -> Counts:
+        """Return how many records there are by status; raises BackendUnavailable."""
+        return self._opened.here().backend.counts()
+
+    def workers(self) -> Sequence[WorkerRow]:
+        """Return the workers seen within the last hour; raises BackendUnavailable."""
+        return self._opened.here().backend.workers()
+
+    def close(self) -> None:
+        """Send and confirm what was accepted, within about the submit timeout, and let go. Closing twice is fine."""
+        self._opened.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _batches(ids: Iterable[str]) -> Iterable[list[str]]:
+    if isinstance(ids, str):
+        raise InvalidInput(f"takes several IDs, got one text: write [{ids[:80]!r}]")
+    rest = iter(ids)
+    while batch := [check_id(task_id) for task_id in islice(rest, BATCH)]:
+        yield batch

@@ -1,0 +1,103 @@
+"""Handle: what `submit` gives the caller."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Any, Generic, TypeVar, cast
+
+from yadtq_core.errors import InvalidInput, TaskNotFound, WaitTimeout
+from yadtq_core.model import ENDED, CancelCode, Record, Status
+from yadtq_core.records import result_of
+from yadtq_core.serializers import JsonSerializer
+from yadtq_core.services import Opened
+
+R_co = TypeVar("R_co", covariant=True)
+
+MAX_TIMEOUT = 10 * 365 * 86400.0
+_SERIALIZER = JsonSerializer()
+
+
+class Handle(Generic[R_co]):
+    """One submitted task: `id` is its ID, the rest asks the backend.
+
+    It stays usable as long as its client is open. Every method raises BackendUnavailable where the backend cannot
+    be reached.
+    """
+
+    __slots__ = ("_opened", "id")
+
+    def __init__(self, task_id: str, opened: Opened) -> None:
+        self.id = task_id
+        self._opened = opened
+
+    def status(self) -> Status:
+        """Return what the record says now; raises TaskNotFound where there is none."""
+        return self.record().status
+
+    def record(self) -> Record:
+        """Return the record as it is now; raises TaskNotFound where there is none."""
+        return self._found(self._opened.here().backend.get([self.id])[0])
+
+    def wait(self, timeout: float | None = None) -> Record:
+        """Return the record once the task has ended, however it ended.
+
+        timeout: seconds, 0 or more; None: no limit. Raises WaitTimeout (the task goes on), TaskNotFound.
+        """
+        seconds = check_timeout(timeout)
+        ended = self._opened.here().waiter.wait([self.id], seconds)
+        return self._found(ended[self.id]) if self.id in ended else self._late(seconds)
+
+    def result(self, timeout: float | None = None) -> R_co:
+        """Return what the task returned, once it has ended.
+
+        timeout: seconds, 0 or more; None: no limit. Raises TaskFailed and TaskCancelled where it ended so,
+        WaitTimeout (the task goes on), TaskNotFound.
+        """
+        return cast(R_co, result_of(self.wait(timeout), _SERIALIZER))
+
+    async def aresult(self, timeout: float | None = None) -> R_co:
+        """Do as `result` does, without blocking the event loop."""
+        seconds = check_timeout(timeout)
+        services = self._opened.here() if self._opened.ready else await asyncio.to_thread(self._opened.here)
+        ended = await services.waiter.await_one(self.id, seconds)
+        if self.id in ended:
+            record = self._found(ended[self.id])
+        else:
+            record = await asyncio.to_thread(self._late, seconds)
+        return cast(R_co, result_of(record, _SERIALIZER))
+
+    def cancel(self, reason: str = "") -> CancelCode:
+        """Cancel the task; return whether it was ended, is running and was asked to stop, or had ended before."""
+        return self._opened.here().backend.cancel([self.id], reason)[0]
+
+    def _found(self, record: Record | None) -> Record:
+        if record is None:
+            raise TaskNotFound(self.id)
+        return record
+
+    def _late(self, seconds: float | None) -> Record:
+        """The time is up: look once more, as a push can be missed."""
+        record = self.record()
+        if record.status in ENDED:
+            return record
+        raise WaitTimeout(self.id, seconds or 0.0, record.status)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Handle) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        return f"<handle {self.id}>"
+
+
+def check_timeout(timeout: Any) -> float | None:
+    """Return a timeout in seconds; raises InvalidInput for what is no number from 0 to ten years."""
+    if timeout is None:
+        return None
+    number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
+    if not number or math.isnan(timeout) or not 0 <= timeout <= MAX_TIMEOUT:
+        raise InvalidInput(f"timeout takes seconds from 0 to {MAX_TIMEOUT:.0f}, or None, got {timeout!r:.80}")
+    return float(timeout)

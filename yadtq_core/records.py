@@ -1,0 +1,64 @@
+"""What a record says to those who asked: the task's result or its error, and the shape that programs read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from yadtq_core.errors import SerializationError, TaskCancelled, TaskFailed
+from yadtq_core.interfaces import Serializer
+from yadtq_core.model import Record, Status
+from yadtq_core.serializers import JsonSerializer
+
+
+def result_of(record: Record, serializer: Serializer) -> Any:
+    """Return what the task returned.
+
+    Raises TaskFailed or TaskCancelled where it did not, SerializationError for a result that cannot be read.
+    """
+    if record.status is Status.SUCCESS:
+        return _loaded(record, serializer)
+    error = record.error
+    if record.status is Status.CANCELLED:
+        raise TaskCancelled(record.id, error.message if error else None)
+    raise TaskFailed(
+        record.id,
+        error.type if error else "",
+        error.message if error else f"its record says {record.status} and nothing more",
+        error.traceback if error else None,
+    )
+
+
+def record_as_json(record: Record, serializer: Serializer | None = None) -> dict[str, Any]:
+    """Return the object that `yadtq query --json` prints: absent fields are None, times seconds since the epoch.
+
+    Never raises: a result that cannot be read is shown as an error.
+    """
+    result, error = None, record.error
+    shown = {"type": error.type, "message": error.message, "traceback": error.traceback} if error else None
+    if record.status is Status.SUCCESS:
+        try:
+            result = _loaded(record, serializer or JsonSerializer())
+        except SerializationError as unreadable:
+            shown = {"type": "SerializationError", "message": str(unreadable), "traceback": None}
+    return {
+        "task_id": record.id,
+        "task": record.task,
+        "status": record.status.value,
+        "result": result,
+        "error": shown,
+        "worker_id": record.worker_id,
+        "attempt": record.attempt,
+        "submitted_at": record.submitted_at,
+        "started_at": record.started_at,
+        "finished_at": record.finished_at,
+        "queue": record.queue,
+        "progress": record.progress,
+    }
+
+
+def _loaded(record: Record, serializer: Serializer) -> Any:
+    if record.result is None:
+        return None
+    if record.content_type not in ("", serializer.content_type):
+        raise SerializationError(f"the result of task {record.id} is {record.content_type}, which is not known here")
+    return serializer.loads(record.result)

@@ -1,0 +1,129 @@
+"""What a client has open: backend, broker and the parts that use them, once in each process it is used in."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+import warnings
+from functools import partial
+
+from yadtq_core.combiner import Combiner
+from yadtq_core.confirmer import Confirmer
+from yadtq_core.errors import YadtqError
+from yadtq_core.interfaces import Broker
+from yadtq_core.model import Submission
+from yadtq_core.plugins import Plugins, load_plugins, open_backend, open_broker
+from yadtq_core.settings import Settings
+from yadtq_core.submitter import Confirm, Submitter
+from yadtq_core.waiter import Waiter
+
+GROUP = 200
+"""Submissions of one group: larger ones add latency, not speed."""
+
+
+class Services:
+    """The backend, opened and looked at; the broker, opened by the first submit: who only asks needs none."""
+
+    def __init__(self, settings: Settings, plugins: Plugins, confirm: Confirm) -> None:
+        self._settings = settings
+        self._process = os.getpid()
+        self._closing = threading.Lock()
+        self._closed = False
+        self._open_broker = partial(open_broker, settings, plugins)
+        self.backend = open_backend(settings, plugins)
+        try:
+            self.backend.check()
+        except BaseException:
+            self.backend.close()
+            raise
+        self.confirmer = Confirmer(self.backend)
+        self.submitter = Submitter(
+            self.backend,
+            self._broker,
+            self.confirmer,
+            timeout=settings.submit_timeout,
+            shards=settings.shards,
+            confirm=confirm,
+        )
+        self.group: Combiner[Submission, None] = Combiner(self.submitter.begin, most=GROUP, name="yadtq-submitter")
+        self.waiter = Waiter(self.backend)
+        atexit.register(self._at_exit)
+
+    def close(self) -> None:
+        """Send and confirm what was accepted, for at most the submit timeout and a moment, and let go."""
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+        atexit.unregister(self._at_exit)
+        deadline = time.monotonic() + self._settings.submit_timeout
+        self.waiter.close()
+        self.group.close()
+        self.confirmer.close(self._settings.submit_timeout)
+        if self.submitter.broker is not None:
+            self.submitter.broker.close(max(0.5, deadline - time.monotonic()))
+        self.backend.close()
+
+    def _broker(self) -> Broker:
+        broker = self._open_broker()
+        # What is registered last is called first: a broker's own handler would let go of what is on its way.
+        atexit.unregister(self._at_exit)
+        atexit.register(self._at_exit)
+        return broker
+
+    def _at_exit(self) -> None:
+        if os.getpid() == self._process:
+            self.close()
+
+
+class Opened:
+    """The services of one client, opened when they are first needed and once more in a forked process.
+
+    A fork copies locks, sockets and no threads: the parent's services are left alone in the child, not even closed.
+    """
+
+    def __init__(self, settings: Settings, plugins: Plugins | None, confirm: Confirm) -> None:
+        self.settings = settings
+        self._plugins = plugins
+        self._confirm = confirm
+        self._services: dict[int, Services] = {}
+        self._locks: dict[int, threading.Lock] = {}
+        self._closed = False
+
+    def here(self) -> Services:
+        """Return the services of this process; raises what opening them raises, and YadtqError once closed."""
+        found = self._services.get(os.getpid())
+        return found if found is not None else self._open()
+
+    @property
+    def ready(self) -> bool:
+        """Whether `here` returns at once."""
+        return os.getpid() in self._services
+
+    def close(self) -> None:
+        """Close what this process has open; nothing can be opened any more."""
+        self._closed = True
+        with self._lock():
+            services = self._services.pop(os.getpid(), None)
+        if services is not None:
+            services.close()
+
+    def _open(self) -> Services:
+        with self._lock():
+            if self._closed:
+                raise YadtqError("this client is closed")
+            found = self._services.get(os.getpid())
+            if found is None:
+                self._plugins = self._plugins or load_plugins()
+                found = Services(self.settings, self._plugins, self._confirm)
+                self._services[os.getpid()] = found
+            return found
+
+    def _lock(self) -> threading.Lock:
+        return self._locks.setdefault(os.getpid(), threading.Lock())
+
+    def __del__(self) -> None:
+        if getattr(self, "_services", None) and os.getpid() in self._services and not self._closed:
+            warnings.warn("a yadtq client was not closed: use `with` or close()", ResourceWarning, stacklevel=2)
