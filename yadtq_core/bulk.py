@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from yadtq_core.calls import Call, Options
@@ -12,7 +12,7 @@ from yadtq_core.handle import Handle
 from yadtq_core.model import Submission
 from yadtq_core.services import Opened
 from yadtq_core.submissions import Builder
-from yadtq_core.submitter import Submitter, Verdict
+from yadtq_core.submitter import Batch, Submitter, Verdict
 
 CHUNK = 500
 """Calls of one script call and one publish."""
@@ -40,7 +40,7 @@ class Bulk:
         self._chunk: list[Submission] = []
         self._places: list[int] = []
         self._bytes = 0
-        self._window: deque[tuple[list[int], Callable[[], list[Verdict]]]] = deque()
+        self._window: deque[tuple[list[int], Batch]] = deque()
         self._failed: Unavailable | None = None
 
     def run(self, calls: Iterable[Call[Any]]) -> None:
@@ -75,7 +75,7 @@ class Bulk:
             self._send()
 
     def _send(self) -> None:
-        """Begin the chunk; wait for the oldest ones where too many are on their way."""
+        """Start the chunk; wait for the oldest ones where too many are on their way."""
         if not self._chunk:
             return
         self._settle_down_to(WINDOW - 1)
@@ -84,12 +84,16 @@ class Bulk:
         if self._failed is not None:
             self._put(places, [self._failed] * len(places))
             return
-        self._window.append((places, self._submitter.begin(chunk)))
+        batch = self._submitter.start(chunk)
+        if batch.publication is None:
+            self._put(places, self._submitter.finish(batch))
+        else:
+            self._window.append((places, batch))
 
     def _settle_down_to(self, most: int) -> None:
         while len(self._window) > most:
-            places, finish = self._window.popleft()
-            self._put(places, finish())
+            places, batch = self._window.popleft()
+            self._put(places, self._submitter.finish(batch))
 
     def _put(self, places: list[int], verdicts: list[Verdict]) -> None:
         """Put errors in the places of the handles; a chunk of which nothing passed ends the trying."""

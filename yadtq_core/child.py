@@ -15,6 +15,7 @@ import resource
 import signal
 import sys
 import threading
+import traceback
 from pathlib import Path
 
 from yadtq_core.errors import YadtqError
@@ -37,6 +38,7 @@ from yadtq_core.serializers import JsonSerializer
 
 _PR_SET_PDEATHSIG = 1
 _ORPHANED = 3
+_BROKEN = 4
 
 
 class Child:
@@ -51,6 +53,7 @@ class Child:
         self._taking = threading.Lock()
         self._writing = threading.Lock()
         self._early: list[bytes] = []
+        self._pid = os.getpid()
 
     def main(self) -> None:
         """Be told what to be, load the tasks, run jobs until there are no more."""
@@ -68,10 +71,11 @@ class Child:
         self._runner = Runner(registry.get, JsonSerializer(), start.worker_id, self._progress)
         threading.Thread(target=self._obey, name="yadtq-control", daemon=True).start()
         self._send(Ready(list(names), ""))
-        slots = [threading.Thread(target=self._slot, name=f"yadtq-slot-{n}") for n in range(1, start.threads)]
+        os.register_at_fork(after_in_child=self._forked)
+        slots = [threading.Thread(target=self._work_on, name=f"yadtq-slot-{n}") for n in range(1, start.threads)]
         for slot in slots:
             slot.start()
-        self._slot()
+        self._work_on()
         for slot in slots:
             slot.join()
 
@@ -86,10 +90,32 @@ class Child:
             raise YadtqError(f"the worker's first word was {start!r}, not Start")
         return start
 
+    def _forked(self) -> None:
+        """Let go of the pipes in a process that a task forked.
+
+        It would take jobs that nobody knows it has, and by holding the pipes open hide the death of its parent.
+        """
+        null = os.open(os.devnull, os.O_RDWR)
+        for fd in (self._control.fd, self._work.fd, self._tokens, self._reports):
+            os.dup2(null, fd, inheritable=False)  # not closed: the number must not become one of the task's own files
+        os.close(null)
+
+    def _work_on(self) -> None:
+        """Be a slot; one that cannot go on ends the child, or its job would count as running for ever."""
+        try:
+            self._slot()
+        except BaseException:
+            try:
+                traceback.print_exc()
+            finally:
+                os._exit(_BROKEN)
+
     def _slot(self) -> None:
         runner, reports = self._runner, self._reports
         while token := os.read(self._tokens, TOKEN.size):
             done = runner.run(self._take(TOKEN.unpack(token)[0]))
+            if os.getpid() != self._pid:
+                os._exit(0)  # a process that the task forked has come back from it: the task's end is not its to tell
             data = frame(done)
             with self._writing:
                 write_all(reports, data)

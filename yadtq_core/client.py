@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any, Literal, ParamSpec, Self, TypeVar, Unpack, cast, overload
@@ -11,7 +10,7 @@ from yadtq_core.bulk import Bulk, raise_first
 from yadtq_core.calls import PLAIN, Call, Options, Using, options
 from yadtq_core.errors import InvalidInput, YadtqError
 from yadtq_core.handle import Handle, check_timeout
-from yadtq_core.model import CancelCode, Counts, Record, WorkerRow, check_id
+from yadtq_core.model import CancelCode, Counts, Record, WorkerRow, check_id, check_queue
 from yadtq_core.plugins import Plugins
 from yadtq_core.registry import Registry
 from yadtq_core.serializers import JsonSerializer
@@ -69,8 +68,7 @@ class Submitting:
     async def asubmit(self, task: Task[..., Any] | str, /, *args: Any, **kwargs: Any) -> Handle[Any]:
         """Do as `submit` does, without blocking the event loop; one that is cancelled meanwhile may still run."""
         submission = self._builder.build(task, args, kwargs, self._options)
-        services = self._opened.here() if self._opened.ready else await asyncio.to_thread(self._opened.here)
-        await services.group.acall(submission)
+        await (await self._opened.ahere()).group.acall(submission)
         return Handle(submission.message.id, self._opened)
 
     @overload
@@ -160,23 +158,21 @@ class Client(Submitting):
 
     def query(self, ids: Iterable[str]) -> list[Record | None]:
         """Return the records of these IDs in order, None where there is none; raises InvalidId, BackendUnavailable."""
-        backend = self._opened.here().backend
-        return [record for batch in _batches(ids) for record in backend.get(batch)]
+        return [record for batch in _batches(ids) for record in self._opened.get(batch)]
 
     def cancel(self, ids: Iterable[str], reason: str = "") -> list[CancelCode]:
         """Cancel these tasks; return for each whether it was ended, is running and was asked to stop, had ended
         before, or does not exist. Raises InvalidId, BackendUnavailable.
         """
-        backend = self._opened.here().backend
-        return [code for batch in _batches(ids) for code in backend.cancel(batch, reason)]
+        return [code for batch in _batches(ids) for code in self._opened.cancel(batch, reason)]
 
     def wait_all(self, handles: Iterable[Handle[Any]], timeout: float | None = None) -> list[Record | None]:
         """Return the records of these tasks once all have ended, or as they are after `timeout` seconds.
 
         None where there is no record. Raises BackendUnavailable.
         """
-        ids = list(dict.fromkeys(handle.id for handle in handles))
-        ended = self._opened.here().waiter.wait(ids, check_timeout(timeout))
+        ids = [handle.id for handle in handles]
+        ended = dict(self._opened.wait(list(dict.fromkeys(ids)), check_timeout(timeout)))
         late = [task_id for task_id in ids if task_id not in ended]
         ended |= zip(late, self.query(late), strict=True)
         return [ended[task_id] for task_id in ids]
@@ -188,6 +184,14 @@ class Client(Submitting):
     def workers(self) -> Sequence[WorkerRow]:
         """Return the workers seen within the last hour; raises BackendUnavailable."""
         return self._opened.here().backend.workers()
+
+    def provision(self, queues: Sequence[str] | None = None) -> None:
+        """Create what these queues need and is missing (default: those of the settings); safe to repeat.
+
+        Raises ConfigurationRefused, where it stands with too few partitions or may not be made, BrokerUnavailable.
+        """
+        names = self.settings.queues if queues is None else [check_queue(queue) for queue in queues]
+        self._opened.here().submitter.provision(names)
 
     def close(self) -> None:
         """Send and confirm what was accepted, within about the submit timeout, and let go. Closing twice is fine."""

@@ -4,12 +4,16 @@ The first who comes leads: it takes what waits, carries all of it out in one go,
 alone is carried out in its own thread, with no other thread involved. When the leader has begun its batch it hands
 the lead to the first who came meanwhile, so that nobody serves others for ever and batches overlap. Coroutines wait
 in the same queue; where one of them is first, a thread that is started when it is first needed leads for it.
+
+Callers that were answered together mostly come back together, a few microseconds apart: a leader waits that moment
+for as many as there were, or two small batches would take turns for ever, each at the cost of a large one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -17,6 +21,10 @@ from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+
+GATHER = 0.002
+"""Seconds that a leader waits at most for callers to come back, as long as some do; never for a caller alone."""
+_LOOK = 0.0001
 
 Finish = Callable[[], Sequence["Answer | Exception"]]
 
@@ -72,6 +80,8 @@ class Combiner(Generic[Item, Answer]):
         self._lock = threading.Lock()
         self._queue: deque[_Seat[Item, Answer]] = deque()
         self._led = False
+        self._inside = 0
+        self._expected = 1
         self._baton = threading.Semaphore(0)
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -107,6 +117,7 @@ class Combiner(Generic[Item, Answer]):
         """Take a place in the queue; return whether it leads, because nobody does."""
         with self._lock:
             self._queue.append(seat)
+            self._inside += 1
             if self._led:
                 return False
             self._led = seat.leads = True
@@ -114,6 +125,7 @@ class Combiner(Generic[Item, Answer]):
 
     def _lead(self, leader: _Seat[Item, Answer]) -> None:
         """Carry out what waits, in one batch; hand the lead on as soon as it has begun."""
+        self._gather()
         with self._lock:
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._most))]
         try:
@@ -127,8 +139,18 @@ class Combiner(Generic[Item, Answer]):
             raise
         for seat, answer in zip(batch, answers, strict=True):
             seat.answer = answer
+        with self._lock:
+            self._expected = self._inside
+            self._inside -= len(batch)
         self._hand_on(leader)
         self._wake([seat for seat in batch if seat is not leader or seat.loop is not None])
+
+    def _gather(self) -> None:
+        """Wait a moment for those who were inside when the last batch ended."""
+        seen, until = 0, time.perf_counter() + GATHER if self._inside < self._expected else 0.0
+        while seen < self._inside < self._expected and time.perf_counter() < until:
+            seen = self._inside
+            time.sleep(_LOOK)
 
     def _hand_on(self, leader: _Seat[Item, Answer]) -> None:
         """Let the first who waits lead, or nobody; only where `leader` still leads."""
@@ -164,6 +186,7 @@ class Combiner(Generic[Item, Answer]):
     def _leave(self, seat: _Seat[Item, Answer]) -> None:
         """Take a caller out that was interrupted, with its duty to lead."""
         with self._lock:
+            self._inside -= 1
             if seat in self._queue:
                 self._queue.remove(seat)
         self._hand_on(seat)

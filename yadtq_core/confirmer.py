@@ -1,7 +1,7 @@
-"""Tells the backend behind the callers' backs which messages the broker has acknowledged.
+"""What is done behind the callers: publish what was accepted by its record, confirm what the broker acknowledged.
 
-Nothing depends on it in time: a record that is not confirmed within the publish grace is published again by a
-sweep, and the copy is recognised. So what cannot be told after some tries is dropped, and memory stays bounded.
+Nothing depends on it in time: a record that is not confirmed within the publish grace is published (again) by a
+sweep, and the copy is recognised. So what cannot be done after some tries is dropped, and memory stays bounded.
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 
 from msgspec import Struct
 
 from yadtq_core.errors import YadtqError
-from yadtq_core.interfaces import Backend, Publication
+from yadtq_core.interfaces import Backend, Broker, Outgoing, Publication
 
 BATCH = 500
 LINGER = 0.02
 """Seconds: what single submits publish meanwhile is confirmed in one call, far within the publish grace."""
+SEND_LINGER = 0.005
+"""Seconds: what single submits leave to be published meanwhile is published in one go."""
 MAX_WAITING = 50_000
 """Positions kept while the backend is away; the oldest are dropped, and swept."""
 FOLLOW_SECONDS = 30.0
@@ -53,15 +56,28 @@ class Confirmer:
         self._backend = backend
         self._positions: deque[Position] = deque(maxlen=MAX_WAITING)
         self._followed: deque[_Followed] = deque()
+        self._unsent: deque[tuple[Outgoing, int]] = deque()
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._broker: Broker | None = None
 
     def add(self, positions: Sequence[Position]) -> None:
         """Confirm these soon."""
         self._positions.extend(positions)
         self._rouse()
+
+    def publish(self, broker: Broker, messages: Sequence[Outgoing], timestamp_ms: int) -> None:
+        """Publish these soon, and confirm them; the caller keeps `unsent` within bounds."""
+        self._broker = broker
+        self._unsent.extend([(message, timestamp_ms) for message in messages])
+        self._rouse()
+
+    @property
+    def unsent(self) -> int:
+        """Messages not published yet."""
+        return len(self._unsent)
 
     def follow(self, ids: Sequence[str], publication: Publication) -> None:
         """Wait for what is not acknowledged yet behind the caller, and confirm it then."""
@@ -70,7 +86,7 @@ class Confirmer:
         self._rouse()
 
     def close(self, timeout: float) -> None:
-        """Wait for what is followed and confirm all, for at most `timeout` seconds in total; end the thread."""
+        """Publish, wait for what is followed and confirm all, within `timeout` seconds in total; end the thread."""
         deadline = time.monotonic() + timeout
         self._stop.set()
         self._wake.set()
@@ -78,7 +94,8 @@ class Confirmer:
             thread = self._thread
         if thread is not None:
             thread.join(timeout)
-        while (self._followed or self._positions) and time.monotonic() < deadline:
+        while (self._unsent or self._followed or self._positions) and time.monotonic() < deadline:
+            self._publish_all()
             self._follow_once(min(_LOOK, max(0.0, deadline - time.monotonic())))
             if not self._confirm_once():
                 return
@@ -96,18 +113,28 @@ class Confirmer:
                 self._thread.start()
 
     def _run(self) -> None:
-        """Confirm until told to stop; what is left then is `close`'s."""
+        """Publish and confirm until told to stop; what is left then is `close`'s."""
         while not self._stop.is_set():
             self._wake.wait()
-            if len(self._positions) < BATCH:
-                self._stop.wait(LINGER)
+            if max(len(self._positions), len(self._unsent)) < BATCH:
+                self._stop.wait(SEND_LINGER if self._unsent else LINGER)
             self._wake.clear()
-            self._follow_once(_LOOK)
+            self._publish_all()
+            self._follow_once(0.0 if self._unsent else _LOOK)
             while self._positions and not self._stop.is_set():
                 if not self._confirm_once():
                     self._stop.wait(_RETRY)
             if self._followed:
                 self._wake.set()
+
+    def _publish_all(self) -> None:
+        """Publish what waits; what the broker does not take is left to the sweeps."""
+        while self._unsent and self._broker is not None:
+            batch = [self._unsent.popleft() for _ in range(min(BATCH, len(self._unsent)))]
+            messages = [message for message, _ in batch]
+            with suppress(YadtqError):
+                publication = self._broker.publish(messages, timestamp_ms=batch[-1][1])
+                self.follow([message.id for message in messages], publication)
 
     def _follow_once(self, timeout: float) -> None:
         """Look at each followed publication once, waiting for the oldest; drop those that are done or too old."""

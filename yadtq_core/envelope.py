@@ -14,7 +14,7 @@ from base64 import urlsafe_b64encode
 import msgspec
 from msgspec import Raw, Struct
 
-from yadtq_core.errors import EnvelopeError
+from yadtq_core.errors import EnvelopeError, InvalidId, InvalidInput
 from yadtq_core.model import Message, check_id, check_queue, check_task_name
 
 VERSION = 1
@@ -30,6 +30,9 @@ class _Head(Struct):
 
     id: str
     v: int = 0
+
+
+_decode_head = msgspec.json.Decoder(_Head).decode
 
 
 class Encoded(Struct, frozen=True, gc=False):
@@ -84,25 +87,30 @@ def stamp(body: bytes, submitted_at_ms: int) -> bytes:
 
 
 def decode(body: bytes) -> Message:
-    """Return the message; raises EnvelopeError, with the ID and version where at least those can be read."""
+    """Return the message; raises EnvelopeError, with ID and version where the message is of a newer format."""
     try:
         message = _decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _unreadable(body, str(error)) from None
-    if message.v != VERSION or not message.id or not message.task:
+    if message.v != VERSION:
         raise _unreadable(body, f"format version {message.v}, this yadtq reads {VERSION}")
     try:
         check_id(message.id)
         check_task_name(message.task)
         check_queue(message.queue)
-    except Exception as error:
+    except InvalidInput as error:
         raise EnvelopeError(str(error)) from None
     return message
 
 
 def _unreadable(body: bytes, reason: str) -> EnvelopeError:
+    """Return the error; it names an ID only where a newer yadtq can read what we cannot.
+
+    What is of our own format and cannot be read, nobody can: it must become a dead letter, not be left to others.
+    """
     try:
-        head = msgspec.json.decode(body, type=_Head)
-        return EnvelopeError(reason, check_id(head.id), head.v)
-    except Exception:
+        head = _decode_head(body)
+        newer = head.v > VERSION
+        return EnvelopeError(reason, check_id(head.id) if newer else None, head.v)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, InvalidId):
         return EnvelopeError(reason)

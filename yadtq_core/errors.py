@@ -177,7 +177,7 @@ class SerializationError(YadtqError):
 class EnvelopeError(YadtqError):
     """A message that cannot be read.
 
-    `task_id` is its ID where at least that could be read, `version` its format version.
+    `task_id` is its ID where a newer yadtq can read it, else None; `version` its format version, where it shows one.
     """
 
     def __init__(self, text: str, task_id: str | None = None, version: int | None = None) -> None:

@@ -4,18 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import Any, Generic, TypeVar, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from yadtq_core.errors import InvalidInput, TaskNotFound, WaitTimeout
 from yadtq_core.model import ENDED, CancelCode, Record, Status
 from yadtq_core.records import result_of
 from yadtq_core.serializers import JsonSerializer
-from yadtq_core.services import Opened
 
 R_co = TypeVar("R_co", covariant=True)
 
 MAX_TIMEOUT = 10 * 365 * 86400.0
 _SERIALIZER = JsonSerializer()
+
+
+class Records(Protocol):
+    """Whom a handle asks: what its client has open (`services.Opened`)."""
+
+    def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
+        """Return the records as they are now."""
+        ...
+
+    def cancel(self, ids: Sequence[str], reason: str) -> Sequence[CancelCode]:
+        """Cancel these tasks."""
+        ...
+
+    def wait(self, ids: Sequence[str], timeout: float | None) -> Mapping[str, Record | None]:
+        """Return the records of those that have ended (None: not found) within `timeout` seconds."""
+        ...
+
+    async def await_one(self, task_id: str, timeout: float | None) -> Mapping[str, Record | None]:
+        """Do as `wait` does, without blocking the event loop."""
+        ...
 
 
 class Handle(Generic[R_co]):
@@ -25,11 +45,11 @@ class Handle(Generic[R_co]):
     be reached.
     """
 
-    __slots__ = ("_opened", "id")
+    __slots__ = ("_records", "id")
 
-    def __init__(self, task_id: str, opened: Opened) -> None:
+    def __init__(self, task_id: str, records: Records) -> None:
         self.id = task_id
-        self._opened = opened
+        self._records = records
 
     def status(self) -> Status:
         """Return what the record says now; raises TaskNotFound where there is none."""
@@ -37,7 +57,7 @@ class Handle(Generic[R_co]):
 
     def record(self) -> Record:
         """Return the record as it is now; raises TaskNotFound where there is none."""
-        return self._found(self._opened.here().backend.get([self.id])[0])
+        return self._found(self._records.get([self.id])[0])
 
     def wait(self, timeout: float | None = None) -> Record:
         """Return the record once the task has ended, however it ended.
@@ -45,7 +65,7 @@ class Handle(Generic[R_co]):
         timeout: seconds, 0 or more; None: no limit. Raises WaitTimeout (the task goes on), TaskNotFound.
         """
         seconds = check_timeout(timeout)
-        ended = self._opened.here().waiter.wait([self.id], seconds)
+        ended = self._records.wait([self.id], seconds)
         return self._found(ended[self.id]) if self.id in ended else self._late(seconds)
 
     def result(self, timeout: float | None = None) -> R_co:
@@ -59,8 +79,7 @@ class Handle(Generic[R_co]):
     async def aresult(self, timeout: float | None = None) -> R_co:
         """Do as `result` does, without blocking the event loop."""
         seconds = check_timeout(timeout)
-        services = self._opened.here() if self._opened.ready else await asyncio.to_thread(self._opened.here)
-        ended = await services.waiter.await_one(self.id, seconds)
+        ended = await self._records.await_one(self.id, seconds)
         if self.id in ended:
             record = self._found(ended[self.id])
         else:
@@ -69,7 +88,7 @@ class Handle(Generic[R_co]):
 
     def cancel(self, reason: str = "") -> CancelCode:
         """Cancel the task; return whether it was ended, is running and was asked to stop, or had ended before."""
-        return self._opened.here().backend.cancel([self.id], reason)[0]
+        return self._records.cancel([self.id], reason)[0]
 
     def _found(self, record: Record | None) -> Record:
         if record is None:

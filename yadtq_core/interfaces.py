@@ -228,11 +228,16 @@ class Backend(Protocol):
         """Give records back, each only under its current fence. OK, FENCED, MISSING or ERROR."""
         ...
 
+    def held(self, worker: WorkerIdentity) -> Sequence[Hold]:
+        """Return what this incarnation holds, for the worker that comes back in its place; a hint, fences decide."""
+        ...
+
     def sweep(self, limit: int, with_messages: int) -> tuple[int, Sequence[Due]]:
         """Return (now_ms, what somebody must look at), at most `limit` a shard, and push their times.
 
         A stale `processing` or due `scheduled` record is `queued` again by then. The messages of the first
-        `with_messages` come along, and of every one that has no position.
+        `with_messages` come along, and of every one that has no position. Released records beyond those are left
+        due for whoever has room for them, unless as many as `limit` are due.
         """
         ...
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 import uuid
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from yadtq_core.errors import InvalidId, InvalidInput, InvalidTask
 
@@ -99,8 +99,9 @@ class Message(
     of an encoded message once Redis has told it (`envelope.stamp`).
     """
 
-    submitted_at_ms: int = 0
-    """Redis's time at the creation of the record; 0 until then."""
+    submitted_at_ms: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    """Redis's time at the creation of the record; 0 until then. Bounded, as `retries` is, because a number that
+    MessagePack or a float cannot carry must end as an unreadable message and not in the middle of a worker."""
     v: int = 0
     """Format version of the message."""
     id: str = ""
@@ -111,7 +112,7 @@ class Message(
     """Digest of task name and arguments; tells a repeated submit from a conflicting one."""
     queue: str = "default"
     headers: dict[str, str] = {}
-    retries: int | None = None
+    retries: Annotated[int, Meta(ge=0, le=1000)] | None = None
     """How often a failed run is repeated; None: what the task's definition says."""
 
 
@@ -408,14 +409,24 @@ class WorkerRow(Struct, frozen=True):
     """Its last heartbeat is younger than one lease."""
 
 
+class Past(NamedTuple):
+    """The making of an epoch: `from_ms` is the mark that stood then, up to which nothing is lost; 0: not known."""
+
+    id: str
+    from_ms: int
+
+
 class Epoch(Struct, frozen=True):
     """The life of one shard's data: another `id` means that the shard may have lost writes.
 
-    `mark_ms` is the highest Redis time a heartbeat of this epoch has recorded.
+    `mark_ms` is the highest Redis time a heartbeat of this epoch has recorded. `past` are the last 50 epochs, this
+    one last: who comes from epoch E goes back to the lowest `from_ms` after E, who finds no E to the lowest of all
+    and of the last mark it knows.
     """
 
     id: str
     mark_ms: int
+    past: tuple[Past, ...] = ()
 
 
 class Heartbeat(Struct, frozen=True):

@@ -63,9 +63,7 @@ def load_plugins() -> Plugins:
         origin = origin_of(entry_point)
         try:
             if entry_point.name in origins:
-                raise TaskLoadError(
-                    f"{origins[entry_point.name]} has a plugin of this name too: uninstall one"
-                )
+                raise TaskLoadError(f"{origins[entry_point.name]} has a plugin of this name too: uninstall one")
             origins[entry_point.name] = origin
             _register(manager, entry_point, origin)
         except Exception as error:
@@ -95,13 +93,9 @@ def _load(entry_point: EntryPoint) -> Any:
 
 def _load_error(entry_point: EntryPoint, origin: str, error: Exception) -> TaskLoadError:
     reason = (
-        str(error)
-        if isinstance(error, TaskLoadError)
-        else f"{type(error).__name__}: {' '.join(str(error).split())}"
+        str(error) if isinstance(error, TaskLoadError) else f"{type(error).__name__}: {' '.join(str(error).split())}"
     )
-    failed = TaskLoadError(
-        f"plugin {entry_point.name!r} of {origin} ({entry_point.value}) cannot be loaded: {reason}"
-    )
+    failed = TaskLoadError(f"plugin {entry_point.name!r} of {origin} ({entry_point.value}) cannot be loaded: {reason}")
     failed.__cause__ = error
     return failed
 
@@ -136,9 +130,7 @@ def _chosen(setting: str, address: str, hook: pluggy.HookCaller) -> Callable[[Se
             f"{setting} = {masked_url(address)!r} is no address; an address begins with one of {known}"
         )
     if scheme not in offered:
-        raise InvalidSetting(
-            f"{setting} = {masked_url(address)!r}: no {setting} for {scheme}:// here; known: {known}"
-        )
+        raise InvalidSetting(f"{setting} = {masked_url(address)!r}: no {setting} for {scheme}:// here; known: {known}")
     return offered[scheme]
 
 

@@ -58,7 +58,7 @@ class Registry:
     """
 
     def __init__(self, imports: Sequence[str] = ()) -> None:
-        self._imports = tuple(imports)
+        self._imports = tuple(dict.fromkeys(imports))
         self._lock = threading.RLock()
         self._offers: dict[str, list[EntryPoint]] | None = None
         self._modules: dict[str, dict[str, AnyTask]] = {}
@@ -106,9 +106,7 @@ class Registry:
                 f"task {task.function.__name__!r} is defined in the program itself (__main__), where no "
                 "worker can find it; put it into a module, say shop.py, and start `yadtq worker shop`"
             )
-        offer = next(
-            (offer for offers in self._offered().values() for offer in offers if _means(offer, task)), None
-        )
+        offer = next((offer for offers in self._offered().values() for offer in offers if _means(offer, task)), None)
         if offer is not None:
             _check_declared(offer, task)
             return offer.name
@@ -129,9 +127,7 @@ class Registry:
                 rows.append(TaskRow(module, f"module {module}", module, error=str(error)))
             else:
                 rows += [
-                    _row(name, f"module {module}", task)
-                    for name, task in tasks.items()
-                    if name not in self._offered()
+                    _row(name, f"module {module}", task) for name, task in tasks.items() if name not in self._offered()
                 ]
         return sorted(rows, key=lambda row: row.name)
 
@@ -212,9 +208,7 @@ def _load(offer: EntryPoint) -> AnyTask:
         check_task_name(offer.name)
         found = offer.load()
         if not isinstance(found, Task):
-            raise InvalidTask(
-                f"it is of type {type(found).__name__}, not a task; decorate the function with @task"
-            )
+            raise InvalidTask(f"it is of type {type(found).__name__}, not a task; decorate the function with @task")
         _check_declared(offer, found)
     except (Exception, SystemExit) as error:
         raise TaskLoadError(
@@ -256,9 +250,7 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, SyntaxError):
         return f"SyntaxError: {error.msg} ({error.filename}, line {error.lineno})"
     text = (
-        f"it called sys.exit({error.code!r})"
-        if isinstance(error, SystemExit)
-        else f"{type(error).__name__}: {error}"
+        f"it called sys.exit({error.code!r})" if isinstance(error, SystemExit) else f"{type(error).__name__}: {error}"
     )
     frames = [
         frame

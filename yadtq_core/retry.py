@@ -21,7 +21,7 @@ class Retry(Exception):
     def __init__(self, message: str = "", *, delay: float | None = None) -> None:
         if delay is not None and not 0 <= delay <= 365 * 86400:
             raise ValueError(f"Retry(delay=…) takes 0 to {365 * 86400} seconds, got {delay!r}")
-        self.delay = delay
+        self.delay = None if delay is None else float(delay)  # a Decimal or Fraction would not pass the pipe
         super().__init__(message or "the task asked to be run again")
 
 

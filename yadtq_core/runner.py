@@ -69,8 +69,7 @@ class Runner:
             return self._failed(job, error, begun, None)
         token = context.enter(self._context(job))
         try:
-            args, kwargs = self._serializer.loads(job.arguments)
-            result = self._store(prepared.call(args, kwargs))
+            result = self._store(prepared.call(*self._arguments(job)))
         except BaseException as error:  # a task's SystemExit or KeyboardInterrupt must not end the child
             return self._ended_by(job, error, begun, prepared.retry)
         finally:
@@ -92,6 +91,17 @@ class Runner:
 
         prepared = self._prepared[name] = Prepared(call_async if task.is_async else call, task.retry)
         return prepared
+
+    def _arguments(self, job: Job) -> tuple[list[Any], dict[str, Any]]:
+        """Return positional and keyword arguments; a message that has others was not made by a client of ours."""
+        try:
+            arguments = self._serializer.loads(job.arguments)
+        except SerializationError as error:
+            raise InvalidArguments(f"arguments are {error}") from None
+        match arguments:
+            case [list() as args, dict() as kwargs]:
+                return args, kwargs
+        raise InvalidArguments("arguments are not a list of positional ones and an object of keywords")
 
     def _context(self, job: Job) -> Run:
         seq, report, cancelled = job.seq, self._report, self.cancelled
@@ -169,7 +179,11 @@ def _clean(text: str) -> str:
 
 
 class _Loop:
-    """The child's one event loop, in a thread of its own, begun with the first async task."""
+    """The child's one event loop, in a thread of its own, begun with the first async task.
+
+    A coroutine's SystemExit or KeyboardInterrupt would end the loop, and leave whoever waits for it waiting: none
+    gets as far as the loop, and should one (from a task that a coroutine began), the loop goes on.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -177,11 +191,29 @@ class _Loop:
 
     def run(self, coroutine: Any) -> Any:
         """Run a coroutine on the loop; wait for what it returns."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._started()).result()
+        result, error = asyncio.run_coroutine_threadsafe(_ended(coroutine), self._started()).result()
+        if error is not None:
+            raise error
+        return result
 
     def _started(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="yadtq-loop", daemon=True).start()
+                threading.Thread(target=_run_for_ever, args=(self._loop,), name="yadtq-loop", daemon=True).start()
             return self._loop
+
+
+async def _ended(coroutine: Any) -> tuple[Any, BaseException | None]:
+    try:
+        return await coroutine, None
+    except BaseException as error:
+        return None, error
+
+
+def _run_for_ever(loop: asyncio.AbstractEventLoop) -> None:
+    while not loop.is_closed():
+        try:
+            loop.run_forever()
+        except BaseException:
+            pass  # told to the one who waits for it

@@ -15,6 +15,7 @@ from yadtq_core.errors import SerializationError
 
 MAX_DIGITS = 4300
 """CPython's own limit for turning an integer into text (CVE-2020-10735)."""
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 class JsonSerializer:
@@ -30,10 +31,11 @@ class JsonSerializer:
         """Return the value as JSON; raises SerializationError naming the place of what JSON cannot carry."""
         try:
             data = self._encode(value)
+            # msgspec writes NaN and Infinity as null: only a value that shows a null can hide one.
+            found = _foreign(value, "$") or (_not_finite(value, "$") if b"null" in data else None)
         except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
             raise SerializationError(_place(value) or _plain(error)) from None
-        # msgspec writes NaN and Infinity as null: only a value that shows a null can hide one.
-        if b"null" in data and (found := _not_finite(value, "$")):
+        if found:
             raise SerializationError(found)
         return data
 
@@ -47,6 +49,25 @@ class JsonSerializer:
 
 def _plain(error: Exception) -> str:
     return str(error) or type(error).__name__
+
+
+def _foreign(value: Any, place: str) -> str | None:
+    """Return what msgspec would quietly turn into another kind of value (a set, bytes, a datetime, an object)."""
+    if type(value) in _SCALARS:
+        return None
+    if isinstance(value, dict | list | tuple):
+        if _SCALARS.issuperset(map(type, value.values() if isinstance(value, dict) else value)):
+            return None  # the usual case, at the speed of C
+        for key, item in _items(value):
+            if found := _foreign(item, f"{place}[{key!r}]"):
+                return found
+        return None
+    return None if isinstance(value, str | int | float) else _no_word(value, place)
+
+
+def _no_word(value: Any, place: str) -> str:
+    hint = "; use a list" if isinstance(value, set | frozenset) else ""
+    return f"{place} is of type {type(value).__name__}, which JSON has no word for{hint}"
 
 
 def _not_finite(value: Any, place: str) -> str | None:
@@ -66,21 +87,19 @@ def _place(value: Any, place: str = "$", depth: int = 0) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 14_284:
         return f"{place} is an integer of more than {MAX_DIGITS} digits"
     if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            return f"{place} is text with a lone surrogate, which UTF-8 cannot carry"
-        return None
+        return None if _is_utf8(value) else f"{place} is text with a lone surrogate, which UTF-8 cannot carry"
     for key, item in _items(value):
         if found := _place(item, f"{place}[{key!r}]", depth + 1):
             return found
-    if isinstance(value, dict | list | tuple | int | float | bool | None):
-        return None
+    return None if isinstance(value, dict | list | tuple | int | float | None) else _no_word(value, place)
+
+
+def _is_utf8(text: str) -> bool:
     try:
-        msgspec.json.encode(value)
-    except Exception as error:
-        return f"{place} is of type {type(value).__name__}, which JSON has no word for ({_plain(error)})"
-    return None
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _items(value: Any) -> list[tuple[Any, Any]]:

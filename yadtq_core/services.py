@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import os
 import threading
 import time
 import warnings
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from yadtq_core.combiner import Combiner
 from yadtq_core.confirmer import Confirmer
 from yadtq_core.errors import YadtqError
-from yadtq_core.interfaces import Broker
-from yadtq_core.model import Submission
+from yadtq_core.model import CancelCode, Record, Submission
 from yadtq_core.plugins import Plugins, load_plugins, open_backend, open_broker
 from yadtq_core.settings import Settings
 from yadtq_core.submitter import Confirm, Submitter
@@ -31,7 +32,6 @@ class Services:
         self._process = os.getpid()
         self._closing = threading.Lock()
         self._closed = False
-        self._open_broker = partial(open_broker, settings, plugins)
         self.backend = open_backend(settings, plugins)
         try:
             self.backend.check()
@@ -41,15 +41,16 @@ class Services:
         self.confirmer = Confirmer(self.backend)
         self.submitter = Submitter(
             self.backend,
-            self._broker,
+            partial(open_broker, settings, plugins),
             self.confirmer,
+            reached=self._close_first_at_exit,
             timeout=settings.submit_timeout,
             shards=settings.shards,
             confirm=confirm,
         )
         self.group: Combiner[Submission, None] = Combiner(self.submitter.begin, most=GROUP, name="yadtq-submitter")
         self.waiter = Waiter(self.backend)
-        atexit.register(self._at_exit)
+        self._close_first_at_exit()
 
     def close(self) -> None:
         """Send and confirm what was accepted, for at most the submit timeout and a moment, and let go."""
@@ -66,12 +67,10 @@ class Services:
             self.submitter.broker.close(max(0.5, deadline - time.monotonic()))
         self.backend.close()
 
-    def _broker(self) -> Broker:
-        broker = self._open_broker()
-        # What is registered last is called first: a broker's own handler would let go of what is on its way.
+    def _close_first_at_exit(self) -> None:
+        """What is registered last is called first: a broker's own handler would let go of what is on its way."""
         atexit.unregister(self._at_exit)
         atexit.register(self._at_exit)
-        return broker
 
     def _at_exit(self) -> None:
         if os.getpid() == self._process:
@@ -97,10 +96,26 @@ class Opened:
         found = self._services.get(os.getpid())
         return found if found is not None else self._open()
 
-    @property
-    def ready(self) -> bool:
-        """Whether `here` returns at once."""
-        return os.getpid() in self._services
+    async def ahere(self) -> Services:
+        """Do as `here` does, without blocking the event loop."""
+        found = self._services.get(os.getpid())
+        return found if found is not None else await asyncio.to_thread(self._open)
+
+    def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
+        """Return the records as they are now."""
+        return self.here().backend.get(ids)
+
+    def cancel(self, ids: Sequence[str], reason: str) -> Sequence[CancelCode]:
+        """Cancel these tasks."""
+        return self.here().backend.cancel(ids, reason)
+
+    def wait(self, ids: Sequence[str], timeout: float | None) -> Mapping[str, Record | None]:
+        """Return the records of those that have ended (None: not found) within `timeout` seconds."""
+        return self.here().waiter.wait(ids, timeout)
+
+    async def await_one(self, task_id: str, timeout: float | None) -> Mapping[str, Record | None]:
+        """Do as `wait` does for one task, without blocking the event loop."""
+        return await (await self.ahere()).waiter.await_one(task_id, timeout)
 
     def close(self) -> None:
         """Close what this process has open; nothing can be opened any more."""

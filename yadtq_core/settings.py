@@ -19,16 +19,18 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 from msgspec import Meta, Struct
 
-from yadtq_core.errors import InvalidSetting
+from yadtq_core.errors import InvalidInput, InvalidSetting
 from yadtq_core.model import check_queue
 
 Seconds = Annotated[float, Meta(gt=0, le=10 * 365 * 86400)]
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}$")]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}\Z")]
 
 DEFAULT_BROKER = "kafka://localhost:9092"
 DEFAULT_BACKEND = "redis://localhost:6379/0"
 MAX_FILE_BYTES = 1024 * 1024
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_CREDENTIALS = re.compile(r"(?<=//).*@|^(?!.*//).*@", re.DOTALL)
+_SECRET_OPTION = re.compile(r"([?&][^=&]*(?:password|secret|token)[^=&]*=)[^&#]*", re.IGNORECASE)
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|)")
 
 
@@ -39,7 +41,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Address of the broker; its scheme chooses the implementation."""
     backend: str = DEFAULT_BACKEND
     """Address of the backend; its scheme chooses the implementation."""
-    namespace: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")] = "main"
+    namespace: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}\Z")] = "main"
     """Keeps installations that share services apart: part of every topic's and key's name."""
     worker_id: Name = msgspec.field(default_factory=lambda: default_worker_id())  # noqa: PLW0108 - defined below
     """A worker's name; the environment's WORKER_ID."""
@@ -83,7 +85,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         for queue in self.queues:
-            check_queue(queue)
+            try:
+                check_queue(queue)
+            except InvalidInput as error:
+                raise ValueError(str(error)) from None  # msgspec hands on a ValueError, with the setting's name
         _one_of("log_level", self.log_level, ("debug", "info", "warning", "error"))
         _one_of("log_format", self.log_format, ("console", "json"))
 
@@ -104,6 +109,7 @@ _DURATIONS = frozenset(
     if "float" in str(Settings.__annotations__[name]) or Settings.__annotations__[name] == "Seconds"
 )
 _LISTS = frozenset({"queues", "imports"})
+_WHOLE_NUMBERS = frozenset({"processes", "threads", "partitions", "replication", "shards", "lost_limit"})
 
 
 def load(
@@ -139,7 +145,7 @@ def _convert(values: dict[str, Any], origins: dict[str, str]) -> Settings:
             msgspec.convert({name: value}, Settings, strict=False)
         except msgspec.ValidationError as error:
             reason = str(error).split(" - at ")[0]
-            raise InvalidSetting(f"{name} = {_masked(name, value)!r} ({origins[name]}): {reason}") from None
+            raise InvalidSetting(f"{name} = {_masked(name, value)!r:.200} ({origins[name]}): {reason}") from None
     return msgspec.convert(values, Settings, strict=False)
 
 
@@ -162,13 +168,9 @@ def _shape(name: str, value: Any, origin: str) -> Any:
             raise InvalidSetting(f"{name} ({origin}): {error}") from None
     if name in _LISTS:
         return [part.strip() for part in value.split(",") if part.strip()]
-    if not value.isascii() or (value[:1].isdigit() and "_" in value and name in _whole_numbers()):
+    if name in _WHOLE_NUMBERS and (not value.isascii() or "_" in value):
         raise InvalidSetting(f"{name} ({origin}): {value[:80]!r} is not a number in ASCII digits")
     return value
-
-
-def _whole_numbers() -> frozenset[str]:
-    return frozenset({"processes", "threads", "partitions", "replication", "shards", "lost_limit"})
 
 
 def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, str, Any]]:
@@ -185,13 +187,21 @@ def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, str, An
 def _from_file(folder: Path) -> list[tuple[str, str, Any]]:
     for directory in (folder, *folder.parents):
         own, project = directory / "yadtq.toml", directory / "pyproject.toml"
-        if own.exists():
+        if _there(own):
             return [(str(own), name, value) for name, value in _read_toml(own).items()]
-        if project.exists():
-            table = _read_toml(project).get("tool", {}).get("yadtq")
+        if _there(project):
+            tool = _read_toml(project).get("tool")
+            table = tool.get("yadtq") if isinstance(tool, dict) else None
             if isinstance(table, dict):
                 return [(f"{project} [tool.yadtq]", name, value) for name, value in table.items()]
     return []
+
+
+def _there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False  # a folder that we may not look into holds no settings of ours
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -205,7 +215,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise InvalidSetting(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise InvalidSetting(f"{path} is not UTF-8 at byte {error.start}") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InvalidSetting(f"{path}: {error}") from None
 
 
@@ -218,21 +228,23 @@ def duration(text: str) -> float:
 
 
 def masked_url(url: str) -> str:
-    """Return the address with its password replaced by ***, to be shown to people."""
+    """Return the address with its passwords replaced by ***, to be shown to people.
+
+    One that is no proper address (a `/` or `#` in the password that was not escaped) loses all before its last @.
+    """
+    url = _SECRET_OPTION.sub(r"\1***", url)
     try:
         parts = urlsplit(url)
-        password = parts.password
+        user = f"{parts.username}:***@" if parts.username and parts.password is not None else "***@"
     except ValueError:
-        return re.sub(r"//[^/]*@", "//***@", url)
-    if password is None and "@" not in parts.netloc:
-        return url
-    host = parts.netloc.rpartition("@")[2]
-    user = f"{parts.username}:***@" if parts.username and password is not None else "***@"
-    return urlunsplit(parts._replace(netloc=user + host))
+        return _CREDENTIALS.sub("***@", url)
+    if "@" in parts.netloc and "@" not in parts.path + parts.query + parts.fragment:
+        return urlunsplit(parts._replace(netloc=user + parts.netloc.rpartition("@")[2]))
+    return _CREDENTIALS.sub("***@", url)
 
 
 def _masked(name: str, value: Any) -> Any:
-    return masked_url(value) if name in ("broker", "backend") and isinstance(value, str) else value
+    return masked_url(str(value)) if name in ("broker", "backend") else value
 
 
 def default_worker_id() -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import chain
 from typing import Literal
 
@@ -23,11 +24,13 @@ from yadtq_core.errors import (
     OutcomeUnknown,
     YadtqError,
 )
-from yadtq_core.interfaces import Backend, Broker, Publication
+from yadtq_core.interfaces import Backend, Broker, Outgoing, Publication
 from yadtq_core.model import CreateCode, Created, Status, Submission, shard_of
 
 MAX_OUTSTANDING = 10_000
 """Messages that the broker has not acknowledged: kafka-python has no memory limit of its own."""
+PIECE = 200
+"""Records that the backend writes all or none of, where they are of one shard."""
 _LOOK = 0.005
 
 Confirm = Literal["broker", "record"]
@@ -35,7 +38,7 @@ Verdict = YadtqError | None
 """Why a submission was refused or is unknown; None: accepted."""
 
 
-class _Batch:
+class Batch:
     """What is known of a batch on its way: `verdicts` by index where there is one, `sent` the published indexes."""
 
     __slots__ = ("deadline", "publication", "sends", "sent", "submissions", "verdicts")
@@ -72,7 +75,8 @@ class _Batch:
 class Submitter:
     """Carries batches of submissions to backend and broker. Safe for use by several threads.
 
-    open_broker: called once, before anything is written. timeout: seconds a submit may take once both are open.
+    open_broker: called once, before anything is written. reached: called once, when the broker has first answered.
+    timeout: seconds a submit may take once both are open.
     shards: of the backend. confirm: `broker`, or `record`: accepted when the record stands, published behind.
     """
 
@@ -82,12 +86,14 @@ class Submitter:
         open_broker: Callable[[], Broker],
         confirmer: Confirmer,
         *,
+        reached: Callable[[], None],
         timeout: float,
         shards: int,
         confirm: Confirm,
     ) -> None:
         self._backend = backend
         self._open_broker = open_broker
+        self._reached = reached
         self._confirmer = confirmer
         self._timeout = timeout
         self._shards = shards
@@ -95,7 +101,9 @@ class Submitter:
         self._lock = threading.Lock()
         self._broker: Broker | None = None
         self._ensured: set[str] = set()
+        self._at_most = 0
         self._stalled = False
+        self._lost = False
 
     @property
     def broker(self) -> Broker | None:
@@ -103,15 +111,34 @@ class Submitter:
         return self._broker
 
     def begin(self, submissions: Sequence[Submission]) -> Callable[[], list[Verdict]]:
-        """Write the records and send the messages; what is returned waits for the rest, and answers for each."""
-        batch = _Batch(submissions)
+        """Start a batch; what is returned finishes it."""
+        return partial(self.finish, self.start(submissions))
+
+    def start(self, submissions: Sequence[Submission]) -> Batch:
+        """Write the records and send the messages; with no publication in the batch there is nothing to wait for."""
+        batch = Batch(submissions)
         broker = self._ready(batch)
         batch.deadline = time.monotonic() + self._timeout
-        if broker is not None and (indexes := batch.open()) and self._make_room(batch, broker):
-            self._publish(batch, broker, self._create(batch, indexes))
-        return lambda: self._finish(batch)
+        if broker is not None and self._in_sight(batch) and self._make_room(batch, broker):
+            self._publish(batch, broker, self._create(batch, batch.open()))
+        return batch
 
-    def _ready(self, batch: _Batch) -> Broker | None:
+    def provision(self, queues: Sequence[str]) -> None:
+        """Make what these queues need and is missing; raises ConfigurationRefused, BrokerUnavailable."""
+        with self._lock:
+            self._broker = self._broker or self._open_broker()
+            self._ensure(self._broker, queues, create=True)
+
+    def finish(self, batch: Batch) -> list[Verdict]:
+        """Wait for the broker where something is on its way to it; return a verdict for each submission."""
+        if batch.publication is not None:
+            self._await(batch, batch.publication)
+        verdicts: list[Verdict] = [None] * len(batch.submissions)
+        for index, verdict in batch.verdicts.items():
+            verdicts[index] = verdict
+        return verdicts
+
+    def _ready(self, batch: Batch) -> Broker | None:
         """Open the broker and look at each queue's topic, once; None where there is nothing to go on with."""
         queues = {submission.message.queue for submission in batch.submissions}
         if self._broker is not None and queues <= self._ensured:
@@ -119,22 +146,35 @@ class Submitter:
         with self._lock:
             try:
                 self._broker = broker = self._broker or self._open_broker()
+                for queue in queues - self._ensured:
+                    self._look_at(batch, broker, queue)
+                return broker if batch.open() else None
             except YadtqError as error:
                 batch.refuse(batch.open(), error)
                 return None
-            for queue in queues - self._ensured:
-                try:
-                    broker.ensure([queue], create=False)
-                    self._ensured.add(queue)
-                except YadtqError as error:
-                    concerned = [i for i in batch.open() if batch.submissions[i].message.queue == queue]
-                    batch.refuse(concerned, error)
-        return broker
 
-    def _make_room(self, batch: _Batch, broker: Broker) -> bool:
+    def _look_at(self, batch: Batch, broker: Broker, queue: str) -> None:
+        """Check one queue's topic: where that is not as it must be, the other queues are not concerned."""
+        try:
+            self._ensure(broker, [queue], create=False)
+        except ConfigurationRefused as error:
+            batch.refuse([i for i in batch.open() if batch.submissions[i].message.queue == queue], error)
+
+    def _ensure(self, broker: Broker, queues: Sequence[str], *, create: bool) -> None:
+        broker.ensure(queues, create=create)
+        if not self._ensured:
+            self._reached()
+        self._ensured.update(queues)
+
+    def _make_room(self, batch: Batch, broker: Broker) -> bool:
         """Wait until the broker has acknowledged enough of what was sent before; nothing is written until then."""
-        most = MAX_OUTSTANDING - len(batch.submissions)
-        while broker.unacknowledged() > most:
+        count = len(batch.submissions)
+        self._at_most += count
+        while self._at_most > MAX_OUTSTANDING:
+            # Asked only when the limit may be near: the broker looks at every message that it has not acknowledged.
+            self._at_most = broker.unacknowledged() + self._confirmer.unsent + count
+            if self._at_most <= MAX_OUTSTANDING:
+                break
             if self._stalled or not batch.left:
                 self._stalled = True
                 return self._no_room(batch, broker)
@@ -142,7 +182,7 @@ class Submitter:
         self._stalled = False
         return True
 
-    def _no_room(self, batch: _Batch, broker: Broker) -> bool:
+    def _no_room(self, batch: Batch, broker: Broker) -> bool:
         """Refuse; but a submission that needs only its record is written, and its message left to the sweeps."""
         if self._awaits_broker:
             error = BrokerUnavailable(
@@ -154,32 +194,47 @@ class Submitter:
         batch.sends = False
         return True
 
-    def _create(self, batch: _Batch, indexes: Sequence[int]) -> Iterable[tuple[int, Created]]:
+    def _in_sight(self, batch: Batch) -> bool:
+        """After a reply was lost, look whether the backend is back before anything more is written."""
+        if not self._lost:
+            return True
+        try:
+            self._backend.time_ms()
+        except YadtqError as error:
+            batch.refuse(batch.open(), error)
+            return False
+        self._lost = False
+        return True
+
+    def _create(self, batch: Batch, indexes: Sequence[int]) -> Iterable[tuple[int, Created]]:
         """Write the records; return the answers with their indexes.
 
-        A store that refuses has written nothing of that shard; the other shards are asked again, one by one.
+        A store that refuses may have refused a part only: what one script writes is asked again by itself.
         """
-        chosen = [batch.submissions[index] for index in indexes]
         try:
-            return zip(indexes, self._backend.create(chosen), strict=True)
+            answers = self._backend.create([batch.submissions[index] for index in indexes])
+            return zip(indexes, answers, strict=True)
         except ConfigurationRefused as error:
-            groups = self._by_shard(batch, indexes)
-            if len(groups) > 1:
-                return chain.from_iterable([self._create(batch, group) for group in groups])
+            pieces = self._pieces(batch, indexes)
+            if len(pieces) > 1:
+                return chain.from_iterable([self._create(batch, piece) for piece in pieces])
             batch.refuse(indexes, error)
         except BackendUnavailable as error:
+            self._lost = True
             batch.unknown(indexes, str(error))
         return ()
 
-    def _by_shard(self, batch: _Batch, indexes: Sequence[int]) -> list[list[int]]:
+    def _pieces(self, batch: Batch, indexes: Sequence[int]) -> list[list[int]]:
+        """Return the indexes by what one script writes: IDs of one shard, PIECE at most."""
         groups: dict[int, list[int]] = {}
         for index in indexes:
             groups.setdefault(shard_of(batch.submissions[index].message.id, self._shards), []).append(index)
-        return list(groups.values())
+        return [group[at : at + PIECE] for group in groups.values() for at in range(0, len(group), PIECE)]
 
-    def _publish(self, batch: _Batch, broker: Broker, created: Iterable[tuple[int, Created]]) -> None:
+    def _publish(self, batch: Batch, broker: Broker, created: Iterable[tuple[int, Created]]) -> None:
         """Send the messages of records that are queued and not with the broker yet."""
-        outgoing, now = [], 0
+        outgoing: list[Outgoing] = []
+        now = 0
         for index, answer in created:
             submission = batch.submissions[index]
             message = submission.message
@@ -192,36 +247,31 @@ class Submitter:
                 body = stamp(submission.body, answer.submitted_at_ms)
                 outgoing.append(Encoded(message.id, message.queue, body))
         if outgoing and batch.sends:
-            try:
-                batch.publication = broker.publish(outgoing, timestamp_ms=now or self._backend.time_ms())
-            except YadtqError as error:
-                self._unpublished(batch, batch.sent, str(error))
+            self._send(batch, broker, outgoing, now)
 
-    def _finish(self, batch: _Batch) -> list[Verdict]:
-        """Wait for the broker where that is the promise; return the verdicts."""
-        if batch.publication is not None:
-            ids = [batch.submissions[index].message.id for index in batch.sent]
+    def _send(self, batch: Batch, broker: Broker, outgoing: list[Outgoing], now: int) -> None:
+        """Publish; where that fails the records stand, so that a sweep may still do it.
+
+        now: Redis's time, 0 where it was not told because no record is new.
+        """
+        try:
+            timestamp_ms = now or self._backend.time_ms()
             if self._awaits_broker:
-                self._await(batch, batch.publication, ids)
+                batch.publication = broker.publish(outgoing, timestamp_ms=timestamp_ms)
             else:
-                self._confirmer.follow(ids, batch.publication)
-        verdicts: list[Verdict] = [None] * len(batch.submissions)
-        for index, verdict in batch.verdicts.items():
-            verdicts[index] = verdict
-        return verdicts
+                self._confirmer.publish(broker, outgoing, timestamp_ms)
+        except YadtqError as error:
+            if self._awaits_broker:
+                batch.unknown(batch.sent, str(error))
 
-    def _await(self, batch: _Batch, publication: Publication, ids: list[str]) -> None:
+    def _await(self, batch: Batch, publication: Publication) -> None:
+        ids = [batch.submissions[index].message.id for index in batch.sent]
         positions = publication.wait(batch.left)
         if None not in positions:
             self._confirmer.add(list(zip(ids, positions, strict=True)))  # type: ignore[arg-type]  # none is None
             return
+        late = f"the broker has not acknowledged it within {self._timeout:g} s"
         for number, position in enumerate(positions):
             if position is None:
-                late = f"the broker has not acknowledged it within {self._timeout:g} s"
-                self._unpublished(batch, [batch.sent[number]], publication.errors.get(number, late))
+                batch.unknown([batch.sent[number]], publication.errors.get(number, late))
         self._confirmer.follow(ids, publication)
-
-    def _unpublished(self, batch: _Batch, indexes: Sequence[int], cause: str) -> None:
-        """The record stands, so a sweep may still publish: not known, but where the record was the promise."""
-        if self._awaits_broker:
-            batch.unknown(indexes, cause)

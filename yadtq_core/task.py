@@ -12,6 +12,7 @@ Calling the task calls the function, here and now. `Client.submit(resize, "a.png
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Coroutine
 from functools import cached_property, update_wrapper
 from typing import Any, Generic, ParamSpec, TypeVar, overload
@@ -42,14 +43,14 @@ class Task(Generic[P, R]):
         retry: RetryPolicy | None = None,
         check: Callable[..., None] | None = None,
     ) -> None:
-        if not callable(function) or isinstance(function, type):
+        if not callable(function) or isinstance(function, type) or not hasattr(function, "__qualname__"):
             raise InvalidTask(f"@task takes a function, got {function!r}")
+        update_wrapper(self, function)  # first: a function may carry attributes named as ours (tenacity's `retry`)
         self.function = function
         self.declared_name = None if name is None else check_task_name(name)
         self.retry = retry or RetryPolicy()
         self.check = check
         self.is_async = inspect.iscoroutinefunction(function)
-        update_wrapper(self, function)
 
     @property
     def place(self) -> str:
@@ -143,7 +144,7 @@ def task(
     """
     if isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= MAX_RETRIES:
         raise InvalidTask(f"retries takes a whole number from 0 to {MAX_RETRIES}, got {retries!r}")
-    if not 0 < retry_base <= retry_most:
+    if not 0 < retry_base <= retry_most < math.inf:
         raise InvalidTask(f"retry_base must be above 0 and at most retry_most, got {retry_base!r} and {retry_most!r}")
     policy = RetryPolicy(retries=retries, base=float(retry_base), most=float(retry_most))
     options = {"name": name, "retry": policy, "check": check}

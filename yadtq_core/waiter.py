@@ -29,6 +29,8 @@ _RETRY = 0.5
 _LOOK = 1.0
 """How long the thread listens at a time: so late it notices that it is to end."""
 
+_NEVER = -math.inf
+
 T = TypeVar("T")
 
 
@@ -166,15 +168,17 @@ class Waiter:
             try:
                 asked = self._serve(asked)
                 answered = time.monotonic()
-            except YadtqError as error:
+            except Exception as error:  # whatever it is: a thread that ended would let them wait for ever
                 if not self._closed and time.monotonic() - answered > PATIENCE:
-                    self._fail(error)
-                asked = -math.inf
+                    self._fail(
+                        error if isinstance(error, YadtqError) else YadtqError(f"waiting failed: {error!r:.200}")
+                    )
+                asked = _NEVER
                 time.sleep(_RETRY)
 
     def _serve(self, asked: float) -> float:
-        """Serve one round of pushes; return when everything was asked about last."""
-        pushed = self._listening().wait(_LOOK)
+        """Serve one round of pushes; return when everything was asked about last (never: asked now)."""
+        pushed = self._listening().wait(0.0 if asked == _NEVER else _LOOK)
         with self._lock:
             wanted = [task_id for task_id in pushed or () if task_id in self._waits]
         self._fetch(wanted)

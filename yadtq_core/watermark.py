@@ -42,7 +42,7 @@ class Watermark:
     def done(self, offset: int) -> None:
         """Note a message as done. One that is not open (done twice, or from before a rewind) changes nothing."""
         waiting, done = self._open, self._done
-        if not waiting or offset < waiting[0]:
+        if not waiting or not waiting[0] <= offset < self.position:
             return
         done.add(offset)
         while waiting and waiting[0] in done:

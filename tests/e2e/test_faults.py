@@ -138,7 +138,7 @@ def test_a_running_task_hears_that_it_was_cancelled(here: Site) -> None:
 
 
 def test_one_long_task_in_a_partition_delays_no_other_while_a_slot_is_free(here: Site) -> None:
-    busy, free = here.workers("busy", "free", options=("-c", "1"))
+    busy, free = here.workers("busy", "free", options=("-c", "1", "-l", "debug"))
     long = here.client.submit_many([call("site.nap", 20.0)])[0]
     wait_until(lambda: here.runs(long.id), "the long one has begun")
     began = time.monotonic()

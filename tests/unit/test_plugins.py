@@ -59,9 +59,7 @@ def test_an_address_of_no_known_scheme(address: str, text: str) -> None:
 
 
 def test_the_schemes_of_the_backend_are_named() -> None:
-    with pytest.raises(
-        InvalidSetting, match=r"no backend for mysql:// here; known: redis://, rediss://, unix://"
-    ):
+    with pytest.raises(InvalidSetting, match=r"no backend for mysql:// here; known: redis://, rediss://, unix://"):
         open_backend(Settings(backend="mysql://x"))
 
 
@@ -86,9 +84,7 @@ def test_two_plugins_with_one_scheme_are_both_named(installed: Distributions) ->
         ),
     ],
 )
-def test_a_plugin_that_cannot_be_loaded_is_left_out_and_named(
-    installed: Distributions, code: str, text: str
-) -> None:
+def test_a_plugin_that_cannot_be_loaded_is_left_out_and_named(installed: Distributions, code: str, text: str) -> None:
     installed.add("acme-bad", "0.1", code, hooks={"bad": "acme_bad"})
     installed.add("acme-squid", "1.0", SQUID, hooks={"squid": "acme_squid"})
     plugins = load_plugins()

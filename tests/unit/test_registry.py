@@ -85,9 +85,7 @@ def test_an_entry_point_names_its_task_and_imports_nothing(installed: Distributi
 
 def test_a_re_exported_task_has_the_name_of_its_entry_point(installed: Distributions) -> None:
     installed.add("acme-core", "1.2", SHOP)
-    installed.add(
-        "acme-images", "1.2", "from acme_core import resize\n", tasks={"acme.resize": "acme_images:resize"}
-    )
+    installed.add("acme-images", "1.2", "from acme_core import resize\n", tasks={"acme.resize": "acme_images:resize"})
     registry = Registry()
     assert registry.name_of(registry.get("acme.resize")) == "acme.resize"
 
@@ -108,9 +106,7 @@ def test_two_distributions_with_one_name_are_both_named(installed: Distributions
     assert all(row.error is not None and "two tasks are named" in row.error for row in rows)
 
 
-def test_a_module_s_task_does_not_take_the_name_of_an_entry_point(
-    installed: Distributions, folder: Path
-) -> None:
+def test_a_module_s_task_does_not_take_the_name_of_an_entry_point(installed: Distributions, folder: Path) -> None:
     installed.add("acme-images", "1.2", SHOP, tasks={"shop.mail": "acme_images:send"})
     with pytest.raises(TaskLoadError, match=r"named 'shop.mail': shop:send and acme-images 1.2"):
         Registry(["shop"]).names()
@@ -124,9 +120,7 @@ def test_an_entry_point_and_a_decorator_that_differ_are_an_error(installed: Dist
 
 
 def test_an_unknown_task_is_answered_with_what_is_near_and_known(folder: Path) -> None:
-    with pytest.raises(
-        UnknownTask, match=r"unknown task 'shop.resise'; did you mean 'shop.resize'\? known: .*"
-    ):
+    with pytest.raises(UnknownTask, match=r"unknown task 'shop.resise'; did you mean 'shop.resize'\? known: .*"):
         Registry(["shop"]).get("shop.resise")
 
 
@@ -166,9 +160,7 @@ def test_a_plugin_that_cannot_be_loaded_is_named_with_all_that_helps(
     installed.add("acme-bad", "0.1", code, tasks={"acme.x": value})
     registry = Registry()
     assert "acme.x" in registry.names()
-    with pytest.raises(
-        TaskLoadError, match=rf"task 'acme.x' of acme-bad 0.1 \({value}\) cannot be loaded: {text}"
-    ):
+    with pytest.raises(TaskLoadError, match=rf"task 'acme.x' of acme-bad 0.1 \({value}\) cannot be loaded: {text}"):
         registry.get("acme.x")
     (row,) = [row for row in registry.describe() if row.name == "acme.x"]
     assert row.error is not None

@@ -83,9 +83,7 @@ def test_a_product_that_would_hold_the_interpreter_for_minutes_is_refused_at_onc
 
 
 def test_names_are_not_taken() -> None:
-    with pytest.raises(
-        InvalidArguments, match=r"add\(\*numbers: int \| float\).*unexpected keyword argument 'a'"
-    ):
+    with pytest.raises(InvalidArguments, match=r"add\(\*numbers: int \| float\).*unexpected keyword argument 'a'"):
         add.validate([], {"a": 1})
 
 

@@ -1,7 +1,7 @@
 """sleep and slow_task: their range, their progress, and that they stop when cancelled."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -63,7 +63,8 @@ def test_a_day_is_accepted(task: Any) -> None:
 )
 def test_refusals_are_the_same_at_submit_and_when_run(name: str, seconds: Any, text: str) -> None:
     task: Any = {"sleep": sleep, "slow_task": slow_task}[name]
-    for refused in (lambda: task.validate([seconds], {}), lambda: task(seconds)):
+    attempts: list[Callable[[], object]] = [lambda: task.validate([seconds], {}), lambda: task(seconds)]
+    for refused in attempts:
         with pytest.raises(InvalidArguments) as error:
             refused()
         assert str(error.value) == text.format(name)

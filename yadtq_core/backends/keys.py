@@ -23,7 +23,7 @@ milliseconds by Redis's clock. A field that says nothing is not there.
     | ha    | digest of task and arguments                | create, rebuild                    |                    |
     | sa    | submitted_at                                | create, rebuild                    |                    |
     | fe    | fence (µs)                                  | claim; +1 by whoever ends or takes it from outside | |
-    | at    | attempt: runs begun                         | claim; −1 by a release of what did not begin | |
+    | at    | attempt: runs begun                         | claim; -1 by a release of what did not begin | |
     | wk    | worker ID of the run                        | claim                              | release unstarted  |
     | sd    | started_at of the run                       | claim                              | release unstarted  |
     | nc    | nonce of the claim (or of the cancel)       | claim, cancel                      | end, release       |
@@ -32,16 +32,16 @@ milliseconds by Redis's clock. A field that says nothing is not there.
     | lo    | how often its worker or child was lost      | claim, sweep, release              |                    |
     | po    | position of its message                     | confirm, rebuild                   | end, retry         |
     | ck    | how long the last queue check waited        | confirm, from the second           | end, retry         |
-    | rl    | released or offered: looked at often        | release, offer                     | next claim         |
+    | rl    | released, offered, reclaimed: looked at often | release, offer, sweep            | next claim         |
     | no    | note: why it waits                          | release                            | next claim         |
-    | pg    | progress                                    | extend                             | end, retry, release |
+    | pg    | progress                                    | extend                             | retry, release     |
     | wt    | channels of those who wait, by blanks       | watch                              | end                |
     | ca    | cancel was asked for: the reason            | cancel                             |                    |
     | fi    | finished_at                                 | all that end it                    |                    |
     | re    | result                                      | finish                             |                    |
     | ct    | content type, where not application/json    | finish                             |                    |
     | er    | error, JSON of model.Error                  | finish, and who fails it           |                    |
-    | hi    | history, a line of JSON for each of the last ten attempts that failed or were lost | finish, release, who finds it lost | |
+    | hi    | JSON line of each of the last ten failed or lost attempts | finish, release, claim, sweep | |
 
 A record expires after the result TTL from its end (a failed one from its burial). A value over 64 bytes makes Redis
 keep the hash in a form of twice the size for good, so the message has a key of its own.

@@ -7,8 +7,11 @@ all data travels in ARGV, all keys in KEYS.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from importlib.resources import files
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from yadtq_core.connect import ServerError, Store
 
 BATCH = 200
 """IDs in one call: more adds latency for everybody else, not speed (performance.md), and the scripts unpack them."""
@@ -64,3 +67,26 @@ ALL = (
     EPOCH,
     HEARTBEAT,
 )
+
+
+class Call(NamedTuple):
+    """One script with its keys and arguments."""
+
+    script: Script
+    keys: list[str]
+    arguments: list[Any]
+
+
+def evaluate(store: Store, calls: Sequence[Call]) -> list[Any]:
+    """Return the answers of scripts that are sent together; raises the first refusal as `Store` does.
+
+    A server that does not know a script (it has been restarted, or flushed) is sent its source.
+    """
+    answers = store.run_many([("EVALSHA", s.sha, len(keys), *keys, *arguments) for s, keys, arguments in calls])
+    for index, answer in enumerate(answers):
+        if isinstance(answer, ServerError):
+            if not str(answer).startswith(("NOSCRIPT", "No matching script")):
+                raise store.translated(answer) from answer
+            script, keys, arguments = calls[index]
+            answers[index] = store.run("EVAL", script.source, len(keys), *keys, *arguments)
+    return answers

@@ -1,21 +1,24 @@
 """A task's arguments as JSON text: strict, because `json.loads` alone takes what others choke on later.
 
-Refused here, with the place and what to do: NaN and Infinity, numbers out of range, integers of more than 1,000
-digits, duplicate keys, lone surrogates, nesting deeper than 32, more than 256 KiB.
+Refused here, with the place and what to do: NaN and Infinity, numbers out of range, integers of more than
+1,000 digits, duplicate keys, lone surrogates, nesting deeper than 32, more than 256 KiB.
 """
 
 import json
 import math
 import os
 import re
+from inspect import Parameter
 from typing import Any, NoReturn
 
 from yadtq_core.errors import InvalidArguments
 from yadtq_core.model import MAX_ARGUMENT_BYTES, MAX_NESTING
 from yadtq_core.submissions import nesting
+from yadtq_core.task import Task
 
 MAX_DIGITS = 1000
 """Of an integer given as text; below what CPython takes (4,300), so that sums of them still print."""
+_ON_COMMAND_LINE = "arguments are"
 _QUOTES = "JSON strings use double quotes; wrap the whole in single quotes: '[\"a\", 1]'"
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _REASONS = {
@@ -29,11 +32,14 @@ _REASONS = {
 }
 
 
-def parse(text: str, what: str = "arguments") -> Any:
-    """Return the value of JSON text; raises InvalidArguments. `what` is what the text is called in errors."""
-    _check_bytes(text, what)
-    if nesting(text.encode()) > MAX_NESTING:
-        raise InvalidArguments(f"{what} nested deeper than {MAX_NESTING}")
+def parse(text: str, *, what: str = _ON_COMMAND_LINE, most: int = MAX_ARGUMENT_BYTES, depth: int = MAX_NESTING) -> Any:
+    """Return the value of JSON text; raises InvalidArguments.
+
+    what: how errors begin. most: bytes of text. depth: how deep arrays and objects may nest.
+    """
+    _check_bytes(text, what, most)
+    if nesting(text.encode()) > depth:
+        raise InvalidArguments(f"{what} nested deeper than {depth}")
     try:
         value = json.loads(
             text,
@@ -44,25 +50,40 @@ def parse(text: str, what: str = "arguments") -> Any:
         )
     except json.JSONDecodeError as error:
         raise InvalidArguments(_reason(text, error, what)) from None
-    except RecursionError:
-        raise InvalidArguments(f"{what} nested deeper than {MAX_NESTING}") from None
     if "\\u" in text:
-        _check_surrogates(value, what)
+        _check_surrogates(value)
     return value
 
 
-def parse_arguments(task: str, text: str | None) -> tuple[list[Any], dict[str, Any]]:
-    """Return (positional, keyword) arguments from the command line's ARGS: a JSON array or object."""
+def parse_arguments(name: str, text: str | None, task: Task[..., Any] | None) -> tuple[list[Any], dict[str, Any]]:
+    """Return (positional, keyword) arguments from the command line's ARGS: a JSON array or object.
+
+    task: the task where it is known here: one that needs no arguments may be given none, and one whose
+    parameters have no names for callers takes no object.
+    """
+    parameters = None if task is None else list(task.signature.parameters.values())
+    if text is None and parameters is not None and all(map(_optional, parameters)):
+        return [], {}
     if text is None or not text.strip():
-        raise InvalidArguments(f"{task} needs a JSON array, got nothing; for example: yadtq submit {task} '[1, 2]'")
+        raise InvalidArguments(f"{name} needs a JSON array, got nothing; for example: yadtq submit {name} '[1, 2]'")
     value = parse(text)
     if isinstance(value, list):
         return value, {}
-    if isinstance(value, dict):
+    if isinstance(value, dict) and (parameters is None or any(map(_named, parameters))):
         return [], value
+    named = parameters is None or any(map(_named, parameters))
     raise InvalidArguments(
-        f"{task} needs a JSON array of its arguments, or an object of named ones, got {kind(value)}"
+        f"{name}: expected a JSON array{' or an object of named arguments' if named else ''}, got {kind(value)}"
     )
+
+
+def _optional(parameter: Parameter) -> bool:
+    """Return whether a call may leave this out and still mean something: `*numbers` without any is no accident."""
+    return parameter.default is not Parameter.empty or parameter.kind is Parameter.VAR_KEYWORD
+
+
+def _named(parameter: Parameter) -> bool:
+    return parameter.kind not in (Parameter.POSITIONAL_ONLY, Parameter.VAR_POSITIONAL)
 
 
 def kind(value: Any) -> str:
@@ -71,7 +92,7 @@ def kind(value: Any) -> str:
     return "null" if value is None else names.get(type(value), "a number")
 
 
-def _check_bytes(text: str, what: str) -> None:
+def _check_bytes(text: str, what: str, most: int) -> None:
     """Raise InvalidArguments for what is not UTF-8 (the system hands such bytes on as surrogates), or too large."""
     try:
         size = len(text.encode())
@@ -82,20 +103,20 @@ def _check_bytes(text: str, what: str) -> None:
         except UnicodeDecodeError as error:
             place = error.start
         raise InvalidArguments(f"{what} not UTF-8 at byte {place}") from None
-    if size > MAX_ARGUMENT_BYTES:
+    if size > most:
         raise InvalidArguments(
-            f"{what} larger than {MAX_ARGUMENT_BYTES // 1024} KiB; "
+            f"{what} larger than {most // 1024} KiB; "
             "put large data where the worker can fetch it, and submit its address"
         )
     if text.startswith("\ufeff"):
         raise InvalidArguments(f"{what} not plain UTF-8 at byte 0: a byte order mark; leave it out")
 
 
-def _check_surrogates(value: Any, what: str) -> None:
+def _check_surrogates(value: Any) -> None:
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        raise InvalidArguments(f"{what}: a string has a lone surrogate (\\ud800 to \\udfff without its other half)") from None
+        raise InvalidArguments("a string has a lone surrogate: \\ud800 to \\udfff without its other half") from None
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -136,8 +157,9 @@ def _reason(text: str, error: json.JSONDecodeError, what: str) -> str:
     else:
         reason = _REASONS.get(error.msg, error.msg[:1].lower() + error.msg[1:])
     here = text[error.pos : error.pos + 1]
-    quoting = error.msg.startswith(("Expecting value", "Expecting property")) and (here == "'" or here.isalpha())
-    return f"{what} not JSON: {reason} {place}" + (f"; {_QUOTES}" if quoting else "")
+    unquoted = error.msg.startswith(("Expecting value", "Expecting property")) and (here == "'" or here.isalpha())
+    hint = f"; {_QUOTES}" if unquoted and what == _ON_COMMAND_LINE else ""
+    return f"{what} not JSON: {reason} {place}{hint}"
 
 
 def _closing(text: str) -> str:

@@ -43,7 +43,8 @@ class _Json(logging.Formatter):
 def set_up(level: str, style: str) -> None:
     """Send logs to stderr. level: debug, info, warning or error; style: console or json.
 
-    The libraries below speak from warning on only, and of what is ours to tell not at all, unless asked for debug.
+    The libraries below are heard at debug only: what they say of a service, our own code says once and
+    better.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if style == "json" else _Console())

@@ -37,9 +37,7 @@ _COMMON: dict[str, Any] = {
         str | None,
         typer.Option(help="console or json; logs go to stderr.", rich_help_panel=_PANEL),
     ],
-    "debug": Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=_PANEL)
-    ],
+    "debug": Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=_PANEL)],
 }
 
 
@@ -64,11 +62,7 @@ class Given:
         if loaded.settings.log_level == "debug":
             level = "debug"
         else:
-            level = (
-                "warning"
-                if quiet and loaded.origins["log_level"] == "default"
-                else loaded.settings.log_level
-            )
+            level = "warning" if quiet and loaded.origins["log_level"] == "default" else loaded.settings.log_level
         logs.set_up(level, loaded.settings.log_format)
         return loaded
 
@@ -115,4 +109,4 @@ def seconds(option: str, text: str, least: float, most: float) -> float:
         raise InvalidInput(f"{option}: {error}") from None
     if least <= value <= most:
         return value
-    raise InvalidInput(f"{option} takes {least:g} to {most:g} seconds, got {text[:80]!r}")
+    raise InvalidInput(f"{option} takes {least:.12g} to {most:.12g} seconds, got {text[:80]!r}")

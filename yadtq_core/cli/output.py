@@ -11,7 +11,6 @@ _UNSAFE = re.compile(
     "\u2028\u2029\ufeff"  # line and paragraph separators, byte order mark
     "\ud800-\udfff]"  # lone surrogates, which cannot be printed at all
 )
-_NOT_ASCII = re.compile("[^ -~]")
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -42,31 +41,8 @@ def say_json(value: Any) -> None:
 
 
 def to_json(value: Any) -> str:
-    """Return a value as one line of JSON; a `Written` in it stays as it is."""
-    if isinstance(value, Written):
-        return value.text
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{_ascii(json.dumps(str(k)))}: {to_json(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(to_json(item) for item in value) + "]"
-    return _ascii(json.dumps(value))
-
-
-class Written:
-    """JSON that stands as text already (a result): shown exactly as it was stored, number for number."""
-
-    def __init__(self, text: str) -> None:
-        self.text = _ascii(text)
-
-
-def _ascii(text: str) -> str:
-    """Return JSON with what is not printable ASCII as escapes: it stands only inside strings."""
-    return _NOT_ASCII.sub(_code_units, text)
-
-
-def _code_units(found: re.Match[str]) -> str:
-    units = found[0].encode("utf-16-be", "surrogatepass")
-    return "".join(f"\\u{units[i] << 8 | units[i + 1]:04x}" for i in range(0, len(units), 2))
+    """Return a value as one line of JSON in printable ASCII; `json` alone lets DEL through."""
+    return json.dumps(value).replace("\x7f", "\\u007f")
 
 
 def _code(character: str) -> str:

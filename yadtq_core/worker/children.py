@@ -51,7 +51,8 @@ class ChildProcess:
         for fd in (control, work, reports):
             os.close(fd)
         self._frames = Frames(self.reports)
-        os.write(self._control, frame(start))
+        self._tell(start)
+        os.set_blocking(self._control, False)  # one that hears nothing for hours must not stop who cancels
 
     @property
     def work_fd(self) -> int:
@@ -113,11 +114,11 @@ class ChildProcess:
         """Tell a running job that somebody asked to cancel it."""
         self._tell(Cancel(seq))
 
-    def _tell(self, word: Cancel) -> None:
+    def _tell(self, word: Start | Cancel) -> None:
         try:
             os.write(self._control, frame(word))
         except OSError:
-            pass
+            pass  # it has died, or hears nothing; a cancel is told again with every extension
 
     def read(self) -> list[Report] | None:
         """Read once what it reported; None when it has died. A garbled report counts as its death."""
@@ -148,6 +149,7 @@ class ChildProcess:
             status = self.process.wait()
         self.kill()
         self.ended = True
+        self._unsent.clear()  # or a late `flush` would write into whatever has the pipe's number next
         for fd in (self._control, self._work, self.reports):
             os.close(fd)
         self._tokens.close()
@@ -158,7 +160,7 @@ class ChildProcess:
 def cause_of_death(status: int) -> str:
     """Return how a process ended, in words: `child killed by signal 9 (SIGKILL; out of memory?)`."""
     if status >= 0:
-        return f"child exited with status {status} in the middle of a task"
+        return f"child exited with status {status}"
     try:
         name = signal.Signals(-status).name
     except ValueError:

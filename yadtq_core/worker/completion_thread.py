@@ -37,6 +37,8 @@ class CompletionThread:
             with desk.lock:
                 desk.intake.stopped([lease.id for lease, _ in news.ended], time.monotonic())
                 desk.room.notify()
+            if desk.hungry and desk.executor.free:
+                desk.sweep_soon()
             if desk.progress:
                 for lease, _ in news.ended:
                     desk.progress.pop(lease.id, None)
@@ -54,7 +56,7 @@ class CompletionThread:
         reason = ReleaseReason.HANDED_BACK if stopped_by_us else ReleaseReason.CHILD_DIED
         desk.release(death.begun, reason, note=death.cause, lost=not stopped_by_us)
         if death.unbegun and not desk.executor.give(death.unbegun):
-            desk.release(death.unbegun, ReleaseReason.UNSTARTED)
+            desk.give_back(death.unbegun)
         desk.sweep_soon()
 
     def _write(self) -> None:

@@ -57,6 +57,8 @@ class Desk:
         """The children were ended by this worker: what they ran was handed back, it did not fail."""
         self.finished = threading.Event()
         """Everything that was held has ended or was handed back."""
+        self.hungry = False
+        """The last sweep gave this worker something to run: look again as soon as a run has ended."""
         self.progress: dict[str, str] = {}
         self.executed = 0
         self.alive: dict[str, float] = {}
@@ -64,7 +66,11 @@ class Desk:
         self.health = Health()
 
     def release(self, leases: Sequence[Lease], reason: ReleaseReason, *, note: str = "", lost: bool = False) -> None:
-        """Give leases back. Once this was sent the worker does not hold them, whatever the answer."""
+        """Give leases back. Once this was sent the worker does not hold them, whatever the answer.
+
+        Their deliveries wait again, to be claimed and so settled one day: an offset that nobody settled would hold
+        up its partition for good. What came from a sweep is found by the next one.
+        """
         if not leases:
             return
         try:
@@ -73,8 +79,21 @@ class Desk:
             self.health.backend_failed(error)
         now = time.monotonic()
         with self.lock:
-            self.intake.stopped([lease.id for lease in leases], now)
+            self.intake.stopped([lease.id for lease in leases], now, ended=False)
+            if reason is not ReleaseReason.UNKNOWN_TASK:
+                ours = [lease.delivery for lease in leases if lease.delivery.partition is not None]
+                self.intake.put_back(ours, now, offered=True)
             self.room.notify()
+
+    def window(self, free: int, now: float) -> int:
+        """Return how many runs may be claimed now (under `lock`): none while no child could take them."""
+        if not self.executor.ready or not self.keeper.may_claim(now):
+            return 0
+        return self.intake.window(free, now)
+
+    def give_back(self, leases: Sequence[Lease]) -> None:
+        """Give back what has not begun, for whoever has a free slot."""
+        self.release(leases, ReleaseReason.UNSTARTED)
 
     def sweep_soon(self) -> None:
         """Make the keeper sweep now."""
@@ -125,7 +144,7 @@ class Claimer:
             self._park_unknown(strange)
             leases = [lease for lease in leases if lease.delivery.message.task in known]
         if leases and (desk.stopping.is_set() or not desk.executor.give(leases)):
-            desk.release(leases, ReleaseReason.UNSTARTED)
+            desk.give_back(leases)
 
     def _park_unknown(self, leases: list[Lease]) -> None:
         """Leave tasks unknown here to workers that know them: scheduled with back-off, their messages settled."""

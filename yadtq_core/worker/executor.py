@@ -95,6 +95,12 @@ class Executor:
             return sum(child.free for child in self._children.values())
 
     @property
+    def ready(self) -> bool:
+        """Whether there is a child that takes jobs."""
+        with self._lock:
+            return any(child.ready and not child.ended for child in self._children.values())
+
+    @property
     def running(self) -> int:
         """How many jobs the children hold, begun or not."""
         return len(self._where)
@@ -150,7 +156,7 @@ class Executor:
             else:
                 with self._lock:
                     key.data.flush()
-        if news.ended or news.deaths:
+        if news.ended or news.deaths or news.ready:
             self._balance()
         return news
 
@@ -202,15 +208,17 @@ class Executor:
             for lease in (*unbegun, *begun):
                 self._where.pop(lease.id, None)
             cause = cause_of_death(child.reap(_LINGER_SECONDS))
+        if not child.ready and not self.problem:
+            self.problem = f"a child ended while it loaded its tasks: {cause}"
         if not self._draining:
             log.error("%s; it ran %d task(s): %s", cause, len(begun), ", ".join(lease.id for lease in begun[:5]))
             self.died.set()
         return Death(begun, unbegun, cause)
 
     def _balance(self) -> None:
-        """Move jobs that wait behind a long one to a child that has nothing to do."""
+        """Move jobs that wait behind a long one to children that have a slot free."""
         with self._lock:
-            idle = [child for child in self._children.values() if child.free == child.threads]
+            idle = [child for child in self._children.values() if child.free]
             if not idle or self._draining:
                 return
             for child in self._children.values():
@@ -250,7 +258,7 @@ class Executor:
             return [entry.lease for child in self._children.values() for entry in child.given.values()]
 
     def drain(self) -> None:
-        """Begin nothing new: the children end when what they have begun has ended."""
+        """Start no new children and move no work among them; what was given still runs unless taken back."""
         with self._lock:
             self._draining = True
 

@@ -22,6 +22,8 @@ MAX_WINDOW = 200
 WINDOW_SECONDS = 0.2
 """The window is about what ended within this time."""
 MAX_OFFERS = 200
+OFFER_GROWTH = 4
+"""A round's offers were all taken: short tasks, probably, of which a free slot takes many in a second."""
 SETTLED = frozenset({Verdict.DONE, Verdict.LATER, Verdict.POISON, Verdict.TOO_OLD, Verdict.ERROR})
 """Verdicts after which a delivery needs nobody any more. A damaged record (ERROR) is left for people to look at."""
 _HISTORY = 3
@@ -64,6 +66,7 @@ class Intake:
         self._ended_count = 0
         self._epochs: tuple[Epoch, ...] = ()
         self._saturated_since: float | None = None
+        self._offers = 0
 
     # What came and went
 
@@ -164,8 +167,8 @@ class Intake:
         return leases
 
     def _park_busy(self, delivery: Delivery, answer: Answer, now: float) -> None:
-        """Look again when the lease ends. What came from a sweep is left to the next sweep."""
-        if delivery.partition is not None:
+        """Look again when the lease ends. What came from a sweep, or is no longer ours, is left to others."""
+        if delivery.partition in self._partitions:
             self._park(delivery, now + answer.wait_ms / 1000 + 0.01)
 
     # Saturation: what waits here is offered to others
@@ -179,45 +182,58 @@ class Intake:
             self._saturated_since = now
         return now - self._saturated_since > 1.0
 
-    def to_offer(self, most: int) -> list[Delivery]:
-        """Return the longest-waiting deliveries not offered yet, at most 200 and at most `most`."""
-        most = min(most, MAX_OFFERS)
-        fresh = (entry for entry in self._waiting if not entry.offered)
+    def to_offer(self, elsewhere: int) -> list[Delivery]:
+        """Return what to offer now, with `elsewhere` slots free on other workers: the longest-waiting, at most 200.
+
+        What was offered before and still waits is offered again: the answer tells whether others took it. While
+        they take all of it, four times as many new ones go out with every round; else as many as there are free slots.
+        """
+        self._offers = min(max(self._offers, elsewhere), MAX_OFFERS)
+        if not self._offers:
+            return []
         batch: dict[str, Delivery] = {}
-        for entry in itertools.islice(fresh, most):
-            if entry.delivery.message.id not in self._running:
-                batch.setdefault(entry.delivery.message.id, entry.delivery)
+        fresh = 0
+        for entry in self._waiting:
+            if len(batch) == MAX_OFFERS or fresh == self._offers:
+                break
+            task_id = entry.delivery.message.id
+            if task_id not in self._running and task_id not in batch:
+                batch[task_id] = entry.delivery
+                fresh += not entry.offered
         return list(batch.values())
 
     def offered(self, batch: Sequence[Delivery], answers: Sequence[Answer], now: float) -> None:
         """Note how an offer was answered: what is done is settled, the rest waits on, marked as offered."""
-        gone: set[int] = set()
-        marked: set[int] = set()
-        for delivery, answer in zip(batch, answers, strict=True):
-            if answer.verdict in SETTLED:
-                gone.add(id(delivery))
-                self.settled(delivery)
-            elif answer.verdict is Verdict.BUSY:
-                gone.add(id(delivery))
-                self._park_busy(delivery, answer, now)
-            else:
-                marked.add(id(delivery))
+        by_place = {
+            (delivery.partition, delivery.offset): answer for delivery, answer in zip(batch, answers, strict=True)
+        }
+        left: deque[Waiting] = deque()
+        untaken = 0
         for entry in self._waiting:
-            if id(entry.delivery) in marked:
+            answer = by_place.get((entry.delivery.partition, entry.delivery.offset))
+            if answer is None:
+                left.append(entry)
+            elif answer.verdict in SETTLED:
+                self.settled(entry.delivery)
+            elif answer.verdict is Verdict.BUSY:
+                self._park_busy(entry.delivery, answer, now)
+            else:
+                untaken += entry.offered
                 entry.offered = True
-        if gone:
-            self._waiting = deque(entry for entry in self._waiting if id(entry.delivery) not in gone)
+                left.append(entry)
+        self._waiting = left
+        self._offers = 0 if untaken else self._offers * OFFER_GROWTH
 
     # Ends
 
-    def stopped(self, ids: Iterable[str], now: float) -> None:
-        """These do not run here any more: they ended, or were given back."""
+    def stopped(self, ids: Iterable[str], now: float, *, ended: bool = True) -> None:
+        """These do not run here any more: they ended (which sets the pace of claiming), or were given back."""
         before = len(self._running)
         self._running.difference_update(ids)
-        ended = before - len(self._running)
-        if ended:
-            self._ended.append((now, ended))
-            self._ended_count += ended
+        fewer = before - len(self._running)
+        if fewer and ended:
+            self._ended.append((now, fewer))
+            self._ended_count += fewer
 
     def runs(self, task_id: str) -> bool:
         """Return whether this task is claimed here and has not ended."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from yadtq_core.envelope import Encoded
 from yadtq_core.errors import BrokerUnavailable, YadtqError
 from yadtq_core.interfaces import Consumer
-from yadtq_core.model import Delivery, Partition, ReleaseReason, Unreadable
+from yadtq_core.model import Delivery, Partition, Unreadable
 from yadtq_core.worker.desk import Claimer, Desk
 
 log = logging.getLogger("yadtq.worker")
@@ -23,7 +24,8 @@ KEEP_ALIVE_SECONDS = 1.0
 """A full worker still polls so often, or the broker would take it for dead."""
 COMMIT_SECONDS = 0.5
 TEND_SECONDS = 0.25
-OFFER_SECONDS = 1.0
+OFFER_SECONDS = 1.2
+"""The longest time between two sweeps of a worker: by then each has looked at what was offered."""
 UNSTARTED_SECONDS = 1.0
 CLOSE_SECONDS = 5.0
 
@@ -85,8 +87,8 @@ class IntakeThread:
             return
         self._commit()
         self._consumer.close(CLOSE_SECONDS)
-        self._follow_assignment()
         self._consumer = None
+        self._gained = set()
         with self._desk.lock:
             for partition in self._desk.intake.partitions():
                 self._desk.intake.lost(partition)
@@ -123,9 +125,9 @@ class IntakeThread:
             waiting, parked = desk.intake.waiting, desk.intake.next_parked()
         if waiting >= ENOUGH_WAITING and now < self._next_poll:
             return
-        idle = not waiting and free > 0 and not self._claimer.unanswered
+        idle = not waiting and not self._claimer.unanswered
         timeout = IDLE_POLL_SECONDS if idle else 0.0
-        if parked is not None:
+        if parked is not None and free:
             timeout = max(0.0, min(timeout, parked - now))
         assert self._consumer is not None
         most = POLL_MOST if waiting < ENOUGH_WAITING else 1
@@ -145,10 +147,8 @@ class IntakeThread:
             if not self._claimer.claim(()):
                 desk.stopping.wait(0.2)
             return True
-        if not desk.keeper.may_claim(now):
-            return False
         with desk.lock:
-            batch = desk.intake.next_batch(desk.intake.window(free, now), now)
+            batch = desk.intake.next_batch(desk.window(free, now), now)
         if not batch:
             return False
         self._claimer.claim(batch)
@@ -157,7 +157,8 @@ class IntakeThread:
     def _wait_for_room(self) -> None:
         """Wait until a run ends, where messages wait for a slot; elsewhere the poll has waited already."""
         with self._desk.lock:
-            if self._desk.intake.waiting:
+            parked = self._desk.intake.next_parked()
+            if self._desk.intake.waiting or (parked is not None and parked <= time.monotonic()):
                 self._desk.room.wait(0.05)
 
     # What is done now and then
@@ -171,7 +172,7 @@ class IntakeThread:
         with self._desk.lock:
             saturated = self._desk.intake.saturated(self._desk.executor.free, now)
         if saturated:
-            self._give_back_unstarted(now)
+            self._desk.give_back(self._desk.executor.take_back(older_than=UNSTARTED_SECONDS))
             if now >= self._next_offer:
                 self._next_offer = now + OFFER_SECONDS
                 self._offer()
@@ -192,13 +193,6 @@ class IntakeThread:
         if resume:
             self._consumer.resume(resume)
 
-    def _give_back_unstarted(self, now: float) -> None:
-        """What waits behind long tasks is for whoever has a free slot."""
-        leases = self._desk.executor.take_back(older_than=UNSTARTED_SECONDS)
-        self._desk.release(leases, ReleaseReason.UNSTARTED)
-        with self._desk.lock:
-            self._desk.intake.put_back([lease.delivery for lease in leases], now, offered=True)
-
     def _offer(self) -> None:
         desk = self._desk
         try:
@@ -213,6 +207,7 @@ class IntakeThread:
                 answers = desk.backend.offer(batch)
                 with desk.lock:
                     desk.intake.offered(batch, answers, time.monotonic())
+                log.debug("offered to %d free slots elsewhere: %s", elsewhere, Counter(a.verdict.value for a in answers))
         except YadtqError as error:
             desk.health.backend_failed(error)
 

@@ -50,7 +50,12 @@ class Keeper:
             self._next_extend = now + self._third
         if sweep:
             self._next_sweep = now + self._sweep_interval()
-        return Due(beat, extend, sweep and self._begun and now >= self._no_sweep_until)
+        return Due(beat, extend, sweep and self._may_sweep(now))
+
+    def _may_sweep(self, now: float) -> bool:
+        """Only while heartbeats are answered: after a silence the first answer must be to a heartbeat, not a sweep."""
+        answered = self._begun and now - self._answered_at <= 2 * self._third
+        return answered and now >= self._no_sweep_until
 
     def wait(self, now: float) -> float:
         """Return the seconds until something is due."""

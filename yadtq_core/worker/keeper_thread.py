@@ -115,12 +115,12 @@ class KeeperThread:
         desk = self._desk
         if self._claimer.unanswered and not self._claimer.claim(()):
             return
-        free = desk.executor.free if desk.keeper.may_claim(time.monotonic()) else 0
+        free = desk.executor.free
+        with desk.lock:
+            room = desk.window(free, time.monotonic()) if free else 0
         try:
-            now_ms, dues = desk.backend.sweep(SWEEP_LIMIT, free)
-            if not dues:
-                return
-            rest = self._take_over(dues, free)
+            now_ms, dues = desk.backend.sweep(SWEEP_LIMIT, room)
+            rest = self._take_over(dues, room)
             self._bury([due for due in rest if due.status is Status.FAILED], now_ms)
             self._publish([due for due in rest if due.status is not Status.FAILED], now_ms)
         except BrokerUnavailable as error:
@@ -128,7 +128,7 @@ class KeeperThread:
         except YadtqError as error:
             desk.health.backend_failed(error)
 
-    def _take_over(self, dues: Sequence[Due], free: int) -> list[Due]:
+    def _take_over(self, dues: Sequence[Due], room: int) -> list[Due]:
         """Claim directly what this worker can run now; return what is left."""
         desk = self._desk
         mine: list[Delivery] = []
@@ -137,13 +137,16 @@ class KeeperThread:
             for due in dues:
                 if desk.intake.runs(due.id):
                     continue
-                if due.delivery is not None and len(mine) < free and self._can_run(due):
+                if due.delivery is not None and len(mine) < room and self._can_run(due):
                     mine.append(due.delivery)
                 else:
                     rest.append(due)
         reclaimed = [due.id for due in dues if due.reclaimed]
         if reclaimed:
             log.warning("reclaimed from lost workers: %s", ", ".join(reclaimed[:10]))
+        desk.hungry = bool(mine)
+        if dues:
+            log.debug("sweep with room for %d: %d due, %d taken over", room, len(dues), len(mine))
         if mine:
             self._claimer.claim(mine)
         return rest

@@ -138,7 +138,12 @@ class Respawner:
             return
         self._pause = min(30.0, self._pause * 2 or 1.0) if self._executor.problem else 0.0
         self._not_before = now + self._pause
-        self._executor.respawn()
+        try:
+            self._executor.respawn()
+        except OSError as error:  # no memory or no process to be had just now
+            log.error("a child cannot be started: %s", error)
+            self._not_before = now + 1.0
+            self._executor.died.set()
 
 
 def _bark(worker: Worker) -> None:

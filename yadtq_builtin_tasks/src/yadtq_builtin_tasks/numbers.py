@@ -57,9 +57,7 @@ def _instead(text: str) -> str:
         value = json.loads(text)
     except (ValueError, RecursionError):
         value = None
-    return (
-        f"use {text.strip()[:40]}, not {shown}" if not_a_number(value) is None else f"{shown} is not a number"
-    )
+    return f"use {text.strip()[:40]}, not {shown}" if not_a_number(value) is None else f"{shown} is not a number"
 
 
 def _kind(value: Any) -> str:

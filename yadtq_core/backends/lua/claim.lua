@@ -80,11 +80,28 @@ local function taken_over(i, key, id, r)
   return {3, 0, attempt, 0, lost, 0}
 end
 
+-- The common case: a record that nobody has claimed before, so most fields need not be read.
+local function first_run(key, id, queue, released)
+  if released then call('HDEL', key, 'rl', 'ck', 'no') end
+  lease(key, id, common, 1)
+  count(queue, 'queued', -1)
+  count(queue, 'processing', 1)
+  return 1
+end
+
 local function one(i)
   local key = KEYS[4 + i]
   local id = sub(key, -36)
+  local known = call('HMGET', key, 'st', 'fe', 'qu', 'rl')
+  local status = known[1]
+  if status == 'success' or status == 'failed' or status == 'cancelled' then
+    return 0
+  elseif not status then
+    return rebuild(i, key, id)
+  elseif status == 'queued' and not known[2] then
+    return first_run(key, id, known[3], known[4])
+  end
   local r = call('HMGET', key, 'st', 'qu', 'fe', 'at', 'dl', 'nc', 'lo', 'ca', 'in', 'rl')
-  local status = r[1]
   if status == 'queued' then
     if r[8] then return cancelled(i, key, r) end
     return run(key, id, r, tonumber(r[7]) or 0)
@@ -99,10 +116,6 @@ local function one(i)
     if (tonumber(r[5]) or 0) > now then return -2 end
     if r[8] then return cancelled(i, key, r) end
     return run(key, id, r, tonumber(r[7]) or 0)
-  elseif status == 'success' or status == 'failed' or status == 'cancelled' then
-    return 0
-  elseif not status then
-    return rebuild(i, key, id)
   end
   return 'status is ' .. status
 end

@@ -1,14 +1,14 @@
 #!lua flags=allow-oom
 -- Stores the positions of acknowledged messages; moves the time at which a queued one is looked at.
 -- KEYS: open; then each task key
--- ARGV: queue check (ms), its longest (ms), publish grace (ms); then for each: position
+-- ARGV: queue check (ms), its longest (ms), that of a released one (ms); then for each: position
 -- Answer: for each 1, or the text of what is wrong with the record
 local open = KEYS[1]
-local check, longest, grace = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local check, longest, soon = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 
 -- A released record is looked at often, a waiting one ever more seldom, as long as its message is the same.
 local function wait_of(key, position, r)
-  if r[4] then return grace end
+  if r[4] then return soon end
   if r[2] ~= position then
     if r[3] then call('HDEL', key, 'ck') end
     return check

@@ -17,14 +17,21 @@ local function let_go(id)
   over[overs] = id
 end
 
+local function attempt_of(key)
+  return tonumber(call('HGET', key, 'at')) or 1
+end
+
 local function closing(i, key, id, r, status, ...)
   close(id, KEYS[3 + n + i])
+  call('HDEL', key, 'nc', 'in', 'dl', 'po')
   call('HSET', key, 'st', status, 'fi', now_text, ...)
-  call('HDEL', key, unpack(TRANSIENT))
   call('PEXPIRE', key, ttl)
   count(r[3], r[1], -1)
   count('', status, 1)
-  tell(id, r[5])
+  if r[4] then
+    call('HDEL', key, 'wt')
+    tell(id, r[4])
+  end
 end
 
 local function failing(key, id, r, a)
@@ -33,8 +40,8 @@ local function failing(key, id, r, a)
   call('HDEL', key, unpack(TRANSIENT))
   count(r[3], r[1], -1)
   count('', 'failed', 1)
-  remember(key, ARGV[a + 4], tonumber(r[6]) or 1, now)
-  tell(id, r[5])
+  remember(key, ARGV[a + 4], attempt_of(key), now)
+  tell(id, r[4])
 end
 
 -- The message that brought it is spent: without a position a sweep publishes it again when its time has come.
@@ -45,7 +52,7 @@ local function retrying(key, id, r, a)
   call('HDEL', key, 'nc', 'in', 'po', 'rl', 'ck', 'pg', 'no')
   count(r[3], r[1], -1)
   count(r[3], 'scheduled', 1)
-  remember(key, ARGV[a + 4], tonumber(r[6]) or 1, now)
+  remember(key, ARGV[a + 4], attempt_of(key), now)
 end
 
 local function write(i, key, id, r, a)
@@ -58,7 +65,7 @@ local function write(i, key, id, r, a)
     closing(i, key, id, r, 'success')
   elseif code == 'f' then
     failing(key, id, r, a)
-  elseif code == 'c' or r[4] then
+  elseif code == 'c' or call('HEXISTS', key, 'ca') == 1 then
     closing(i, key, id, r, 'cancelled')
   else
     retrying(key, id, r, a)
@@ -68,14 +75,14 @@ end
 local function one(i)
   local key, a = KEYS[3 + i], 6 * i - 3
   local id = sub(key, -36)
-  local r = call('HMGET', key, 'st', 'fe', 'qu', 'ca', 'wt', 'at', 'in')
+  local r = call('HMGET', key, 'st', 'fe', 'qu', 'wt')
   local status = r[1]
   if not status then
     let_go(id)
     return 4
   end
   if r[2] ~= ARGV[a] then
-    if r[7] ~= incarnation then let_go(id) end
+    if call('HGET', key, 'in') ~= incarnation then let_go(id) end
     return 3
   end
   let_go(id)

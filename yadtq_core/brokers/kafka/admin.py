@@ -17,6 +17,7 @@ from kafka.errors import (
     InvalidReplicationFactorError,
     KafkaError,
     NoError,
+    NotCoordinatorError,
     PolicyViolationError,
     TopicAlreadyExistsError,
     for_code,
@@ -32,6 +33,7 @@ Answer = TypeVar("Answer")
 REPLICAS = 3
 """Where there are so many brokers; one may then be lost without a pause (min.insync.replicas is one less)."""
 _RETRY_SECONDS = 0.1
+_DROP_SECONDS = 1.0
 _LONG_MAX = 2**63 - 1
 _REFUSALS = (
     AuthorizationError,
@@ -49,8 +51,8 @@ class Admin:
         self._cluster = cluster
         self._url = cluster.url
         self._lock = threading.Lock()
-        self._clients = internals.Clients()
         self._client: KafkaAdminClient | None = None
+        self._failed: tuple[float, BrokerUnavailable] | None = None
 
     def create(self, partitions: Mapping[str, int], configs: Mapping[str, Mapping[str, str]], replication: int) -> None:
         """Make topics with so many partitions each; one that another has just made is fine.
@@ -106,31 +108,42 @@ class Admin:
 
         Raises ConfigurationRefused where the broker says no, BrokerUnavailable where it says nothing.
         """
-        deadline = time.monotonic() + self._cluster.tuning.reach
+        started = time.monotonic()
+        deadline = started + self._cluster.tuning.reach
         while True:
+            client = self._opened(started)
             try:
-                return question(self._opened())
+                return question(client)
             except _REFUSALS as error:
                 raise ConfigurationRefused(f"Kafka at {self._url} refuses: {_text(error)}") from None
-            except KafkaError as error:
-                if time.monotonic() + _RETRY_SECONDS > deadline or not error.retriable:
+            except (KafkaError, RuntimeError) as error:  # kafka-python raises RuntimeError without a controller
+                if time.monotonic() + _RETRY_SECONDS > deadline or not getattr(error, "retriable", True):
                     raise unreachable(self._url, error) from None
+                if isinstance(error, NotCoordinatorError):  # it would ask the old coordinator for ever
+                    self.close(_DROP_SECONDS)
             time.sleep(_RETRY_SECONDS)
 
     def close(self, timeout: float) -> None:
         """Let go, within `timeout` seconds. Never raises."""
-        client, self._client = self._client, None
+        with self._lock:
+            client, self._client = self._client, None
         if client is not None:
             within(timeout, client.close)
 
-    def _opened(self) -> KafkaAdminClient:
+    def _opened(self, asked_at: float) -> KafkaAdminClient:
+        """Return the client. Threads that wait for one that cannot be made fail together, not one after another."""
         with self._lock:
-            if self._client is None:
-                try:
-                    self._client = KafkaAdminClient(**admin_settings(self._cluster), kafka_client=self._clients)
-                except KafkaError as error:
-                    self._clients.close()
-                    raise unreachable(self._url, error) from None
+            if self._client is not None:
+                return self._client
+            if self._failed is not None and self._failed[0] >= asked_at:
+                raise self._failed[1]
+            clients = internals.Clients()
+            try:
+                self._client = KafkaAdminClient(**admin_settings(self._cluster), kafka_client=clients)
+            except KafkaError as error:
+                clients.close()
+                self._failed = time.monotonic(), unreachable(self._url, error)
+                raise self._failed[1] from None
             return self._client
 
     def _replicas(self) -> int:
@@ -151,10 +164,10 @@ class Admin:
         return int(self._cluster.tuning.reach * 1000)
 
 
-def unreachable(url: str, error: BaseException) -> BrokerUnavailable:
+def unreachable(url: str, reason: BaseException | str) -> BrokerUnavailable:
     """Return the error for a broker that does not answer, with what to do."""
     return BrokerUnavailable(
-        f"Kafka at {url} cannot be reached ({_text(error)}): is it running? "
+        f"Kafka at {url} cannot be reached ({_text(reason)}): is it running? "
         "Start one with `docker compose up -d` or `yadtq dev --kafka`, or set YADTQ_BROKER to yours"
     )
 
@@ -188,7 +201,7 @@ def within(seconds: float, action: Callable[[], object]) -> bool:
     return not thread.is_alive()
 
 
-def _text(error: BaseException) -> str:
+def _text(error: BaseException | str) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__
 
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from kafka import KafkaConsumer, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import KafkaError
+from kafka.structs import MemberState
 
 from yadtq_core import envelope
 from yadtq_core.brokers.kafka import internals
@@ -23,8 +24,8 @@ from yadtq_core.model import Delivery, Partition, Unreadable
 log = logging.getLogger("yadtq.broker")
 Answer = TypeVar("Answer")
 
-_STEP_SECONDS = 0.1
-"""Between two looks at partitions that came or went while a poll waits; one costs 0.1 ms."""
+_STEP_SECONDS, _STEP_JOINING_SECONDS = 0.5, 0.1
+"""Between two looks at partitions that came or went while a poll waits: each costs 1 ms of CPU."""
 _TROUBLE_PAUSE_SECONDS = 0.1
 _TROUBLE_SECONDS = 20.0
 """After so long a client of which every poll raises is made anew."""
@@ -46,6 +47,7 @@ class KafkaGroupConsumer:
         self._topics = [self._names.topic(queue) for queue in queues]
         self._settings = consumer_settings(cluster, member)
         self._trouble_since: float | None = None
+        self._closed = False
         self._partitions: dict[TopicPartition, Partition] = {}
         self._begin()
         try:
@@ -60,11 +62,13 @@ class KafkaGroupConsumer:
         Returns at once where partitions came or went: they wait for somebody who looks at `changes`.
         """
         deadline = time.monotonic() + timeout
-        while True:
+        while not self._closed:
+            step = _STEP_SECONDS if self._joined else _STEP_JOINING_SECONDS
             left = deadline - time.monotonic()
-            found = self._poll_once(max_messages, max(0.0, min(left, _STEP_SECONDS)))
-            if found or left <= _STEP_SECONDS or self._ownership.changed:
+            found = self._poll_once(max_messages, max(0.0, min(left, step)))
+            if found or left <= step or self._ownership.changed:
                 return found
+        return []
 
     def changes(self) -> tuple[frozenset[Partition], frozenset[Partition]]:
         """Return the partitions (gained, lost) since the last call; gained ones are paused."""
@@ -88,7 +92,9 @@ class KafkaGroupConsumer:
         """Return committed (offset, metadata) of those that have one. Raises BrokerUnavailable."""
         asked = [self._names.theirs(partition) for partition in partitions]
         found = self._ask(lambda: internals.committed(self._consumer, asked, self._tuning.reach))
-        return {self._names.ours(partition): (commit.offset, commit.metadata) for partition, commit in found.items()}
+        return {
+            self._names.ours(partition): (commit.offset, commit.metadata or "") for partition, commit in found.items()
+        }
 
     def commit(self, offsets: Mapping[Partition, tuple[int, str]]) -> None:
         """Begin to commit (offset, metadata) of the partitions that are ours; the newest waits behind one under way.
@@ -124,13 +130,14 @@ class KafkaGroupConsumer:
 
     def close(self, timeout: float) -> None:
         """Commit, leave the group, let go; at most `timeout` seconds. Never raises."""
+        self._closed = True
         within(timeout + _CLOSE_SECONDS, lambda: self._consumer.close(timeout_ms=timeout * 1000))
 
     def _begin(self) -> None:
         """Make the client and subscribe; it joins with the first poll."""
         self._consumer = KafkaConsumer(partition_assignment_strategy=[CooperativeStickyAssignor], **self._settings)
         internals.never_create_topics(self._consumer)
-        internals.rejoin_until_done(self._consumer)
+        internals.finish_joins(self._consumer)
         self._commits = Commits(self._consumer.commit_async)
         self._ownership = Ownership(self._commits, self._consumer.pause)
         self._watch = Watch(self._tuning.rebalance + self._tuning.stuck)
@@ -146,10 +153,14 @@ class KafkaGroupConsumer:
         self._ownership.lose(lost)
         self._trouble_since = None
 
+    @property
+    def _joined(self) -> bool:
+        return bool(self._consumer.group_metadata().state == MemberState.STABLE)
+
     def _look_after(self) -> None:
         """Do what is due between two polls."""
         self._watch.sight(internals.coordinator_known(self._consumer), self._url)
-        if self._watch.stuck(self._consumer.group_metadata().state):
+        if self._watch.stuck(self._joined):
             self._begin_anew(f"not in the group for {self._tuning.rebalance + self._tuning.stuck:g} s")
         try:
             self._commits.advance()
@@ -173,7 +184,7 @@ class KafkaGroupConsumer:
             self._trouble_since = None
         except Exception as error:
             self._trouble(error, timeout)
-            return ()
+            return []
         found: list[Delivery | Unreadable] = []
         for partition, part in records.items():
             if partition in self._ownership.held:  # polled by the very poll that joined: fetched again after resume

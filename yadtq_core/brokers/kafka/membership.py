@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Collection
 
 from kafka import AsyncConsumerRebalanceListener, TopicPartition
-from kafka.structs import MemberState
 
 from yadtq_core.brokers.kafka.commits import Commits
 
@@ -80,10 +79,10 @@ class Watch:
         self._away_since: float | None = None
         self._told = False
 
-    def stuck(self, state: str) -> bool:
-        """Return whether the member has not been in the group for longer than the limit."""
+    def stuck(self, joined: bool) -> bool:
+        """Take whether the member is in the group; return whether it has not been for longer than the limit."""
         now = time.monotonic()
-        if state == MemberState.STABLE:
+        if joined:
             self._unstable_since = None
             return False
         if self._unstable_since is None:

@@ -32,7 +32,8 @@ FRAME_BYTES = 128
 _SLICE = 1000
 """Messages between two looks at how many are unacknowledged."""
 _FOR_GOOD = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidRecordError, AuthorizationError)
-_CLOSE_SECONDS = 1.0
+_CLOSE_SECONDS = 1.5
+_LOOK_SECONDS = 0.02
 
 
 class KafkaPublication:
@@ -205,7 +206,7 @@ class Publisher:
         try:
             return len(producer.partitions_for(topic))
         except KafkaError as error:
-            raise unreachable(self._url, error) from None
+            raise unreachable(self._url, f"nothing is known of topic {topic}: {error}") from None
 
 
 class Targets:
@@ -259,7 +260,7 @@ class Outstanding:
             left = deadline - time.monotonic()
             if oldest is None or left <= 0:
                 return oldest is None
-            _await(oldest, left)
+            _await(oldest, min(left, _LOOK_SECONDS))
         return True
 
 

@@ -1,0 +1,156 @@
+"""Heartbeat: a worker's row, and the epoch of each shard's data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.integration.backend.bed import SHORT, STATS, Bed, delivery, outcome, submission, worker
+from yadtq_core.model import Epoch, Past, Verdict, WorkerStats
+
+HEARTBEATS_MS = 10_000
+DAY_MS = 86_400_000
+
+
+def beat(bed: Bed, *known: Epoch) -> Epoch:
+    """Return the epoch that a heartbeat answers."""
+    return bed.backend.heartbeat(bed.worker, STATS, known).epochs[0]
+
+
+def window(bed: Bed) -> tuple[int, int]:
+    """Return what the last epoch's loss can cover."""
+    line = bed.store.run("HGET", bed.shard_key("epoch"), "past").decode().split(";")[-2]
+    begins, ends = line.split(":")[2:]
+    return int(begins), int(ends)
+
+
+def test_the_first_heartbeat_makes_an_epoch_and_the_next_raise_its_mark(bed: Bed) -> None:
+    first = beat(bed)
+    bed.pass_time()
+    second = beat(bed, first)
+    third = beat(bed)
+
+    assert first.id == second.id == third.id
+    assert first.mark_ms < second.mark_ms <= third.mark_ms <= bed.backend.time_ms()
+    assert first.past == (Past(first.id, 0),)
+    assert window(bed)[0] == 0
+
+
+def test_another_run_of_the_server_is_another_epoch_from_the_mark_on(bed: Bed) -> None:
+    first = beat(bed)
+    bed.store.run("HSET", bed.shard_key("epoch"), "run_id", "another")
+    bed.pass_time()
+    second = beat(bed, first)
+
+    assert second.id != first.id
+    assert second.past == (*first.past, Past(second.id, first.mark_ms))
+    assert window(bed) == (first.mark_ms - HEARTBEATS_MS, second.mark_ms)
+    assert beat(bed, first).id == second.id  # the second who knows the old one adopts
+
+
+def test_a_mark_below_the_known_one_is_another_epoch(bed: Bed) -> None:
+    first = beat(bed)
+    known = Epoch(first.id, first.mark_ms + 60_000)
+    second = beat(bed, known)
+    assert second.past[-1] == Past(second.id, first.mark_ms)
+
+
+def test_another_epoch_is_adopted_and_never_replaced(bed: Bed) -> None:
+    first = beat(bed)
+    assert beat(bed, Epoch("elsewhere", first.mark_ms + 60_000)).id == first.id
+
+
+def test_after_everything_was_lost_the_maker_says_from_where(bed: Bed) -> None:
+    first = beat(bed)
+    bed.lose_everything()
+    one = bed.submit()[0]  # the first of the new life: it was born now
+    born = int(bed.store.run("HGET", bed.shard_key("epoch"), "born"))
+    bed.pass_time()
+    second = beat(bed, first)
+
+    assert second.past == (Past(second.id, first.mark_ms),)
+    assert window(bed) == (0, born)
+    assert born == one.message.submitted_at_ms
+
+
+def test_what_nobody_remembers_is_not_known(bed: Bed) -> None:
+    beat(bed)
+    bed.lose_everything()
+    assert beat(bed).past[0].from_ms == 0
+
+
+def test_after_everything_was_lost_old_messages_run_and_new_ones_can_be_too_old(bed: Bed) -> None:
+    first = beat(bed)
+    bed.lose_everything()
+    beat(bed, first)
+    now_ms = bed.backend.time_ms()
+    old = delivery(submission(), now_ms - 3 * DAY_MS)
+    assert bed.claim([old])[0].verdict is Verdict.RUN
+    later = delivery(submission(), now_ms + 1)
+    bed.pass_time()
+    assert bed.claim([later], backend=bed.open(result_ttl=SHORT))[0].verdict is Verdict.TOO_OLD
+
+
+def test_fifty_epochs_are_remembered(bed: Bed) -> None:
+    epoch = beat(bed)
+    for number in range(60):
+        bed.store.run("HSET", bed.shard_key("epoch"), "run_id", f"r{number}")
+        epoch = beat(bed, epoch)
+    assert len(epoch.past) == 50
+    assert epoch.past[-1].id == epoch.id
+
+
+def test_each_shard_has_an_epoch_of_its_own(make_bed: Callable[..., Bed]) -> None:
+    bed = make_bed(shards=3)
+    epochs = bed.backend.heartbeat(bed.worker, STATS, ()).epochs
+    assert len({epoch.id for epoch in epochs}) == 3
+    bed.store.run("DEL", bed.shard_key("epoch", 1))
+    after = bed.backend.heartbeat(bed.worker, STATS, epochs).epochs
+    assert [one.id == other.id for one, other in zip(epochs, after, strict=True)] == [True, False, True]
+    assert after[1].past == (Past(after[1].id, epochs[1].mark_ms),)
+
+
+def test_a_worker_is_listed_with_what_it_says(bed: Bed) -> None:
+    stats = WorkerStats(
+        state="stopping",
+        tasks_executed=12,
+        running=1,
+        slots=4,
+        free=3,
+        queues=("default", "fast"),
+        tasks=(),
+        memory=2**40,
+        version="1.2",
+    )
+    answer = bed.backend.heartbeat(bed.worker, stats, ())
+    beat(Bed(bed.url, bed.namespace))
+    rows = bed.backend.workers()
+
+    assert len(rows) == 2
+    row = next(row for row in rows if row.identity == bed.worker)
+    assert (row.stats, row.online) == (stats, True)
+    assert row.last_seen == answer.now_ms / 1000
+    assert not bed.open(lease=0.0).workers()[0].online
+
+
+def test_workers_gone_for_an_hour_are_forgotten_with_what_they_held(bed: Bed) -> None:
+    gone = worker("gone")
+    one = bed.submit()[0]
+    bed.run(one, worker=gone)
+    bed.backend.heartbeat(gone, STATS, ())
+    assert len(bed.backend.held(gone)) == 1
+    workers = f"yadtq:{{{bed.namespace}}}:workers"
+    bed.store.run("ZADD", workers, bed.backend.time_ms() - 3_600_001, f"gone:{gone.incarnation}")
+    assert bed.backend.workers() == []
+    beat(bed)
+
+    assert [row.identity.id for row in bed.backend.workers()] == ["w"]
+    assert bed.backend.held(gone) == []
+    rows = [name for name in bed.names() if ":worker:" in name]
+    assert all(int(bed.store.run("PTTL", name)) > 0 for name in rows)
+
+
+def test_the_answer_of_a_heartbeat_bears_redis_time(bed: Bed) -> None:
+    answer = bed.backend.heartbeat(bed.worker, STATS, ())
+    assert abs(answer.now_ms - bed.backend.time_ms()) < 2000
+    one = bed.submit()[0]
+    assert bed.finish(outcome(one.message.id, bed.run(one))) == ["ok"]

@@ -1,0 +1,447 @@
+"""Intake's rules, told by a story each. Times are made up; nothing here sleeps or talks to anybody."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec import Raw
+
+from yadtq_core.model import Answer, Delivery, Epoch, Lease, Message, Partition, Unreadable, Verdict
+from yadtq_core.worker.intake import MAX_SPAN, Intake
+
+P0, P1 = Partition("default", 0), Partition("default", 1)
+
+
+def delivery(offset: int, partition: Partition | None = P0, id: str = "") -> Delivery:
+    where = "s" if partition is None else f"{partition.number}"
+    message = Message(v=1, id=id or f"{where}-{offset:06x}", task="add", arguments=Raw(b"[[],{}]"))
+    return Delivery(message, b"", partition, offset)
+
+
+def unreadable(offset: int, partition: Partition = P0) -> Unreadable:
+    return Unreadable(b"?", partition, offset, "not JSON")
+
+
+def run(fence: int = 7) -> Answer:
+    return Answer(Verdict.RUN, fence, 1)
+
+
+def busy(wait_ms: int = 5_000) -> Answer:
+    return Answer(Verdict.BUSY, wait_ms=wait_ms)
+
+
+DONE = Answer(Verdict.DONE)
+
+
+class Worker:
+    """An intake whose partition 0 is ours from offset 0 on, and shorthand for what is told to it."""
+
+    def __init__(self, count: int = 0, committed: int = 0) -> None:
+        self.intake = Intake()
+        self.intake.gained(P0, committed)
+        self.poll(range(committed, committed + count))
+
+    def poll(self, offsets: range, partition: Partition = P0, now: float = 0.0) -> None:
+        assert self.intake.polled([delivery(offset, partition) for offset in offsets], now) == []
+
+    def claim(self, *answers: Answer, now: float = 0.0) -> list[Lease]:
+        """Take a batch as large as there are answers, and answer it."""
+        batch = self.intake.next_batch(len(answers), now)
+        return self.intake.claimed(batch, answers, now)
+
+    def offsets(self, window: int = 1000, now: float = 0.0) -> list[int]:
+        """What would be claimed now; it is taken."""
+        return [delivery.offset for delivery in self.intake.next_batch(window, now)]
+
+    def end(self, leases: list[Lease], now: float = 0.0) -> None:
+        """Runs ended and were written."""
+        self.intake.stopped([lease.id for lease in leases], now)
+        for lease in leases:
+            self.intake.settled(lease.delivery)
+
+    @property
+    def low(self) -> int | None:
+        """The offset that would be committed, were nothing committed yet."""
+        found = dict(self.intake.to_commit()).get(P0)
+        return None if found is None else found[0]
+
+
+# Polled
+
+
+def test_messages_are_claimed_in_the_order_in_which_they_came() -> None:
+    worker = Worker()
+    worker.intake.gained(P1, 0)
+    worker.poll(range(2))
+    worker.poll(range(2), P1)
+    worker.poll(range(2, 4))
+    assert worker.intake.waiting == 6
+    assert [(d.partition, d.offset) for d in worker.intake.next_batch(9, 0.0)] == [
+        (P0, 0),
+        (P0, 1),
+        (P1, 0),
+        (P1, 1),
+        (P0, 2),
+        (P0, 3),
+    ]
+
+
+def test_a_repeated_fetch_and_what_is_not_ours_are_passed_over() -> None:
+    worker = Worker(3)
+    worker.poll(range(1, 4))
+    worker.poll(range(5), P1)
+    assert worker.offsets() == [0, 1, 2, 3]
+
+
+def test_unreadable_messages_come_back_in_order_and_hold_the_watermark_until_they_are_buried() -> None:
+    worker = Worker()
+    found = worker.intake.polled([delivery(0), unreadable(1), unreadable(1), delivery(2), unreadable(3)], 0.0)
+    assert [entry.offset for entry in found] == [1, 3]
+    assert worker.offsets() == [0, 2]
+    for offset in (0, 2, 3):
+        worker.intake.done(P0, offset)
+    assert worker.low == 1
+    worker.intake.done(P0, 1)
+    worker.intake.done(P1, 0)  # no longer ours: nothing to note
+    assert worker.low == 4
+
+
+def test_an_unreadable_message_of_a_lost_partition_is_nobodys_here() -> None:
+    worker = Worker()
+    assert worker.intake.polled([unreadable(0, P1)], 0.0) == []
+
+
+# The window
+
+
+def test_the_window_is_at_least_the_free_slots() -> None:
+    intake = Intake()
+    assert intake.window(free=4, now=0.0) == 4
+    assert intake.window(free=1000, now=0.0) == 200
+    assert intake.window(free=0, now=0.0) == 0
+
+
+def test_the_window_follows_what_ended_within_the_last_200_ms() -> None:
+    worker = Worker(1000)
+    leases = worker.claim(*[run()] * 60)
+    worker.end(leases[:50], now=10.0)
+    assert worker.intake.window(free=0, now=10.1) == 50 - 10
+    worker.end(leases[50:55], now=10.15)
+    assert worker.intake.window(free=0, now=10.15) == 55 - 5
+    assert worker.intake.window(free=0, now=10.21) == 0  # the fifty are too long ago
+    assert worker.intake.window(free=2, now=10.21) == 2
+    assert worker.intake.window(free=0, now=11.0) == 0
+
+
+def test_the_window_never_lets_more_than_200_run() -> None:
+    worker = Worker(1000)
+    for _ in range(5):
+        worker.end(worker.claim(*[run()] * 150, now=1.0), now=1.0)
+    assert worker.intake.window(free=3, now=1.0) == 200
+
+
+def test_what_was_given_back_sets_no_pace() -> None:
+    """It would be claimed again at once, wait behind the same long runs, and be given back again."""
+    worker = Worker(100)
+    leases = worker.claim(*[run()] * 50)
+    worker.intake.stopped([lease.id for lease in leases], 1.0, ended=False)
+    assert worker.intake.window(free=0, now=1.0) == 0
+    assert not worker.intake.runs(leases[0].id)
+
+
+def test_what_does_not_run_here_cannot_end_here() -> None:
+    worker = Worker(1)
+    worker.intake.stopped(["x", "y"], 0.0)
+    assert worker.intake.window(free=0, now=0.0) == 0
+
+
+# Batches and answers
+
+
+def test_a_batch_has_no_id_twice() -> None:
+    worker = Worker()
+    worker.intake.polled([delivery(n, id=id) for n, id in enumerate(["a", "b", "a", "c"])], 0.0)
+    assert worker.offsets() == [0, 1, 3]
+    assert worker.intake.next_parked() == 1.0
+    assert worker.offsets(now=0.9) == []
+    assert worker.offsets(now=1.0) == [2]
+
+
+def test_what_runs_here_is_not_claimed_again_until_it_ended() -> None:
+    worker = Worker()
+    worker.intake.polled([delivery(0, id="a"), delivery(1, id="a")], 0.0)
+    (lease,) = worker.claim(run())
+    assert worker.intake.runs("a")
+    assert worker.offsets(now=0.0) == []
+    assert worker.offsets(now=1.0) == []  # looked at, still runs: parked for another second
+    worker.end([lease], now=1.5)
+    assert worker.offsets(now=2.0) == [1]
+
+
+def test_leases_carry_what_the_claim_said() -> None:
+    worker = Worker(2)
+    leases = worker.claim(Answer(Verdict.RUN, 7, 3, started_at_ms=99), Answer(Verdict.RUN, 8, 1))
+    assert [(lease.id, lease.fence, lease.attempt) for lease in leases] == [("0-000000", 7, 3), ("0-000001", 8, 1)]
+    assert leases[0].started_at_ms == 99
+    assert worker.low is None or worker.low == 0
+
+
+@pytest.mark.parametrize(
+    "verdict", [Verdict.DONE, Verdict.LATER, Verdict.POISON, Verdict.TOO_OLD, Verdict.ERROR]
+)
+def test_verdicts_that_settle(verdict: Verdict) -> None:
+    worker = Worker(2)
+    assert worker.claim(Answer(verdict)) == []
+    assert worker.low == 1
+
+
+def test_a_busy_one_is_parked_with_its_offset_open_until_the_lease_ends() -> None:
+    worker = Worker(3)
+    worker.claim(busy(5_000), DONE, DONE, now=10.0)
+    assert worker.low is None  # 0 is committed already, and holds the rest
+    parked = worker.intake.next_parked()
+    assert parked is not None
+    assert 15.0 < parked < 15.1
+    assert worker.offsets(now=15.0) == []
+    worker.poll(range(3, 5))
+    assert worker.offsets(now=parked) == [0, 3, 4]  # parked ones come first
+
+
+def test_a_busy_one_from_a_sweep_is_left_to_the_next_sweep() -> None:
+    worker = Worker()
+    worker.intake.claimed([delivery(0, None)], [busy()], 0.0)
+    assert worker.intake.next_parked() is None
+
+
+def test_what_a_sweep_brought_settles_nothing() -> None:
+    worker = Worker(1)
+    (lease,) = worker.intake.claimed([delivery(0, None)], [run()], 0.0)
+    worker.end([lease])
+    assert worker.low is None
+
+
+def test_a_window_of_nothing_takes_nothing() -> None:
+    worker = Worker(3)
+    assert worker.offsets(0) == []
+    assert worker.offsets(-5) == []
+    assert worker.intake.waiting == 3
+
+
+def test_what_was_put_back_comes_next_in_its_old_order() -> None:
+    worker = Worker(6)
+    batch = worker.intake.next_batch(3, 0.0)
+    worker.intake.put_back(batch, 1.0)
+    assert worker.offsets(4) == [0, 1, 2, 3]
+
+
+def test_what_was_put_back_and_came_from_a_sweep_is_claimed_with_the_message_we_hold() -> None:
+    worker = Worker(1)
+    worker.intake.put_back([delivery(9, None), delivery(5, P1)], 1.0)
+    assert worker.offsets() == [9, 0]  # partition 1 is not ours
+
+
+# Partitions come and go
+
+
+def test_a_lost_partition_is_forgotten() -> None:
+    worker = Worker(3)
+    worker.intake.gained(P1, 0)
+    worker.poll(range(3), P1)
+    worker.claim(busy(1000), DONE)
+    worker.intake.lost(P0)
+    assert worker.intake.partitions() == [P1]
+    assert [(d.partition, d.offset) for d in worker.intake.next_batch(9, 100.0)] == [(P1, 0), (P1, 1), (P1, 2)]
+    assert worker.intake.next_parked() is None
+    assert P0 not in worker.intake.to_commit()
+    worker.intake.settled(delivery(2))
+    worker.intake.lost(P0)
+
+
+def test_a_run_goes_on_when_its_partition_is_lost() -> None:
+    worker = Worker(1)
+    (lease,) = worker.claim(run())
+    worker.intake.lost(P0)
+    assert worker.intake.runs(lease.id)
+    worker.end([lease])
+    assert not worker.intake.runs(lease.id)
+    assert worker.low is None
+
+
+def test_an_answer_that_comes_after_the_loss_parks_nothing() -> None:
+    worker = Worker(2)
+    batch = worker.intake.next_batch(2, 0.0)
+    worker.intake.lost(P0)
+    worker.intake.claimed(batch, [busy(), DONE], 0.0)
+    assert worker.intake.next_parked() is None
+
+
+def test_a_partition_that_comes_back_begins_at_its_committed_offset() -> None:
+    worker = Worker(5)
+    (lease, *_) = worker.claim(run())
+    worker.intake.lost(P0)
+    worker.intake.gained(P0, 0)
+    worker.poll(range(5))
+    assert worker.offsets() == [1, 2, 3, 4]  # offset 0 runs here still
+    worker.end([lease])
+    assert worker.low == 1
+
+
+def test_without_a_committed_offset_nothing_is_committed_before_something_came() -> None:
+    intake = Intake()
+    intake.gained(P0, None)
+    assert intake.to_commit() == {}
+    intake.polled([delivery(40)], 0.0)  # the log begins there
+    assert intake.to_commit() == {P0: (40, "")}
+    intake.done(P0, 40)
+    assert intake.to_commit() == {P0: (41, "")}
+
+
+# Commits
+
+
+def test_only_what_changed_is_committed() -> None:
+    worker = Worker(3, committed=10)
+    assert worker.intake.to_commit() == {}
+    worker.claim(DONE)
+    assert worker.intake.to_commit() == {P0: (11, "")}
+    assert worker.intake.to_commit() == {}
+
+
+def test_a_commit_never_passes_what_is_not_done() -> None:
+    worker = Worker(4)
+    leases = worker.claim(*[run()] * 4)
+    worker.end(leases[1:])
+    assert worker.low is None
+    worker.end(leases[:1])
+    assert worker.low == 4
+
+
+def test_metadata_names_the_epoch_its_mark_and_the_watermark_of_two_heartbeats_ago() -> None:
+    worker = Worker(10)
+    metadata = []
+    for beat in range(5):
+        worker.claim(DONE)
+        worker.intake.beat((Epoch("e", 1000 + beat),))
+        metadata.append(worker.intake.to_commit()[P0])
+    assert metadata == [
+        (1, "1 e 1000 0"),
+        (2, "1 e 1001 0"),
+        (3, "1 e 1002 1"),
+        (4, "1 e 1003 2"),
+        (5, "1 e 1004 3"),
+    ]
+
+
+def test_a_heartbeat_alone_is_committed_too() -> None:
+    worker = Worker(committed=10)
+    worker.intake.beat((Epoch("e", 1),))
+    assert worker.intake.to_commit() == {P0: (10, "1 e 1 10")}
+    worker.intake.beat((Epoch("e", 2),))
+    assert worker.intake.to_commit() == {P0: (10, "1 e 2 10")}
+
+
+def test_each_partition_has_the_epoch_of_its_shard() -> None:
+    intake = Intake(shards=2)
+    for number in range(3):
+        intake.gained(Partition("q", number), 5)
+    intake.beat((Epoch("even", 1), Epoch("odd", 2)))
+    metadata = list(intake.to_commit().values())
+    assert metadata == [(5, "1 even 1 5"), (5, "1 odd 2 5"), (5, "1 even 1 5")]
+
+
+# Pausing
+
+
+def test_a_partition_pauses_at_10_000_offsets_and_resumes_at_half() -> None:
+    worker = Worker(MAX_SPAN - 1)
+    assert worker.intake.to_pause() == ([], [])
+    worker.poll(range(MAX_SPAN - 1, MAX_SPAN))
+    assert worker.intake.to_pause() == ([P0], [])
+    assert worker.intake.to_pause() == ([], [])
+    for offset in range(MAX_SPAN // 2):
+        worker.intake.done(P0, offset)
+    assert worker.intake.to_pause() == ([], [])
+    worker.intake.done(P0, MAX_SPAN // 2)
+    assert worker.intake.to_pause() == ([], [P0])
+
+
+def test_one_open_message_pauses_its_partition_whatever_came_after_it() -> None:
+    """Parked, offered and done ones behind the oldest open one count: it is what a crash makes others read again."""
+    worker = Worker(MAX_SPAN + 1)
+    worker.intake.gained(P1, 0)
+    worker.poll(range(3), P1)
+    worker.claim(busy(), *[DONE] * MAX_SPAN)
+    assert worker.intake.to_pause() == ([P0], [])
+    worker.intake.done(P0, 0)
+    assert worker.intake.to_pause() == ([], [P0])
+
+
+# Saturation and offers
+
+
+def test_saturated_is_a_second_without_a_free_slot() -> None:
+    intake = Intake()
+    assert not intake.saturated(0, 10.0)
+    assert not intake.saturated(0, 11.0)
+    assert intake.saturated(0, 11.1)
+    assert not intake.saturated(1, 11.2)
+    assert not intake.saturated(0, 11.3)
+    assert intake.saturated(0, 12.4)
+
+
+def offered(worker: Worker, slots: int, *answers: Answer) -> list[int]:
+    """Offer to `slots` free slots elsewhere; answer in order, OFFERED where no answer is given."""
+    batch = worker.intake.to_offer(slots)
+    rest = [Answer(Verdict.OFFERED)] * (len(batch) - len(answers))
+    worker.intake.offered(batch, [*answers, *rest], 0.0)
+    return [delivery.offset for delivery in batch]
+
+
+def test_the_longest_waiting_are_offered_to_free_slots_elsewhere_and_wait_on() -> None:
+    worker = Worker(10)
+    assert offered(worker, 3) == [0, 1, 2]
+    assert worker.intake.waiting == 10
+    assert worker.offsets(5) == [0, 1, 2, 3, 4]
+
+
+def test_with_no_free_slot_elsewhere_nothing_is_offered() -> None:
+    assert offered(Worker(10), 0) == []
+
+
+def test_at_most_200_are_offered() -> None:
+    assert offered(Worker(500), 1000) == list(range(200))
+
+
+def test_an_offer_tells_what_is_done_and_what_runs_elsewhere() -> None:
+    worker = Worker(4)
+    offered(worker, 3, DONE, busy(2_000))
+    assert worker.low == 1
+    assert worker.offsets(now=0.0) == [2, 3]
+    assert worker.offsets(now=3.0) == [1]
+
+
+def test_what_runs_here_is_not_offered_and_takes_nobodys_place() -> None:
+    worker = Worker()
+    worker.intake.polled([delivery(0, id="a"), delivery(1, id="a"), delivery(2, id="b"), delivery(3, id="b")], 0.0)
+    worker.claim(run())
+    assert offered(worker, 1) == [2]
+
+
+def test_what_was_given_back_unstarted_is_not_offered_before_what_was_never_offered() -> None:
+    worker = Worker(4)
+    leases = worker.claim(run(), run())
+    worker.intake.stopped([lease.id for lease in leases], 0.0, ended=False)
+    worker.intake.put_back([lease.delivery for lease in leases], 0.0, offered=True)
+    assert {2, 3} <= set(offered(worker, 2))
+    assert worker.offsets() == [0, 1, 2, 3]
+
+
+# Shards
+
+
+def test_a_message_in_a_partition_of_another_shard_is_misplaced() -> None:
+    intake = Intake(shards=4)
+    ids = "0b2f8c1e-5a0d-4c55-9d0e-3f5f7f0c9a"
+    assert not intake.misplaced(delivery(0, Partition("q", 5), ids + "11"))
+    assert intake.misplaced(delivery(0, Partition("q", 6), ids + "11"))
+    assert not intake.misplaced(delivery(0, None, ids + "11"))
+    assert not Intake().misplaced(delivery(0, Partition("q", 6), ids + "11"))

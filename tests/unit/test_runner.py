@@ -1,0 +1,453 @@
+"""One run of a task: whatever a task does or raises ends as a `Done`, in words that can be kept."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from yadtq_core.context import Cancelled, Run, current
+from yadtq_core.errors import InvalidArguments, UnknownTask, YadtqError
+from yadtq_core.model import MAX_RESULT_BYTES, Error
+from yadtq_core.pipe import Done, Job, decode_report, frame
+from yadtq_core.retry import Retry
+from yadtq_core.runner import MAX_TEXT, Runner
+from yadtq_core.serializers import JsonSerializer
+from yadtq_core.task import Task, task
+
+ID = "0b2f8c1e-5a0d-4c55-9d0e-3f5f7f0c9a11"
+
+
+class Stage:
+    """A runner with the tasks that a test gives it."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[str, Task[..., Any]] = {}
+        self.progress: list[tuple[int, str]] = []
+        self.runner = Runner(self._find, JsonSerializer(), "w1", lambda *said: self.progress.append(said))
+
+    def _find(self, name: str) -> Task[..., Any]:
+        if name not in self.tasks:
+            raise UnknownTask(f"unknown task {name!r}")
+        return self.tasks[name]
+
+    def run(
+        self, function: Callable[..., Any], *args: Any, retries: int | None = None, attempt: int = 1, seq: int = 1
+    ) -> Done:
+        """Run a function, made a task if it is none, with these arguments."""
+        name = f"t{len(self.tasks)}"
+        self.tasks[name] = function if isinstance(function, Task) else task(function)
+        return self.job(name, JsonSerializer().dumps((args, {})), retries, attempt, seq)
+
+    def job(
+        self, name: str, arguments: bytes, retries: int | None = None, attempt: int = 1, seq: int = 1
+    ) -> Done:
+        """Run a job; what comes back must pass the pipe."""
+        done = self.runner.run(Job(seq, ID, name, attempt, 77, "slow", {"trace": "t"}, retries, arguments))
+        assert decode_report(frame(done)[4:]) == done
+        return done
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    yield Stage()
+
+
+def error_of(done: Done) -> Error:
+    assert (done.status, done.result, done.retry_in) == ("failed", None, None)
+    assert done.error is not None
+    return done.error
+
+
+def raising(error: BaseException) -> Callable[[], None]:
+    def function() -> None:
+        raise error
+
+    return function
+
+
+# What goes well
+
+
+def test_the_result_comes_back_as_json(stage: Stage) -> None:
+    done = stage.run(lambda_sum, 1, 2)
+    assert (done.seq, done.status, done.result, done.content_type) == (1, "success", b"3", "application/json")
+    assert (done.error, done.retry_in) == (None, None)
+    assert done.duration >= 0
+
+
+def lambda_sum(*numbers: int) -> int:
+    return sum(numbers)
+
+
+def test_a_task_without_a_result_has_null(stage: Stage) -> None:
+    assert stage.run(print_nothing).result == b"null"
+
+
+def print_nothing() -> None: ...
+
+
+def test_a_coroutine_runs_on_the_loop_of_the_child(stage: Stage) -> None:
+    loops = set()
+
+    async def wait(n: int) -> int:
+        await asyncio.sleep(0)
+        loops.add(id(asyncio.get_running_loop()))
+        return n
+
+    assert [stage.run(wait, n).result for n in (1, 2)] == [b"1", b"2"]
+    assert len(loops) == 1
+
+
+def test_slots_and_coroutines_each_see_their_own_run(stage: Stage) -> None:
+    """Four slots at once, two of them with async tasks that meet while they run."""
+    barrier = threading.Barrier(4, timeout=5)
+
+    def see() -> Any:
+        barrier.wait()
+        return current().fence, current().attempt
+
+    async def see_async() -> Any:
+        await asyncio.to_thread(barrier.wait)
+        return current().fence, current().attempt
+
+    stage.tasks = {"a": task(name="a")(see), "b": task(name="b")(see_async)}
+    found: dict[int, bytes | None] = {}
+
+    def slot(seq: int) -> None:
+        job = Job(seq, ID, "ab"[seq % 2], 10 + seq, seq, "default", {}, None, b"[[],{}]")
+        found[seq] = stage.runner.run(job).result
+
+    threads = [threading.Thread(target=slot, args=(seq,)) for seq in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(5)
+    assert found == {seq: b"[%d,%d]" % (seq, 10 + seq) for seq in range(4)}
+
+
+def test_a_run_knows_what_it_is(stage: Stage) -> None:
+    seen: list[Run] = []
+
+    def look() -> None:
+        seen.append(current())
+
+    stage.run(look, attempt=3)
+    run = seen[0]
+    assert (run.id, run.attempt, run.fence, run.worker_id, run.queue) == (ID, 3, 77, "w1", "slow")
+    assert run.headers == {"trace": "t"}
+    assert not run.cancelled()
+
+
+def test_outside_of_a_run_there_is_no_current_one(stage: Stage) -> None:
+    stage.run(print_nothing)
+    stage.run(raising(ValueError("x")))
+    with pytest.raises(YadtqError, match="only inside a task"):
+        current()
+
+
+def test_progress_is_told_with_the_number_of_the_job(stage: Stage) -> None:
+    def work() -> None:
+        current().progress(0.5, "half" + "!" * 1000)
+        current().progress(1)
+
+    stage.run(work, seq=9)
+    assert stage.progress == [(9, "0.5 half" + "!" * 196), (9, "1")]
+
+
+@pytest.mark.parametrize("fraction", [-0.1, 1.1, math.nan])
+def test_progress_is_a_fraction(stage: Stage, fraction: float) -> None:
+    def work() -> None:
+        current().progress(fraction)
+
+    assert error_of(stage.run(work)).type == "ValueError"
+    assert stage.progress == []
+
+
+# How runs end otherwise
+
+
+def test_an_exception_is_kept_as_text_from_the_tasks_own_first_line_on(stage: Stage) -> None:
+    error = error_of(stage.run(raising(KeyError("nobody"))))
+    assert (error.type, error.message) == ("KeyError", "'nobody'")
+    assert error.traceback is not None
+    assert "in function" in error.traceback
+    assert "yadtq_core" not in error.traceback
+
+
+def test_an_exception_of_a_coroutine_has_the_same_traceback(stage: Stage) -> None:
+    async def fail() -> None:
+        raise LookupError("x")
+
+    error = error_of(stage.run(fail))
+    assert (error.type, error.message) == ("LookupError", "x")
+    assert error.traceback is not None
+    assert "in fail" in error.traceback
+    assert "yadtq_core" not in error.traceback
+
+
+@pytest.mark.parametrize(
+    ("error", "type", "message"),
+    [
+        (SystemExit(0), "SystemExit", "the task called sys.exit(0)"),
+        (SystemExit("bye"), "SystemExit", "the task called sys.exit(bye)"),
+        (KeyboardInterrupt(), "KeyboardInterrupt", ""),
+        (GeneratorExit(), "GeneratorExit", ""),
+        (BaseException("base"), "BaseException", "base"),
+        (asyncio.CancelledError(), "CancelledError", ""),
+        (MemoryError(), "MemoryError", ""),
+        (RecursionError("deep"), "RecursionError", "deep"),
+        (StopIteration(5), "StopIteration", "5"),
+        (BaseExceptionGroup("many", [SystemExit(1)]), "BaseExceptionGroup", "many (1 sub-exception)"),
+    ],
+)
+@pytest.mark.parametrize("is_async", [False, True])
+def test_nothing_that_a_task_raises_leaves_the_runner(
+    stage: Stage, error: BaseException, type: str, message: str, is_async: bool
+) -> None:
+    async def fail() -> None:
+        raise error
+
+    async def fine() -> int:
+        return 1
+
+    found = error_of(stage.run(fail if is_async else raising(error)))
+    if is_async and isinstance(error, StopIteration):  # Python's own rule for coroutines
+        type, message = "RuntimeError", "coroutine raised StopIteration"
+    assert (found.type, found.message) == (type, message)
+    assert stage.run(fine).result == b"1"
+
+
+def test_a_loop_that_a_task_stopped_or_broke_goes_on(stage: Stage) -> None:
+    async def stop() -> None:
+        asyncio.get_running_loop().stop()
+        await asyncio.sleep(0.01)
+
+    async def exits_elsewhere() -> None:
+        async def leave() -> None:
+            raise SystemExit(3)
+
+        await asyncio.create_task(leave())
+
+    assert stage.run(stop).status == "success"
+    assert error_of(stage.run(exits_elsewhere)).message == "the task called sys.exit(3)"
+    assert stage.run(stop).status == "success"
+
+
+def test_what_an_exception_says_is_never_trusted(stage: Stage) -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("I will not say")
+
+    class Quits(Exception):
+        def __str__(self) -> str:
+            raise SystemExit(1)
+
+    class Wrong(Exception):
+        def __str__(self) -> str:
+            return 5  # type: ignore[return-value]
+
+    assert error_of(stage.run(raising(Mute()))).message == "<its message cannot be shown: RuntimeError>"
+    assert error_of(stage.run(raising(Quits()))).message == "<its message cannot be shown: SystemExit>"
+    assert error_of(stage.run(raising(Wrong()))).message == "<its message cannot be shown: TypeError>"
+
+
+def test_a_message_of_ten_megabytes_is_cut(stage: Stage) -> None:
+    error = error_of(stage.run(raising(ValueError("x" * 10_000_000))))
+    assert len(error.message) <= MAX_TEXT + 20
+    assert error.message.endswith("… (cut)")
+    assert error.traceback is not None
+    assert len(error.traceback) <= MAX_TEXT
+
+
+def test_text_that_utf8_cannot_carry_is_replaced(stage: Stage) -> None:
+    assert error_of(stage.run(raising(ValueError("a\ud800b")))).message == "a?b"
+
+
+def test_a_chain_of_causes_that_goes_deep_is_cut(stage: Stage) -> None:
+    def dig(depth: int) -> None:
+        dig(depth + 1)
+
+    error = error_of(stage.run(dig, 0))
+    assert error.type == "RecursionError"
+    assert len(error.traceback or "") <= MAX_TEXT
+
+
+# Results that cannot be kept
+
+
+def circle() -> Any:
+    ring: list[Any] = []
+    ring.append(ring)
+    return ring
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (object(), "result not JSON: $ is of type object, which JSON has no word for"),
+        ({"a": {1, 2}}, "result not JSON: $['a'] is of type set, which JSON has no word for; use a list"),
+        ([1.0, math.nan], "result not JSON: $[1] is nan: NaN and Infinity are not JSON"),
+        ((n for n in (1, 2)), "result not JSON: $ is of type generator, which JSON has no word for"),
+        (10**5000, "result not JSON: $ is an integer of more than 4300 digits"),
+        ("\ud800", "result not JSON: $ is text with a lone surrogate, which UTF-8 cannot carry"),
+        ("x" * 50_000_000, f"result is 50000002 bytes, the limit is {MAX_RESULT_BYTES}; store it elsewhere"),
+    ],
+    ids=["object", "set", "nan", "generator", "digits", "surrogate", "50MB"],
+)
+def test_a_result_that_cannot_be_kept_fails_the_run_for_good(stage: Stage, value: Any, said: str) -> None:
+    def give() -> Any:
+        return value
+
+    error = error_of(stage.run(task(retries=5)(give)))
+    assert error.type == "Unstorable"
+    assert error.message.startswith(said)
+    assert error.traceback is None
+
+
+def test_a_result_that_holds_itself_fails_the_run(stage: Stage) -> None:
+    assert "refers to itself" in error_of(stage.run(circle)).message
+
+
+def test_a_result_at_the_limit_is_kept(stage: Stage) -> None:
+    def give() -> str:
+        return "x" * (MAX_RESULT_BYTES - 2)
+
+    assert stage.run(give).status == "success"
+
+
+def test_a_coroutine_that_was_not_awaited_is_no_result(stage: Stage) -> None:
+    async def inner() -> None: ...
+
+    left = inner()
+
+    def give() -> Any:
+        return left
+
+    assert "of type coroutine" in error_of(stage.run(give)).message
+    left.close()
+
+
+# Arguments
+
+
+def test_arguments_that_the_task_does_not_take_fail_the_run_for_good(stage: Stage) -> None:
+    @task(retries=5)
+    def one(x: int) -> int:
+        return x
+
+    error = error_of(stage.run(one, 1, 2))
+    assert error.type == "InvalidArguments"
+    assert error.traceback is None
+
+
+def test_a_check_is_asked_before_the_run(stage: Stage) -> None:
+    def refuse(x: int) -> None:
+        raise InvalidArguments(f"not {x}")
+
+    ran = []
+
+    @task(check=refuse, retries=5)
+    def never(x: int) -> None:
+        ran.append(x)
+
+    assert error_of(stage.run(never, 1)).message == "not 1"
+    assert ran == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [b"", b"[", b"5", b"null", b'"ab"', b"{}", b"[]", b"[[]]", b"[[],{},1]", b'["ab",{}]', b"[{},[]]", b"[[],[]]"],
+)
+def test_arguments_of_another_shape_are_refused_and_never_guessed(stage: Stage, arguments: bytes) -> None:
+    ran = []
+
+    @task(name="t", retries=5)
+    def anything(*args: Any, **kwargs: Any) -> None:
+        ran.append((args, kwargs))
+
+    stage.tasks["t"] = anything
+    assert error_of(stage.job("t", arguments)).type == "InvalidArguments"
+    assert ran == []
+
+
+def test_a_task_that_cannot_be_had_fails_the_run(stage: Stage) -> None:
+    assert error_of(stage.job("nobody", b"[[],{}]", retries=5)) == Error("UnknownTask", "unknown task 'nobody'")
+
+
+# Retries
+
+
+def test_a_failed_run_is_repeated_as_often_as_the_task_says(stage: Stage) -> None:
+    failing = task(retries=2, retry_base=4.0)(raising(ValueError("x")))
+    for attempt in (1, 2):
+        done = stage.run(failing, attempt=attempt)
+        assert (done.status, done.error and done.error.type) == ("scheduled", "ValueError")
+        assert done.retry_in is not None
+        assert 0 <= done.retry_in <= 8
+    assert stage.run(failing, attempt=3).status == "failed"
+
+
+def test_the_calls_own_retries_go_over_the_tasks(stage: Stage) -> None:
+    failing = task(retries=2)(raising(ValueError("x")))
+    assert stage.run(failing, retries=0).status == "failed"
+    assert stage.run(failing, retries=5, attempt=5).status == "scheduled"
+    assert stage.run(failing, retries=5, attempt=6).status == "failed"
+    assert stage.run(raising(ValueError("x")), retries=1).status == "scheduled"
+
+
+def test_a_task_may_say_when_it_is_to_run_again(stage: Stage) -> None:
+    again = task(retries=1)(raising(Retry("not there yet", delay=7)))
+    assert stage.run(again).retry_in == 7
+    last = error_of(stage.run(again, attempt=2))
+    assert (last.type, last.message) == ("Retry", "not there yet")
+
+
+def test_a_delay_that_was_tampered_with_still_passes_the_pipe(stage: Stage) -> None:
+    from fractions import Fraction  # noqa: PLC0415 - only here
+
+    again = task(retries=1)(raising(Retry("x", delay=Fraction(1, 2))))  # type: ignore[arg-type]
+    assert stage.run(again).retry_in == 0.5
+
+
+# Cancelling
+
+
+def test_a_task_that_gives_up_because_it_was_cancelled_ends_as_cancelled(stage: Stage) -> None:
+    @task(retries=5)
+    def long() -> None:
+        assert current().cancelled()
+        raise Cancelled
+
+    stage.runner.cancelled.add(4)
+    done = stage.run(long, seq=4)
+    assert (done.status, done.error, done.retry_in) == ("cancelled", None, None)
+    assert stage.runner.cancelled == set()
+
+
+def test_another_runs_cancel_is_not_ours(stage: Stage) -> None:
+    def look() -> bool:
+        return current().cancelled()
+
+    stage.runner.cancelled.add(5)
+    assert stage.run(look, seq=4).result == b"false"
+    assert stage.run(look, seq=5).result == b"true"
+
+
+def test_a_task_that_changes_its_surroundings_does_not_harm_the_runner(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "getcwd", os.getcwd)
+    monkeypatch.setenv("HOME", "/nowhere")
+
+    def upset() -> None:
+        os.environ.pop("HOME")
+        raise OSError(28, "No space left on device")
+
+    assert error_of(stage.run(upset)).message == "[Errno 28] No space left on device"
+    assert stage.run(lambda_sum, 1).result == b"1"

@@ -1,0 +1,54 @@
+"""Which tasks are known: installed or imported here, or to a worker that is online."""
+
+import difflib
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from typing import Any
+
+from yadtq_core.errors import UnknownTask
+from yadtq_core.model import WorkerRow, check_task_name
+from yadtq_core.registry import MAX_LISTED, Registry
+from yadtq_core.task import Task
+
+
+class KnownTasks:
+    """Answers for one command; the workers are asked once, when a task is not known here.
+
+    unchecked: let every name pass.
+    """
+
+    def __init__(
+        self, registry: Registry, workers: Callable[[], Sequence[WorkerRow]], *, unchecked: bool = False
+    ) -> None:
+        self._registry = registry
+        self._workers = workers
+        self._unchecked = unchecked
+        self._elsewhere: set[str] | None = None
+        self._passed: set[str] = set()
+
+    def here(self, name: str) -> Task[..., Any] | None:
+        """Return the task where it is known here, imported; None otherwise. Raises InvalidTask, TaskLoadError.
+
+        What an import prints goes to stderr: stdout is the command's own.
+        """
+        check_task_name(name)
+        with redirect_stdout(sys.stderr):
+            return self._registry.get(name) if self._registry.known(name) else None
+
+    def check(self, name: str) -> None:
+        """Raise UnknownTask if neither this machine nor a worker that is online knows the task."""
+        if self._unchecked or name in self._passed:
+            return
+        if self.here(name) is None:
+            if self._elsewhere is None:
+                self._elsewhere = {task for row in self._workers() if row.online for task in row.stats.tasks}
+            if name not in self._elsewhere:
+                raise UnknownTask(self._answer(name, sorted({*self._registry.names(), *self._elsewhere})))
+        self._passed.add(name)
+
+    def _answer(self, name: str, known: list[str]) -> str:
+        close = difflib.get_close_matches(name, known, 1)
+        listed = ", ".join(known[:MAX_LISTED]) + (", …" if len(known) > MAX_LISTED else "")
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        return f"unknown task {name!r}; {hint}known: {listed or 'none'} (--unchecked submits it all the same)"

@@ -1,0 +1,75 @@
+"""`yadtq provision`: make what the services need before the first task."""
+
+from typing import Annotated, Any, Protocol, runtime_checkable
+
+import typer
+
+from yadtq_core.cli.options import Given, common, whole_number
+from yadtq_core.cli.output import complain, say, say_json
+from yadtq_core.errors import ConfigurationRefused
+from yadtq_core.interfaces import Broker
+from yadtq_core.plugins import load_plugins, open_backend, open_broker
+from yadtq_core.settings import Settings, masked_url
+
+
+@runtime_checkable
+class Grows(Protocol):
+    """A broker whose queues have partitions that can be added to."""
+
+    def grow(self, queues: tuple[str, ...], partitions: int) -> None:
+        """Give each queue so many partitions in all; make what is missing."""
+
+
+@common
+def provision(
+    given: Given,
+    *,
+    queues: Annotated[
+        list[str] | None, typer.Option("--queue", "-Q", help="A queue; repeatable. Default: those of the settings.")
+    ] = None,
+    partitions: Annotated[
+        str | None, typer.Option(metavar="N", help="Partitions of each queue; more than before grows them.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what stands as one JSON object.")] = False,
+) -> None:
+    """Create the namespace's topics, and grow them; changes nothing where all is as wanted.
+
+    For example:
+
+        yadtq provision -Q slow --partitions 16
+    """
+    more: dict[str, Any] = {"queues": queues or None}
+    if partitions is not None:
+        more["partitions"] = whole_number("--partitions", partitions, 1, 4096)
+    usual = given.load().settings.partitions
+    settings = given.load(**more).settings
+    _make(settings, grow=partitions is not None)
+    if settings.partitions < usual:
+        complain(f"the settings ask for {usual} partitions: say partitions = {settings.partitions} in yadtq.toml too")
+    if as_json:
+        say_json({"namespace": settings.namespace, "queues": settings.queues, "partitions": settings.partitions})
+        return
+    for queue in settings.queues:
+        say(f"namespace {settings.namespace}: queue {queue} stands with {settings.partitions} partitions or more")
+
+
+def _make(settings: Settings, *, grow: bool) -> None:
+    plugins = load_plugins()
+    backend = open_backend(settings, plugins)
+    try:
+        backend.check()
+        broker = open_broker(settings, plugins)
+        try:
+            if grow:
+                _grow(broker, settings)
+            broker.ensure(settings.queues, create=True)
+        finally:
+            broker.close(5.0)
+    finally:
+        backend.close()
+
+
+def _grow(broker: Broker, settings: Settings) -> None:
+    if not isinstance(broker, Grows):
+        raise ConfigurationRefused(f"{masked_url(settings.broker)} has no partitions to set")
+    broker.grow(settings.queues, settings.partitions)

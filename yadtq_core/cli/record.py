@@ -1,0 +1,89 @@
+"""A record as text: the original's three lines, and everything on request."""
+
+import json
+import time
+from typing import Any
+
+from yadtq_core.cli.output import say, say_lines
+from yadtq_core.model import Record, Status
+from yadtq_core.records import record_as_json
+
+MAX_SHOWN = 2000
+"""Characters of a result or error that are shown without `--full`."""
+
+
+def say_record(record: Record, *, full: bool = False) -> None:
+    """Print a record: ID, status, then what there is to say of its end or of its way there."""
+    say(f"Task ID: {record.id}")
+    say_state(record, full=full)
+    if full:
+        _say_details(record)
+
+
+def say_state(record: Record, *, full: bool = False) -> None:
+    """Print status and result, error, progress or the reason why it waits."""
+    shown = record_as_json(record)
+    say(f"Status: {record.status}")
+    if shown["error"] is not None:
+        error = shown["error"]
+        text = f"{error['type']}: {error['message']}" if error["type"] else error["message"]
+        say(f"Error: {_cut(text, full=full)}")
+    elif record.status is Status.SUCCESS:
+        say(f"Result: {_cut(json.dumps(shown['result'], ensure_ascii=False), full=full)}")
+    elif record.progress:
+        say(f"Progress: {progress_text(record.progress)}")
+    if record.note and record.status in (Status.QUEUED, Status.SCHEDULED):
+        say(f"Note: {record.note}")
+
+
+def progress_text(progress: str) -> str:
+    """Return `0.4 half way` as `40 % half way`; what is not of this form unchanged."""
+    fraction, _, text = progress.partition(" ")
+    try:
+        return f"{float(fraction):.0%} {text}".replace("%", " %", 1).rstrip()
+    except ValueError:
+        return progress
+
+
+def _say_details(record: Record) -> None:
+    rows: list[tuple[str, Any]] = [
+        ("Task", record.task),
+        ("Queue", record.queue),
+        ("Worker", record.worker_id),
+        ("Attempt", record.attempt or None),
+        ("Lost runs", record.lost or None),
+        ("Submitted", _moment(record.submitted_at)),
+        ("Due", _moment(record.due_at)),
+        ("Started", _moment(record.started_at)),
+        ("Finished", _moment(record.finished_at)),
+        ("Duration", _duration(record)),
+        ("Cancel", "requested" if record.cancel_requested and record.finished_at is None else None),
+    ]
+    for name, value in rows:
+        if value is not None:
+            say(f"{name}: {value}")
+    for earlier in record.history:
+        say(f"Earlier: attempt {earlier.attempt} on {earlier.worker_id}, {_moment(earlier.ended_at)}: {earlier.reason}")
+    if record.error is not None and record.error.traceback:
+        say("Traceback:")
+        say_lines(record.error.traceback)
+
+
+def _moment(seconds: float | None) -> str | None:
+    """Return a time as the local clock shows it, to the millisecond, with its offset."""
+    if not seconds:
+        return None
+    local = time.localtime(seconds)
+    return f"{time.strftime('%Y-%m-%d %H:%M:%S', local)}.{int(seconds * 1000) % 1000:03d} {time.strftime('%z', local)}"
+
+
+def _duration(record: Record) -> str | None:
+    if record.started_at is None or record.finished_at is None:
+        return None
+    return f"{record.finished_at - record.started_at:.3f} s"
+
+
+def _cut(text: str, *, full: bool) -> str:
+    if full or len(text) <= MAX_SHOWN:
+        return text
+    return f"{text[:MAX_SHOWN]} … ({len(text)} characters; --full shows all)"

@@ -1,0 +1,72 @@
+"""`yadtq task`: the tasks registered here."""
+
+import sys
+from contextlib import redirect_stdout
+from typing import Annotated, Any
+
+import typer
+
+from yadtq_core.cli.options import Given, common
+from yadtq_core.cli.output import say, say_json, say_lines
+from yadtq_core.errors import TaskLoadError
+from yadtq_core.registry import Registry, TaskRow
+
+tasks = typer.Typer(name="task", help="Registered tasks: what there is, and where it came from.")
+
+
+@tasks.command("list")
+@common
+def list_tasks(
+    given: Given,
+    *,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Only this one.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a task.")] = False,
+) -> None:
+    """Show tasks with signature, options, documentation and origin; load errors too.
+
+    Tasks of your own modules are shown where `imports` names them (in yadtq.toml, or YADTQ_IMPORTS=shop).
+
+    For example:
+
+        yadtq task list
+        yadtq task list add
+    """
+    registry = Registry(given.load().settings.imports)
+    with redirect_stdout(sys.stderr):  # what an import prints is no part of the answer
+        rows = [row for row in registry.describe() if name in (None, row.name)]
+        if name is not None and not rows:
+            registry.get(name)
+    for row in rows:
+        if as_json:
+            say_json(_as_json(row))
+        else:
+            _say(row, whole=name is not None)
+    if not rows and not as_json:
+        say("no tasks: install a plugin, or name your modules in `imports`")
+    if name is not None and rows[0].error is not None:
+        raise typer.Exit(TaskLoadError.exit_code)
+
+
+def _as_json(row: TaskRow) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "signature": row.signature or None,
+        "retries": row.retries,
+        "async": row.is_async,
+        "doc": row.doc or None,
+        "origin": row.origin,
+        "place": row.place,
+        "error": row.error,
+    }
+
+
+def _say(row: TaskRow, *, whole: bool) -> None:
+    """Print a task in three lines: what it looks like, what it does (all of it if wanted), where it came from."""
+    options = (["async"] if row.is_async else []) + ([f"retries {row.retries}"] if row.retries else [])
+    say(f"{row.name}{row.signature}" + (f"  [{', '.join(options)}]" if options else ""))
+    if row.error is not None:
+        say(f"    Error: {row.error}")
+        return
+    doc = row.doc if whole else row.doc.partition("\n\n")[0]
+    say_lines("\n".join(f"    {line.strip()}" if line.strip() else "" for line in doc.splitlines()))
+    say(f"    from {row.origin} ({row.place})")

@@ -1,0 +1,47 @@
+"""`yadtq worker`: run tasks until told to stop."""
+
+from typing import Annotated, Any
+
+import typer
+
+from yadtq_core.cli.options import Given, common, whole_number
+
+
+@common
+def worker(
+    given: Given,
+    *,
+    modules: Annotated[
+        list[str] | None, typer.Argument(metavar="MODULE…", help="Modules whose @task functions it runs too.")
+    ] = None,
+    worker_id: Annotated[
+        str | None, typer.Option("--id", help="The worker's name; default: WORKER_ID, else host and process.")
+    ] = None,
+    queues: Annotated[
+        list[str] | None, typer.Option("--queue", "-Q", help="A queue it serves; repeatable. Default: default.")
+    ] = None,
+    processes: Annotated[
+        str | None, typer.Option("--processes", "-c", metavar="P", help="Children; default: usable cores.")
+    ] = None,
+    threads: Annotated[
+        str | None, typer.Option("--threads", metavar="T", help="Tasks at a time in each child; default: 1.")
+    ] = None,
+) -> None:
+    """Run tasks: the installed ones, and those of the modules named, in the working directory too.
+
+    SIGTERM or ctrl-C lets running tasks end and hands back the rest; a second one hands back what runs.
+
+    For example:
+
+        yadtq worker
+        yadtq worker shop tasks.mail --id worker1 -c 4
+    """
+    more: dict[str, Any] = {"worker_id": worker_id, "queues": queues or None}
+    if processes is not None:
+        more["processes"] = whole_number("--processes", processes, 1, 256)
+    if threads is not None:
+        more["threads"] = whole_number("--threads", threads, 1, 1024)
+    settings = given.load(quiet=False, **more).settings
+    from yadtq_core.worker import run_worker  # noqa: PLC0415  (other commands need none of it)
+
+    raise typer.Exit(run_worker(settings, modules or []))
