@@ -12,8 +12,10 @@ Calling the task calls the function, here and now. `Client.submit(resize, "a.png
 from __future__ import annotations
 
 import inspect
+import sys
 import math
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import cached_property, update_wrapper
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
@@ -67,14 +69,35 @@ class Task(Generic[P, R]):
         """The function's signature."""
         return inspect.signature(self.function)
 
+    @cached_property
+    def _positional(self) -> range:
+        """How many arguments may be given by position where none is given by name; empty if that never suffices."""
+        least, most = 0, 0
+        for parameter in self.signature.parameters.values():
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                most = sys.maxsize - 1
+            elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+                most += 1
+                least += parameter.default is parameter.empty
+            elif parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
+                return range(0)
+        return range(least, most + 1)
+
     def validate(self, args: tuple[Any, ...] | list[Any], kwargs: dict[str, Any]) -> None:
         """Raise InvalidArguments unless the function can be called like this and `check` agrees."""
+        if kwargs or len(args) not in self._positional:  # `bind` costs more than most small tasks do
+            self._bind(args, kwargs)
+        if self.check is not None:
+            self.check(*args, **kwargs)
+
+    def _bind(self, args: tuple[Any, ...] | list[Any], kwargs: dict[str, Any]) -> None:
         try:
             self.signature.bind(*args, **kwargs)
         except TypeError as error:
+            if self.check is not None:
+                with suppress(TypeError):
+                    self.check(*args, **kwargs)  # it may have better words for a wrong number of arguments
             raise InvalidArguments(f"{self.__name__}{self.signature}: {error}") from None
-        if self.check is not None:
-            self.check(*args, **kwargs)
 
     __name__: str
 

@@ -15,7 +15,13 @@ OK = FinishCode.OK
 
 def run(number: int, status: str = "success", retry_in: float | None = None) -> tuple[Lease, Done]:
     message = Message(
-        submitted_at_ms=1_000, v=1, id=f"{number}", task="add", arguments=Raw(b"[[],{}]"), queue="slow", headers={"a": "b"}
+        submitted_at_ms=1_000,
+        v=1,
+        id=f"{number}",
+        task="add",
+        arguments=Raw(b"[[],{}]"),
+        queue="slow",
+        headers={"a": "b"},
     )
     lease = Lease(Delivery(message, b"", Partition("slow", 0), number), 70 + number, 2, 3_500)
     error = None if status == "success" else Error("ValueError", "x")

@@ -46,7 +46,7 @@ def same(one: Message, other: Message) -> bool:
     stamped=st.integers(0, 2**53),
 )
 def test_a_message_survives_the_trip(
-    arguments: Any, headers: dict[str, str], retries: int | None, queue: str, task: str, stamped: int
+    *, arguments: Any, headers: dict[str, str], retries: int | None, queue: str, task: str, stamped: int
 ) -> None:
     encoded_arguments = json.dumps([[arguments], {}]).encode()
     made = envelope.build(task, encoded_arguments, id=new_id(), queue=queue, headers=headers, retries=retries)

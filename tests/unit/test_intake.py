@@ -159,7 +159,7 @@ def test_what_does_not_run_here_cannot_end_here() -> None:
 
 def test_a_batch_has_no_id_twice() -> None:
     worker = Worker()
-    worker.intake.polled([delivery(n, id=id) for n, id in enumerate(["a", "b", "a", "c"])], 0.0)
+    worker.intake.polled([delivery(offset, id="abac"[offset]) for offset in range(4)], 0.0)
     assert worker.offsets() == [0, 1, 3]
     assert worker.intake.next_parked() == 1.0
     assert worker.offsets(now=0.9) == []
@@ -185,9 +185,7 @@ def test_leases_carry_what_the_claim_said() -> None:
     assert worker.low is None or worker.low == 0
 
 
-@pytest.mark.parametrize(
-    "verdict", [Verdict.DONE, Verdict.LATER, Verdict.POISON, Verdict.TOO_OLD, Verdict.ERROR]
-)
+@pytest.mark.parametrize("verdict", [Verdict.DONE, Verdict.LATER, Verdict.POISON, Verdict.TOO_OLD, Verdict.ERROR])
 def test_verdicts_that_settle(verdict: Verdict) -> None:
     worker = Worker(2)
     assert worker.claim(Answer(verdict)) == []

@@ -6,7 +6,8 @@ import asyncio
 import math
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -44,9 +45,7 @@ class Stage:
         self.tasks[name] = function if isinstance(function, Task) else task(function)
         return self.job(name, JsonSerializer().dumps((args, {})), retries, attempt, seq)
 
-    def job(
-        self, name: str, arguments: bytes, retries: int | None = None, attempt: int = 1, seq: int = 1
-    ) -> Done:
+    def job(self, name: str, arguments: bytes, retries: int | None = None, attempt: int = 1, seq: int = 1) -> Done:
         """Run a job; what comes back must pass the pipe."""
         done = self.runner.run(Job(seq, ID, name, attempt, 77, "slow", {"trace": "t"}, retries, arguments))
         assert decode_report(frame(done)[4:]) == done
@@ -54,8 +53,8 @@ class Stage:
 
 
 @pytest.fixture
-def stage() -> Iterator[Stage]:
-    yield Stage()
+def stage() -> Stage:
+    return Stage()
 
 
 def error_of(done: Done) -> Error:
@@ -192,7 +191,7 @@ def test_an_exception_of_a_coroutine_has_the_same_traceback(stage: Stage) -> Non
 
 
 @pytest.mark.parametrize(
-    ("error", "type", "message"),
+    ("error", "name", "message"),
     [
         (SystemExit(0), "SystemExit", "the task called sys.exit(0)"),
         (SystemExit("bye"), "SystemExit", "the task called sys.exit(bye)"),
@@ -208,7 +207,7 @@ def test_an_exception_of_a_coroutine_has_the_same_traceback(stage: Stage) -> Non
 )
 @pytest.mark.parametrize("is_async", [False, True])
 def test_nothing_that_a_task_raises_leaves_the_runner(
-    stage: Stage, error: BaseException, type: str, message: str, is_async: bool
+    stage: Stage, error: BaseException, name: str, message: str, is_async: bool
 ) -> None:
     async def fail() -> None:
         raise error
@@ -218,8 +217,8 @@ def test_nothing_that_a_task_raises_leaves_the_runner(
 
     found = error_of(stage.run(fail if is_async else raising(error)))
     if is_async and isinstance(error, StopIteration):  # Python's own rule for coroutines
-        type, message = "RuntimeError", "coroutine raised StopIteration"
-    assert (found.type, found.message) == (type, message)
+        name, message = "RuntimeError", "coroutine raised StopIteration"
+    assert (found.type, found.message) == (name, message)
     assert stage.run(fine).result == b"1"
 
 
@@ -250,7 +249,7 @@ def test_what_an_exception_says_is_never_trusted(stage: Stage) -> None:
 
     class Wrong(Exception):
         def __str__(self) -> str:
-            return 5  # type: ignore[return-value]
+            return 5  # type: ignore[return-value] # noqa: PLE0307 - the point of it
 
     assert error_of(stage.run(raising(Mute()))).message == "<its message cannot be shown: RuntimeError>"
     assert error_of(stage.run(raising(Quits()))).message == "<its message cannot be shown: SystemExit>"
@@ -409,10 +408,8 @@ def test_a_task_may_say_when_it_is_to_run_again(stage: Stage) -> None:
 
 
 def test_a_delay_that_was_tampered_with_still_passes_the_pipe(stage: Stage) -> None:
-    from fractions import Fraction  # noqa: PLC0415 - only here
-
-    again = task(retries=1)(raising(Retry("x", delay=Fraction(1, 2))))  # type: ignore[arg-type]
-    assert stage.run(again).retry_in == 0.5
+    again = Retry("x", delay=Fraction(1, 2))  # type: ignore[arg-type]
+    assert stage.run(task(retries=1)(raising(again))).retry_in == 0.5
 
 
 # Cancelling

@@ -116,7 +116,7 @@ def test_attributes_of_the_function_do_not_replace_those_of_the_task() -> None:
     fetch.retry = "tenacity's"  # type: ignore[attr-defined]
     fetch.function = fetch.check = fetch.is_async = None  # type: ignore[attr-defined]
     fetch.kept = 1  # type: ignore[attr-defined]
-    made = Task(fetch, retry=RetryPolicy(2))
+    made: Task[[], None] = Task(fetch, retry=RetryPolicy(2))
     assert made.retry == RetryPolicy(2)
     assert made.function is fetch
     assert made.is_async is False

@@ -72,7 +72,7 @@ def test_refusals_are_the_same_at_submit_and_when_run(name: str, seconds: Any, t
 
 @pytest.mark.parametrize("arguments", [[], [1, 2]])
 def test_exactly_one_number(arguments: list[int]) -> None:
-    with pytest.raises(InvalidArguments, match=r"sleep\(seconds: int \| float\).* argument"):
+    with pytest.raises(InvalidArguments, match=f"sleep takes exactly one number, got {len(arguments)}"):
         sleep.validate(arguments, {})
 
 

@@ -26,12 +26,18 @@ def _shown(number: int | float) -> str:
     return repr(number)
 
 
-def _check_sleep(seconds: Any) -> None:
-    _check_seconds("sleep", seconds)
+def _check_sleep(*seconds: Any, **named: Any) -> None:
+    _check_one("sleep", (*seconds, *named.values()))
 
 
-def _check_slow_task(seconds: Any) -> None:
-    _check_seconds("slow_task", seconds)
+def _check_slow_task(*seconds: Any, **named: Any) -> None:
+    _check_one("slow_task", (*seconds, *named.values()))
+
+
+def _check_one(name: str, seconds: tuple[Any, ...]) -> None:
+    if len(seconds) != 1:
+        raise InvalidArguments(f"{name} takes exactly one number, got {len(seconds)}")
+    _check_seconds(name, seconds[0])
 
 
 def _stop_if_cancelled() -> None:

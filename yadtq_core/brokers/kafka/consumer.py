@@ -145,9 +145,9 @@ class KafkaGroupConsumer:
 
     def _begin_anew(self, reason: str) -> None:
         log.error("the membership is made anew: %s", reason)
-        old, gained = self._consumer, self._ownership
-        gained.lose(old.assignment())
-        lost = gained.changes()[1]
+        old, ownership = self._consumer, self._ownership
+        ownership.lose(old.assignment())
+        lost = ownership.changes()[1]
         within(_ABANDON_SECONDS, lambda: old.close(timeout_ms=_ABANDON_SECONDS * 1000))
         self._begin()
         self._ownership.lose(lost)
