@@ -16,7 +16,7 @@ from benchmarks import processes
 from benchmarks.by_hand import ARGUMENTS, TASK, Submitted
 from benchmarks.services import PARTITIONS, Services
 from yadtq_core import Client, call
-from yadtq_core.submitter import Confirm
+from yadtq_core.client.submitter import Confirm
 
 YADTQ = str(Path(sys.executable).with_name("yadtq"))
 _LOOK_SECONDS = 0.005

@@ -12,8 +12,9 @@ These are the public names. Plugins import nothing else but `yadtq_core.interfac
 `.watermark` and `.testing`. Importing this loads neither kafka nor redis.
 """
 
-from yadtq_core.calls import Call, call
-from yadtq_core.client import Client
+from yadtq_core.client.calls import Call, call
+from yadtq_core.client.client import Client
+from yadtq_core.client.handle import Handle
 from yadtq_core.context import Cancelled, current
 from yadtq_core.errors import (
     BackendUnavailable,
@@ -38,7 +39,6 @@ from yadtq_core.errors import (
     WaitTimeout,
     YadtqError,
 )
-from yadtq_core.handle import Handle
 from yadtq_core.hookspecs import hookimpl
 from yadtq_core.model import CancelCode, Outcome, Record, Status
 from yadtq_core.retry import Retry

@@ -205,10 +205,14 @@ class Backend(Protocol):
         """Store (id, position) of acknowledged messages; moves the time at which a queued one is looked at."""
         ...
 
-    def claim(self, deliveries: Sequence[Delivery], worker: WorkerIdentity, nonce: str) -> Sequence[Answer]:
+    def claim(
+        self, deliveries: Sequence[Delivery], worker: WorkerIdentity, nonce: str, *, nothing_stale: bool = False
+    ) -> Sequence[Answer]:
         """Ask for the right to run each; rebuilds a record that is missing from the delivery.
 
         `nonce` (random, one a call) makes a repeated call get the same leases again. IDs must be distinct.
+        `nothing_stale`: the store was away for everybody until just now, so a lease that has ended is answered BUSY
+        for a lease more, and counts as lost for nobody.
         """
         ...
 

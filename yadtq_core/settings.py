@@ -174,6 +174,7 @@ def _shape(name: str, value: Any, origin: str) -> Any:
 
 
 def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, str, Any]]:
+    _no_misspelt(environment)
     found: list[tuple[str, str, Any]] = []
     for names in (ALIASES, ENVIRONMENT):
         found += [
@@ -182,6 +183,16 @@ def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, str, An
             if environment.get(variable)
         ]
     return found
+
+
+def _no_misspelt(environment: Mapping[str, str]) -> None:
+    """Refuse a variable that is nearly one of ours: it would be passed over in silence."""
+    known = ENVIRONMENT.values()
+    for variable in environment:
+        if not variable.startswith("YADTQ_") or variable in known:
+            continue
+        if close := difflib.get_close_matches(variable, known, 1, cutoff=0.85):
+            raise InvalidSetting(f"unknown variable {variable[:80]} in the environment: did you mean {close[0]}?")
 
 
 def _from_file(folder: Path) -> list[tuple[str, str, Any]]:

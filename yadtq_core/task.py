@@ -12,8 +12,8 @@ Calling the task calls the function, here and now. `Client.submit(resize, "a.png
 from __future__ import annotations
 
 import inspect
-import sys
 import math
+import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import cached_property, update_wrapper

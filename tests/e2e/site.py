@@ -80,7 +80,16 @@ class Site:
         log = self.folder / f"{name}-{len(self._workers)}.log"
         with log.open("wb") as file:
             process = subprocess.Popen(
-                [sys.executable, "-c", "from yadtq_core.cli import main; main()", "worker", "site_tasks", "--id", name, *options],
+                [
+                    sys.executable,
+                    "-c",
+                    "from yadtq_core.cli import main; main()",
+                    "worker",
+                    "site_tasks",
+                    "--id",
+                    name,
+                    *options,
+                ],
                 env={**self.environment, **(environment or {})},
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
@@ -111,7 +120,7 @@ class Site:
     def run(self, *arguments: str, timeout: float = 60, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run `yadtq` with these arguments."""
         return subprocess.run(
-            [sys.executable, "-c", "from yadtq_core.cli import main; main()", *arguments],
+            [sys.executable, "-m", "yadtq_core.cli", *arguments],
             env=self.environment,
             cwd=self.folder,
             input=stdin,

@@ -19,9 +19,9 @@ import pytest
 from msgspec import Raw
 
 from tests.waiting import wait_until
+from yadtq_core.child.pipe import Done
 from yadtq_core.errors import TaskLoadError
 from yadtq_core.model import Delivery, Lease, Message, Partition, new_id
-from yadtq_core.pipe import Done
 from yadtq_core.worker.executor import Executor
 from yadtq_core.worker.values import Death
 

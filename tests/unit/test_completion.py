@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from msgspec import Raw
 
+from yadtq_core.child.pipe import Done
 from yadtq_core.model import Delivery, Error, FinishCode, Lease, Message, Partition, Status, WorkerIdentity
-from yadtq_core.pipe import Done
 from yadtq_core.worker.completion import MAX_BATCH, Completion, outcome_of
 
 WORKER = WorkerIdentity("w1", "i1", "host", 1, 0.0)

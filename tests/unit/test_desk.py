@@ -38,7 +38,9 @@ class Store:
         self.released: list[Release] = []
         self.claims: list[tuple[list[str], str]] = []
 
-    def claim(self, deliveries: Sequence[Delivery], worker: WorkerIdentity, nonce: str) -> Sequence[Answer]:
+    def claim(
+        self, deliveries: Sequence[Delivery], worker: WorkerIdentity, nonce: str, *, nothing_stale: bool = False
+    ) -> Sequence[Answer]:
         self.claims.append(([delivery.message.id for delivery in deliveries], nonce))
         if self.away:
             raise BackendUnavailable("away")

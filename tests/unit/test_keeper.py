@@ -22,16 +22,17 @@ def beat(keeper: Keeper, now: float) -> bool:
 def test_a_heartbeat_comes_first_and_nothing_is_claimed_or_swept_before_it(keeper: Keeper) -> None:
     assert not keeper.may_claim(100.0)
     due = keeper.due(102.0)
-    assert (due.beat, due.extend, due.sweep) == (True, False, False)
+    assert (due.beat, due.extend) == (True, False)
+    assert not keeper.sweep_due(102.0)
     keeper.beat_answered(102.0, 102.1)
     assert keeper.may_claim(102.1)
 
 
 def test_beats_and_extensions_come_every_third_of_the_lease_and_sweeps_every_second(keeper: Keeper) -> None:
     beat(keeper, 100.0)
-    assert keeper.wait(100.0) == pytest.approx(1.0)
-    assert keeper.due(101.0).sweep
-    assert not keeper.due(101.5).sweep
+    assert keeper.sweep_wait(100.0) == pytest.approx(1.0)
+    assert keeper.sweep_due(101.0)
+    assert not keeper.sweep_due(101.5)
     assert not keeper.due(104.9).beat
     due = keeper.due(105.0)
     assert (due.beat, due.extend) == (True, True)
@@ -42,7 +43,7 @@ def test_beats_and_extensions_come_every_third_of_the_lease_and_sweeps_every_sec
 def test_sweeps_are_spread_by_a_fifth(draw: float, seconds: float) -> None:
     keeper = Keeper(15.0, 0.0, draw=lambda: draw)
     beat(keeper, 0.0)
-    assert keeper.wait(0.0) == pytest.approx(seconds)
+    assert keeper.sweep_wait(0.0) == pytest.approx(seconds)
 
 
 def test_half_a_lease_of_silence_ends_claiming_and_a_whole_one_the_membership(keeper: Keeper) -> None:
@@ -76,7 +77,7 @@ def test_after_a_long_silence_leases_are_extended_first_and_nothing_is_swept_for
     beat(keeper, 100.0)
     assert not beat(keeper, 110.0)  # late, but within two heartbeats
     assert beat(keeper, 121.0)
-    assert not keeper.due(125.9).sweep
+    assert not keeper.sweep_due(125.9)
 
 
 def test_the_quiet_after_a_silence_ends(keeper: Keeper) -> None:
@@ -84,9 +85,9 @@ def test_the_quiet_after_a_silence_ends(keeper: Keeper) -> None:
     assert beat(keeper, 121.0)
     for now in (126.0, 131.0):
         assert not beat(keeper, now)
-        assert not keeper.due(now).sweep
+        assert not keeper.sweep_due(now)
     assert not beat(keeper, 136.0)
-    assert keeper.due(137.5).sweep
+    assert keeper.sweep_due(137.5)
 
 
 def test_the_first_word_after_a_silence_is_a_heartbeat_and_never_a_sweep(keeper: Keeper) -> None:
@@ -95,21 +96,21 @@ def test_the_first_word_after_a_silence_is_a_heartbeat_and_never_a_sweep(keeper:
     for now in range(105, 116):
         if keeper.due(float(now)).beat:
             keeper.beat_failed(float(now))
-    assert not keeper.due(116.5).sweep
+    assert not keeper.sweep_due(116.5)
 
 
 def test_neither_a_start_nor_a_reconnect_is_a_silence(keeper: Keeper) -> None:
     assert not beat(keeper, 114.0)
     assert not beat(keeper, 123.9)
-    assert keeper.due(125.5).sweep
+    assert keeper.sweep_due(125.5)
 
 
 def test_a_sweep_can_be_asked_for_but_not_in_the_quiet_after_a_silence(keeper: Keeper) -> None:
     beat(keeper, 100.0)
-    keeper.due(101.0)
+    assert keeper.sweep_due(101.0)
     keeper.sweep_soon(101.2)
-    assert keeper.wait(101.2) == 0.0
-    assert keeper.due(101.2).sweep
+    assert keeper.sweep_wait(101.2) == 0.0
+    assert keeper.sweep_due(101.2)
     assert beat(keeper, 120.0)
     keeper.sweep_soon(121.0)
-    assert not keeper.due(121.0).sweep
+    assert not keeper.sweep_due(121.0)

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
+from yadtq_core.child.pipe import Done, Job, decode_report, frame
+from yadtq_core.child.runner import MAX_TEXT, Runner
 from yadtq_core.context import Cancelled, Run, current
 from yadtq_core.errors import InvalidArguments, UnknownTask, YadtqError
 from yadtq_core.model import MAX_RESULT_BYTES, Error
-from yadtq_core.pipe import Done, Job, decode_report, frame
 from yadtq_core.retry import Retry
-from yadtq_core.runner import MAX_TEXT, Runner
 from yadtq_core.serializers import JsonSerializer
 from yadtq_core.task import Task, task
 

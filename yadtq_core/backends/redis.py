@@ -129,9 +129,12 @@ class RedisBackend:
 
         self._asked(ids, call)
 
-    def claim(self, deliveries: Sequence[Delivery], worker: WorkerIdentity, nonce: str) -> Sequence[Answer]:
+    def claim(
+        self, deliveries: Sequence[Delivery], worker: WorkerIdentity, nonce: str, *, nothing_stale: bool = False
+    ) -> Sequence[Answer]:
         """Ask for the right to run each. Messages are sent only for those whose record is missing."""
-        head = [nonce, worker.id, worker.incarnation, self._lease_ms, self._lost_limit, self._ttl_ms]
+        limits = [self._lease_ms, self._lost_limit, self._ttl_ms, int(nothing_stale)]
+        head = [nonce, worker.id, worker.incarnation, *limits]
 
         def keys(shard: ShardKeys) -> list[str]:
             return [shard.open, shard.counts, shard.held + worker.incarnation, shard.epoch]

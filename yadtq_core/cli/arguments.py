@@ -11,9 +11,9 @@ import re
 from inspect import Parameter
 from typing import Any, NoReturn
 
+from yadtq_core.client.submissions import nesting
 from yadtq_core.errors import InvalidArguments
 from yadtq_core.model import MAX_ARGUMENT_BYTES, MAX_NESTING
-from yadtq_core.submissions import nesting
 from yadtq_core.task import Task
 
 MAX_DIGITS = 1000

@@ -8,9 +8,9 @@ from yadtq_core import Client
 from yadtq_core.cli.options import Given, common
 from yadtq_core.cli.output import complain, say, say_json
 from yadtq_core.cli.record import say_record
+from yadtq_core.client.records import record_as_json
 from yadtq_core.errors import TaskNotFound
 from yadtq_core.model import ENDED, Record, check_id
-from yadtq_core.records import record_as_json
 
 LOOK_SECONDS = 0.5
 """How often `--follow` looks for progress; the end itself is pushed."""

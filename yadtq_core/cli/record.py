@@ -5,8 +5,8 @@ import time
 from typing import Any
 
 from yadtq_core.cli.output import say, say_lines
+from yadtq_core.client.records import record_as_json
 from yadtq_core.model import Record, Status
-from yadtq_core.records import record_as_json
 
 MAX_SHOWN = 2000
 """Characters of a result or error that are shown without `--full`."""

@@ -9,17 +9,17 @@ from typing import Annotated, Any
 import typer
 
 from yadtq_core import Client, Handle
-from yadtq_core.calls import MAX_DELAY, Using
 from yadtq_core.cli.arguments import parse_arguments
 from yadtq_core.cli.batch import Batch
 from yadtq_core.cli.known import KnownTasks
 from yadtq_core.cli.options import Given, common, seconds, whole_number
 from yadtq_core.cli.output import complain, say, say_json
 from yadtq_core.cli.record import say_state
+from yadtq_core.client.calls import MAX_DELAY, Using
+from yadtq_core.client.handle import MAX_TIMEOUT
+from yadtq_core.client.records import record_as_json
 from yadtq_core.errors import InvalidInput, OutcomeUnknown, WaitTimeout
-from yadtq_core.handle import MAX_TIMEOUT
 from yadtq_core.model import Record, Status, derived_id, new_id
-from yadtq_core.records import record_as_json
 from yadtq_core.registry import Registry
 from yadtq_core.task import MAX_RETRIES
 

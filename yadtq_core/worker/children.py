@@ -8,18 +8,22 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Sequence
 
 import msgspec
 
+from yadtq_core.child.pipe import TOKEN, Cancel, Frames, Job, Report, Start, Work, decode_report, frame
 from yadtq_core.model import Lease
-from yadtq_core.pipe import TOKEN, Cancel, Frames, Job, Report, Start, Work, decode_report, frame
 from yadtq_core.worker.values import Given
 
 _F_SETPIPE_SZ = 1031  # Linux; `fcntl` has no such name on macOS, where the call fails and the default stays
 _PIPE_BYTES = 1024 * 1024
 """Room for results while completion waits for the backend; Linux grants it, elsewhere the default stays."""
+_TOKEN_BUFFER = 1024 * 1024
+"""Bytes; a token in a packet of its own takes up 800 of them, and no `give` may ever wait for a child to read one."""
+_KILL_SECONDS = 2.0
 
 
 class ChildProcess:
@@ -31,6 +35,7 @@ class ChildProcess:
         self.threads = start.threads
         self.ready = False
         self.ended = False
+        self.started_at = time.monotonic()
         self.given: dict[int, Given] = {}
         """Jobs not yet reported, by number, oldest first."""
         self._forget: list[int] = []
@@ -39,6 +44,7 @@ class ChildProcess:
         work, self._work = os.pipe()
         self.reports, reports = os.pipe()
         self._tokens, self._begun = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._tokens.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _TOKEN_BUFFER)
         _widen(self.reports, self._work)
         os.set_blocking(self._work, False)
         inherited = (control, work, self._begun.fileno(), reports)
@@ -125,11 +131,11 @@ class ChildProcess:
         try:
             frames = self._frames.read()
             return None if frames is None else [decode_report(data) for data in frames]
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, ValueError, msgspec.MsgspecError):
             return None
 
-    def drain(self) -> None:
-        """Let it end once it has begun and ended all that it was given."""
+    def let_go(self) -> None:
+        """Let it end by itself: there will be no more jobs."""
         self._tokens.close()
         self._begun.close()
 
@@ -146,7 +152,7 @@ class ChildProcess:
             status = self.process.wait(timeout)
         except subprocess.TimeoutExpired:
             self.kill()
-            status = self.process.wait()
+            status = self._killed()
         self.kill()
         self.ended = True
         self._unsent.clear()  # or a late `flush` would write into whatever has the pipe's number next
@@ -155,6 +161,13 @@ class ChildProcess:
         self._tokens.close()
         self._begun.close()
         return status
+
+    def _killed(self) -> int:
+        """Return its exit status after SIGKILL; one that hangs in the kernel is left to it."""
+        try:
+            return self.process.wait(_KILL_SECONDS)
+        except subprocess.TimeoutExpired:
+            return -signal.SIGKILL
 
 
 def cause_of_death(status: int) -> str:

@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from yadtq_core.child.pipe import Done
 from yadtq_core.model import FinishCode, Lease, Outcome, Status, WorkerIdentity
-from yadtq_core.pipe import Done
 
 MAX_BATCH = 400
 """Outcomes written at a time: two script calls."""

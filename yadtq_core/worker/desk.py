@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from yadtq_core.errors import Unavailable, YadtqError
 from yadtq_core.interfaces import Backend, Broker
-from yadtq_core.model import Delivery, Lease, Release, ReleaseReason, WorkerIdentity
+from yadtq_core.model import Delivery, Lease, Release, ReleaseReason, Unreadable, WorkerIdentity
 from yadtq_core.settings import Settings
 from yadtq_core.worker.completion import Completion
 from yadtq_core.worker.executor import Executor
@@ -44,13 +44,15 @@ class Desk:
         self.backend = backend
         self.executor = executor
         self.lock = threading.Lock()
-        self.intake = Intake(settings.shards)
+        self.intake = Intake(settings.shards, margin=2 * settings.claim_stale_seconds / 3)
         self.completion = Completion(identity)
         self.keeper = Keeper(settings.claim_stale_seconds, time.monotonic())
         self.room = threading.Condition(self.lock)
         """Notified when runs have ended: intake may claim more."""
         self.poke = threading.Event()
-        """Set to make the keeper look at its clock now."""
+        """Set to make the sweeper look at its clock now."""
+        self.unreadable: list[Unreadable] = []
+        """What came and cannot be read; guarded by `lock`, dealt with by the sweeper."""
         self.stopping = threading.Event()
         """Nothing new is begun any more."""
         self.killed = threading.Event()
@@ -96,7 +98,7 @@ class Desk:
         self.release(leases, ReleaseReason.UNSTARTED)
 
     def sweep_soon(self) -> None:
-        """Make the keeper sweep now."""
+        """Make the sweeper sweep now."""
         self.keeper.sweep_soon(time.monotonic())
         self.poke.set()
 
@@ -124,7 +126,8 @@ class Claimer:
         self._unanswered = (deliveries, nonce)
         desk = self._desk
         try:
-            answers = desk.backend.claim(deliveries, desk.identity, nonce)
+            calm = desk.keeper.nothing_stale(time.monotonic())
+            answers = desk.backend.claim(deliveries, desk.identity, nonce, nothing_stale=calm)
         except YadtqError as error:
             desk.health.backend_failed(error)
             return False

@@ -14,9 +14,9 @@ import threading
 import time
 from collections.abc import Sequence
 
+from yadtq_core.child.pipe import Done, Progress, Ready, Start
 from yadtq_core.errors import TaskLoadError
 from yadtq_core.model import Lease
-from yadtq_core.pipe import Done, Progress, Ready, Start
 from yadtq_core.worker.children import ChildProcess, cause_of_death, job_of
 from yadtq_core.worker.values import Death, Given, News
 
@@ -269,10 +269,23 @@ class Executor:
             for child in self._children.values():
                 child.kill()
 
-    def close(self) -> None:
-        """End what is left and close the pipes."""
-        self.kill()
+    def kill_overdue(self) -> None:
+        """End children that have not become ready in time: one that hangs in an import would be missed by nobody."""
         with self._lock:
+            for child in self._children.values():
+                if not child.ready and time.monotonic() - child.started_at > START_SECONDS:
+                    self.problem = f"a child was not ready after {START_SECONDS:g} s"
+                    child.kill()
+
+    def close(self) -> None:
+        """End the children, those with nothing to do by themselves, and close the pipes."""
+        with self._lock:
+            self._draining = True
+            for child in self._children.values():
+                if child.given or not child.ready:
+                    child.kill()
+                else:
+                    child.let_go()
             for child in self._children.values():
                 child.reap(_LINGER_SECONDS)
             self._children.clear()

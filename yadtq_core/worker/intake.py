@@ -1,4 +1,4 @@
-"""Intake's rules: which messages are claimed, parked, offered and settled, and how far each partition is done.
+"""Intake's rules: which messages are claimed, parked, offered and settled; what is committed, paused and rewound.
 
 A plain object without I/O: it is told what was polled, how claims were answered, which runs ended and what the time
 is, and answers what to do. Times are local monotonic seconds unless their name says otherwise.
@@ -10,10 +10,10 @@ import heapq
 import itertools
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from yadtq_core.model import Answer, Delivery, Epoch, Lease, Partition, Unreadable, Verdict, shard_of
-from yadtq_core.watermark import Watermark
+from yadtq_core.worker.progress import Progress, Rewind
 
 MAX_SPAN = 10_000
 """Offsets between a partition's watermark and its position at which it pauses: what a crash makes others re-read."""
@@ -26,8 +26,6 @@ OFFER_GROWTH = 4
 """A round's offers were all taken: short tasks, probably, of which a free slot takes many in a second."""
 SETTLED = frozenset({Verdict.DONE, Verdict.LATER, Verdict.POISON, Verdict.TOO_OLD, Verdict.ERROR})
 """Verdicts after which a delivery needs nobody any more. A damaged record (ERROR) is left for people to look at."""
-_HISTORY = 3
-"""Watermarks kept: now, and as they stood one and two heartbeats ago."""
 
 
 @dataclass(slots=True)
@@ -39,24 +37,15 @@ class Waiting:
     offered: bool = False
 
 
-@dataclass(slots=True)
-class Progress:
-    """How far one partition is: its watermark, and where it stood at the last heartbeats."""
-
-    mark: Watermark
-    safe: deque[int] = field(default_factory=lambda: deque(maxlen=_HISTORY))
-    committed: tuple[int, str] | None = None
-    paused: bool = False
-
-
 class Intake:
     """The state of one worker's intake.
 
-    shards: number of shards of the namespace.
+    shards: number of shards of the namespace. margin: two heartbeats, in seconds: what a mark may be behind.
     """
 
-    def __init__(self, shards: int = 1) -> None:
+    def __init__(self, shards: int = 1, margin: float = 10.0) -> None:
         self._shards = shards
+        self._margin_ms = int(margin * 1000)
         self._partitions: dict[Partition, Progress] = {}
         self._waiting: deque[Waiting] = deque()
         self._parked: list[tuple[float, int, Delivery]] = []
@@ -70,13 +59,12 @@ class Intake:
 
     # What came and went
 
-    def gained(self, partition: Partition, committed: int | None) -> None:
+    def gained(self, partition: Partition, committed: int | None, metadata: str = "") -> None:
         """A partition is ours now; `committed` is its committed offset, None where there is none."""
-        progress = Progress(Watermark(committed or 0))
-        if committed is not None:
-            progress.committed = (committed, "")
-        progress.safe.append(progress.mark.low)
-        self._partitions[partition] = progress
+        self._partitions[partition] = Progress(committed, metadata, self._epoch_of(partition))
+
+    def _epoch_of(self, partition: Partition) -> Epoch | None:
+        return self._epochs[partition.number % len(self._epochs)] if self._epochs else None
 
     def partitions(self) -> list[Partition]:
         """Return the partitions that are ours."""
@@ -85,6 +73,9 @@ class Intake:
     def lost(self, partition: Partition) -> None:
         """A partition is not ours any more: forget all of it but what runs."""
         self._partitions.pop(partition, None)
+        self._drop(partition)
+
+    def _drop(self, partition: Partition) -> None:
         self._waiting = deque(entry for entry in self._waiting if entry.delivery.partition != partition)
         self._parked = [entry for entry in self._parked if entry[2].partition != partition]
         heapq.heapify(self._parked)
@@ -96,8 +87,11 @@ class Intake:
         """
         unreadable = []
         for message in messages:
-            progress = self._partitions.get(message.partition) if message.partition is not None else None
-            if progress is None or not progress.mark.delivered(message.offset):
+            partition = message.partition
+            progress = self._partitions.get(partition) if partition is not None else None
+            if partition is None or progress is None or not progress.stands(self._epoch_of(partition)):
+                continue
+            if not progress.mark.delivered(message.offset):
                 continue
             if isinstance(message, Delivery):
                 self._waiting.append(Waiting(message, now))
@@ -252,25 +246,38 @@ class Intake:
     # How far it is done
 
     def beat(self, epochs: tuple[Epoch, ...]) -> None:
-        """A heartbeat was answered in these epochs: the watermarks of now become the past's."""
+        """A heartbeat was answered in these epochs, one a shard: the watermarks of now become the past's."""
         self._epochs = epochs
-        for progress in self._partitions.values():
-            progress.safe.append(progress.mark.low)
+        for partition, progress in self._partitions.items():
+            if (current := self._epoch_of(partition)) is not None:
+                progress.beat(current)
+
+    def to_rewind(self) -> list[Rewind]:
+        """Return the partitions that must be read again: their offsets belong to another epoch.
+
+        Until `rewound` is told, their messages are passed over and nothing of them is committed.
+        """
+        rewinds = []
+        for partition, progress in self._partitions.items():
+            current = self._epoch_of(partition)
+            if current is not None and not progress.stands(current):
+                since_ms = progress.rewind_since(current, self._margin_ms)
+                rewinds.append(Rewind(partition, since_ms, progress.safe[0]))
+        return rewinds
+
+    def rewound(self, partition: Partition, offset: int) -> None:
+        """A partition is read from this offset again."""
+        current = self._epoch_of(partition)
+        if current is not None and (progress := self._partitions.get(partition)):
+            progress.rewound(offset, current)
+            self._drop(partition)
 
     def to_commit(self) -> Mapping[Partition, tuple[int, str]]:
         """Return (offset, metadata) of each partition whose offset or metadata is not what was committed last."""
-        changed = {}
-        for partition, progress in self._partitions.items():
-            point = (progress.mark.low, self._metadata(partition, progress))
-            if progress.mark.position and point != progress.committed:
-                progress.committed = changed[partition] = point
-        return changed
-
-    def _metadata(self, partition: Partition, progress: Progress) -> str:
-        if not self._epochs:
-            return ""
-        epoch = self._epochs[partition.number % len(self._epochs)]
-        return f"1 {epoch.id} {epoch.mark_ms} {progress.safe[0]}"
+        points = {
+            partition: progress.to_commit(self._epoch_of(partition)) for partition, progress in self._partitions.items()
+        }
+        return {partition: point for partition, point in points.items() if point is not None}
 
     def to_pause(self) -> tuple[list[Partition], list[Partition]]:
         """Return (partitions to pause now, partitions to resume now)."""

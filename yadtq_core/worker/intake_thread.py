@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from yadtq_core.envelope import Encoded
 from yadtq_core.errors import BrokerUnavailable, YadtqError
 from yadtq_core.interfaces import Consumer
 from yadtq_core.model import Delivery, Partition, Unreadable
@@ -38,7 +37,9 @@ class IntakeThread:
         self._claimer = Claimer(desk)
         self._consumer: Consumer | None = None
         self._gained: set[Partition] = set()
-        self._unreadable: list[Unreadable] = []
+        """Partitions whose committed offsets have not been looked at yet."""
+        self._held_back: set[Partition] = set()
+        """Partitions that are paused until they have been rewound, where need be."""
         self._next_poll = self._next_commit = self._next_tend = self._next_offer = 0.0
 
     def run(self) -> None:
@@ -47,6 +48,7 @@ class IntakeThread:
             while not self._desk.stopping.is_set():
                 self._desk.alive["intake"] = time.monotonic()
                 self._step()
+            self._claimer.claim(())  # an answer that was lost is asked for once more: its tasks are given back
         finally:
             self._leave()
 
@@ -88,33 +90,61 @@ class IntakeThread:
         self._commit()
         self._consumer.close(CLOSE_SECONDS)
         self._consumer = None
-        self._gained = set()
+        self._gained, self._held_back = set(), set()
         with self._desk.lock:
             for partition in self._desk.intake.partitions():
                 self._desk.intake.lost(partition)
 
     def _follow_assignment(self) -> None:
-        """Take over gained partitions (their committed offsets are looked at first), forget lost ones."""
-        if self._consumer is None:
-            return
+        """Take over gained partitions, forget lost ones, rewind what belongs to another epoch of the backend.
+
+        A gained partition is paused until its committed offset and what that is worth have been looked at.
+        """
+        assert self._consumer is not None
         gained, lost = self._consumer.changes()
         self._gained = (self._gained - lost) | gained
+        self._held_back -= lost
         with self._desk.lock:
             for partition in lost:
                 self._desk.intake.lost(partition)
-        if not self._gained:
-            return
         try:
-            committed = self._consumer.committed(list(self._gained))
+            self._take_over()
+            self._rewind()
         except BrokerUnavailable as error:
             self._desk.health.broker_failed(error)
             return
+        if self._held_back:
+            self._consumer.resume(list(self._held_back))
+            self._held_back = set()
+
+    def _take_over(self) -> None:
+        assert self._consumer is not None
+        if not self._gained:
+            return
+        committed = self._consumer.committed(list(self._gained))
         with self._desk.lock:
             for partition in self._gained:
-                self._desk.intake.gained(partition, committed[partition][0] if partition in committed else None)
-        self._consumer.resume(list(self._gained))
+                self._desk.intake.gained(partition, *committed.get(partition, (None, "")))
         log.info("partitions gained: %s", _names(self._gained))
+        self._held_back |= self._gained
         self._gained = set()
+
+    def _rewind(self) -> None:
+        """Read again from where the backend may have lost what it knew; records are rebuilt by the claims."""
+        assert self._consumer is not None
+        with self._desk.lock:
+            rewinds = self._desk.intake.to_rewind()
+        for partition, since_ms, safe in rewinds:
+            self._consumer.pause([partition])
+            self._held_back.add(partition)
+            found = self._consumer.offset_at(partition, since_ms)
+            offset = safe if found is None else min(safe, found)
+            self._consumer.seek(partition, offset)
+            with self._desk.lock:
+                self._desk.intake.rewound(partition, offset)
+            log.warning(
+                "the backend may have lost writes: %s is read again from offset %d", _names([partition]), offset
+            )
 
     # Messages
 
@@ -138,7 +168,7 @@ class IntakeThread:
 
     def _received(self, messages: Sequence[Delivery | Unreadable]) -> None:
         with self._desk.lock:
-            self._unreadable += self._desk.intake.polled(messages, time.monotonic())
+            self._desk.unreadable += self._desk.intake.polled(messages, time.monotonic())
 
     def _claim(self, free: int) -> bool:
         """Claim and begin what the window allows; False if nothing was claimed."""
@@ -168,7 +198,6 @@ class IntakeThread:
             self._next_commit = now + COMMIT_SECONDS
             self._commit()
         self._pause()
-        self._bury_unreadable()
         with self._desk.lock:
             saturated = self._desk.intake.saturated(self._desk.executor.free, now)
         if saturated:
@@ -207,37 +236,11 @@ class IntakeThread:
                 answers = desk.backend.offer(batch)
                 with desk.lock:
                     desk.intake.offered(batch, answers, time.monotonic())
-                log.debug("offered to %d free slots elsewhere: %s", elsewhere, Counter(a.verdict.value for a in answers))
+                log.debug(
+                    "offered to %d free slots elsewhere: %s", elsewhere, Counter(a.verdict.value for a in answers)
+                )
         except YadtqError as error:
             desk.health.backend_failed(error)
-
-    def _bury_unreadable(self) -> None:
-        """Send what is no message to the dead letters; its offset is done once they have it."""
-        if not self._unreadable:
-            return
-        desk = self._desk
-        dead = [entry for entry in self._unreadable if entry.task_id is None]
-        # One of a newer version keeps its record: workers that can read it are told by the sweeps.
-        settled = [entry for entry in self._unreadable if entry.task_id is not None]
-        try:
-            letters = [Encoded(f"{e.partition.number}:{e.offset}", e.partition.queue, e.body) for e in dead]
-            publication = desk.broker.publish_dead(letters, timestamp_ms=desk.backend.time_ms())
-            positions = publication.wait(CLOSE_SECONDS)
-        except YadtqError as error:
-            desk.health.broker_failed(error)
-            return
-        buried = [entry for entry, position in zip(dead, positions, strict=True) if position is not None]
-        for entry in (*buried, *settled):
-            log.error(
-                "unreadable message at %s offset %d (%s)",
-                _names([entry.partition]),
-                entry.offset,
-                entry.reason,
-            )
-        with desk.lock:
-            for entry in (*buried, *settled):
-                desk.intake.done(entry.partition, entry.offset)
-        self._unreadable = [entry for entry in dead if entry not in buried]
 
 
 def _names(partitions: Iterable[Partition]) -> str:

@@ -20,7 +20,6 @@ class Due(NamedTuple):
 
     beat: bool
     extend: bool
-    sweep: bool
 
 
 class Keeper:
@@ -38,28 +37,39 @@ class Keeper:
         self._next_beat = now
         self._next_extend = now + self._third
         self._next_sweep = now + self._sweep_interval()
-        self._no_sweep_until = 0.0
+        self._nothing_stale_until = 0.0
 
     def due(self, now: float) -> Due:
         """Return what to do now, and take it as being done."""
         beat, extend = now >= self._next_beat, now >= self._next_extend
-        sweep = now >= self._next_sweep
         if beat:
             self._next_beat = now + self._third
         if extend:
             self._next_extend = now + self._third
-        if sweep:
-            self._next_sweep = now + self._sweep_interval()
-        return Due(beat, extend, sweep and self._may_sweep(now))
-
-    def _may_sweep(self, now: float) -> bool:
-        """Only while heartbeats are answered: after a silence the first answer must be to a heartbeat, not a sweep."""
-        answered = self._begun and now - self._answered_at <= 2 * self._third
-        return answered and now >= self._no_sweep_until
+        return Due(beat, extend)
 
     def wait(self, now: float) -> float:
         """Return the seconds until something is due."""
-        return max(0.0, min(self._next_beat, self._next_extend, self._next_sweep) - now)
+        return max(0.0, min(self._next_beat, self._next_extend) - now)
+
+    def sweep_due(self, now: float) -> bool:
+        """Return whether to sweep now, and take it as being done.
+
+        Only while heartbeats are answered: after a silence the first answer must be to a heartbeat, not to a sweep.
+        """
+        if now < self._next_sweep:
+            return False
+        self._next_sweep = now + self._sweep_interval()
+        answered = self._begun and now - self._answered_at <= 2 * self._third
+        return answered and not self.nothing_stale(now)
+
+    def sweep_wait(self, now: float) -> float:
+        """Return the seconds until a sweep is due."""
+        return max(0.0, self._next_sweep - now)
+
+    def nothing_stale(self, now: float) -> bool:
+        """Return whether the backend was silent until less than a lease ago: nobody could extend meanwhile."""
+        return now < self._nothing_stale_until
 
     def beat_answered(self, sent_at: float, now: float) -> bool:
         """A heartbeat sent at `sent_at` was answered; return True if the backend had been silent for long.
@@ -71,7 +81,7 @@ class Keeper:
         self._begun = True
         self._answered_at = sent_at
         if was_silent:
-            self._no_sweep_until = now + self._lease
+            self._nothing_stale_until = now + self._lease
         return was_silent
 
     def beat_failed(self, now: float) -> None:

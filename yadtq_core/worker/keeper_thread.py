@@ -1,4 +1,4 @@
-"""Drives the keeper: beats, extends, sweeps; what a sweep finds is run here, published or buried."""
+"""Drives the keeper: beats and extends. It talks to the backend alone, so that no slow broker costs a lease."""
 
 from __future__ import annotations
 
@@ -11,15 +11,12 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from yadtq_core.envelope import Encoded
-from yadtq_core.errors import BrokerUnavailable, YadtqError
-from yadtq_core.model import Delivery, Due, Epoch, ExtendCode, Hold, Lease, Status, WorkerStats
-from yadtq_core.worker.desk import Claimer, Desk
+from yadtq_core.errors import YadtqError
+from yadtq_core.model import Epoch, ExtendCode, Hold, Lease, WorkerStats
+from yadtq_core.worker.desk import Desk
 
 log = logging.getLogger("yadtq.worker")
 
-SWEEP_LIMIT = 200
-ACK_SECONDS = 5.0
 MAX_WAIT_SECONDS = 0.5
 
 
@@ -28,7 +25,6 @@ class KeeperThread:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._claimer = Claimer(desk)
         self._epochs: tuple[Epoch, ...] = ()
         self._lost: set[tuple[str, int]] = set()
 
@@ -43,10 +39,7 @@ class KeeperThread:
                 self._extend(self._holds())
             elif desk.progress:
                 self._extend([hold for hold in self._holds() if hold.progress])
-            if due.sweep and not was_silent and not desk.stopping.is_set():
-                self._sweep()
-            desk.poke.wait(min(desk.keeper.wait(time.monotonic()), MAX_WAIT_SECONDS))
-            desk.poke.clear()
+            desk.finished.wait(min(desk.keeper.wait(time.monotonic()), MAX_WAIT_SECONDS))
 
     # Heartbeat and leases
 
@@ -107,92 +100,6 @@ class KeeperThread:
             elif code is ExtendCode.LOST:
                 self._lost.add((hold.id, hold.fence))
                 log.debug("task %s is another's now; its outcome here will be refused", hold.id)
-
-    # Sweeping
-
-    def _sweep(self) -> None:
-        """Look at what somebody must look at. First ask again for what an earlier claim left unanswered."""
-        desk = self._desk
-        if self._claimer.unanswered and not self._claimer.claim(()):
-            return
-        free = desk.executor.free
-        with desk.lock:
-            room = desk.window(free, time.monotonic()) if free else 0
-        try:
-            now_ms, dues = desk.backend.sweep(SWEEP_LIMIT, room)
-            rest = self._take_over(dues, room)
-            self._bury([due for due in rest if due.status is Status.FAILED], now_ms)
-            self._publish([due for due in rest if due.status is not Status.FAILED], now_ms)
-        except BrokerUnavailable as error:
-            desk.health.broker_failed(error)
-        except YadtqError as error:
-            desk.health.backend_failed(error)
-
-    def _take_over(self, dues: Sequence[Due], room: int) -> list[Due]:
-        """Claim directly what this worker can run now; return what is left."""
-        desk = self._desk
-        mine: list[Delivery] = []
-        rest: list[Due] = []
-        with desk.lock:
-            for due in dues:
-                if desk.intake.runs(due.id):
-                    continue
-                if due.delivery is not None and len(mine) < room and self._can_run(due):
-                    mine.append(due.delivery)
-                else:
-                    rest.append(due)
-        reclaimed = [due.id for due in dues if due.reclaimed]
-        if reclaimed:
-            log.warning("reclaimed from lost workers: %s", ", ".join(reclaimed[:10]))
-        desk.hungry = bool(mine)
-        if dues:
-            log.debug("sweep with room for %d: %d due, %d taken over", room, len(dues), len(mine))
-        if mine:
-            self._claimer.claim(mine)
-        return rest
-
-    def _can_run(self, due: Due) -> bool:
-        desk = self._desk
-        return due.status is Status.QUEUED and due.queue in desk.settings.queues and due.task in desk.executor.tasks
-
-    def _publish(self, dues: Sequence[Due], now_ms: int) -> None:
-        """Publish again what no consumer will be given; confirm the rest where it stands."""
-        desk = self._desk
-        if not dues or desk.broker.unacknowledged():
-            return  # an outage must not multiply messages
-        placed = [due for due in dues if due.position]
-        gone = desk.broker.undeliverable([(due.queue, due.position) for due in placed]) if placed else []
-        desk.backend.confirm([(due.id, due.position) for due, lost in zip(placed, gone, strict=True) if not lost])
-        again = [due for due, lost in zip(placed, gone, strict=True) if lost]
-        again += [due for due in dues if not due.position]
-        if not again:
-            return
-        deliveries = self._messages(again)
-        letters = [Encoded(d.message.id, d.message.queue, d.body) for d in deliveries]
-        if letters:
-            positions = desk.broker.publish(letters, timestamp_ms=now_ms).wait(ACK_SECONDS)
-            confirmed = [(letter.id, p) for letter, p in zip(letters, positions, strict=True) if p is not None]
-            desk.backend.confirm(confirmed)
-            log.info("published again: %d", len(confirmed))
-
-    def _bury(self, dues: Sequence[Due], now_ms: int) -> None:
-        """Publish the dead letters of failed tasks; drop their messages once the broker has them."""
-        desk = self._desk
-        if not dues or desk.broker.unacknowledged():
-            return
-        deliveries = self._messages(dues)
-        letters = [Encoded(d.message.id, d.message.queue, d.body) for d in deliveries]
-        positions = desk.broker.publish_dead(letters, timestamp_ms=now_ms).wait(ACK_SECONDS) if letters else []
-        buried = [letter.id for letter, position in zip(letters, positions, strict=True) if position is not None]
-        without = {due.id for due in dues} - {letter.id for letter in letters}
-        desk.backend.buried([*buried, *without])
-
-    def _messages(self, dues: Sequence[Due]) -> list[Delivery]:
-        """Return the messages of these, those that came with the sweep and those still to be read."""
-        missing = [due.id for due in dues if due.delivery is None]
-        read = dict(zip(missing, self._desk.backend.messages(missing), strict=True)) if missing else {}
-        found = [due.delivery or read.get(due.id) for due in dues]
-        return [delivery for delivery in found if delivery is not None]
 
 
 def _memory() -> int:

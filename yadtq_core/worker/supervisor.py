@@ -132,8 +132,9 @@ class Respawner:
         self._pause = 0.0
 
     def look(self) -> None:
-        """Start children that are missing, if it is time."""
+        """Start children that are missing, if it is time; end those that hang while they load their tasks."""
         now = time.monotonic()
+        self._executor.kill_overdue()
         if not self._executor.died.is_set() or now < self._not_before:
             return
         self._pause = min(30.0, self._pause * 2 or 1.0) if self._executor.problem else 0.0

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
+from yadtq_core.child.pipe import Done
 from yadtq_core.model import Lease
-from yadtq_core.pipe import Done
 
 
 class Given(Struct, frozen=True, gc=False):

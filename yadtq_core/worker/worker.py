@@ -16,6 +16,7 @@ from yadtq_core.worker.desk import Desk
 from yadtq_core.worker.executor import Executor
 from yadtq_core.worker.intake_thread import IntakeThread
 from yadtq_core.worker.keeper_thread import KeeperThread
+from yadtq_core.worker.sweeper_thread import SweeperThread
 
 log = logging.getLogger("yadtq.worker")
 
@@ -43,6 +44,7 @@ class Worker:
             "intake": self._thread("intake", IntakeThread(self._desk).run),
             "completion": self._thread("completion", CompletionThread(self._desk).run),
             "keeper": self._thread("keeper", self._keeper.run),
+            "sweeper": self._thread("sweeper", SweeperThread(self._desk).run),
         }
 
     def _thread(self, name: str, run: Callable[[], None]) -> threading.Thread:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +16,13 @@ from yadtq_core.brokers import kafka
 from yadtq_core.settings import Settings
 
 CLOSE_SECONDS = 5.0
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """Let what kafka-python leaves to the garbage collector be collected in the test that left it."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture

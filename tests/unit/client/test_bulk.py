@@ -23,9 +23,9 @@ from yadtq_core import (
     InvalidInput,
     OutcomeUnknown,
     Unavailable,
-    bulk,
     call,
 )
+from yadtq_core.client import bulk
 
 
 def test_mixed_calls_come_back_in_order(place: Installation, client: Client) -> None:

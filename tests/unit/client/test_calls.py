@@ -12,9 +12,9 @@ import pytest
 from tests.unit.client.memory import Installation
 from tests.unit.client.tasks import fetch, positive, resize
 from yadtq_core import Client, InvalidArguments, InvalidId, InvalidInput, InvalidTask, call, task
-from yadtq_core.calls import options
+from yadtq_core.client.calls import options
+from yadtq_core.client.submissions import nesting, random_id
 from yadtq_core.model import MAX_ARGUMENT_BYTES, MAX_NESTING
-from yadtq_core.submissions import nesting, random_id
 
 
 def sent(place: Installation) -> dict[str, Any]:

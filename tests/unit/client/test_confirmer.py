@@ -10,8 +10,9 @@ import pytest
 from tests.unit.client.memory import MemoryBackend
 from tests.unit.client.test_submit import failing
 from tests.waiting import wait_until
-from yadtq_core import BackendUnavailable, confirmer
-from yadtq_core.confirmer import Confirmer
+from yadtq_core import BackendUnavailable
+from yadtq_core.client import confirmer
+from yadtq_core.client.confirmer import Confirmer
 
 
 @pytest.fixture

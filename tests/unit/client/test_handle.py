@@ -27,10 +27,10 @@ from yadtq_core import (
     WaitTimeout,
     YadtqError,
     call,
-    waiter,
 )
+from yadtq_core.client import waiter
+from yadtq_core.client.records import record_as_json
 from yadtq_core.model import Error, Record
-from yadtq_core.records import record_as_json
 
 
 def later(action: Callable[[], object], seconds: float = 0.05) -> None:

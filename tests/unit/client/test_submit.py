@@ -24,8 +24,8 @@ from yadtq_core import (
     OutcomeUnknown,
     Status,
     YadtqError,
-    submitter,
 )
+from yadtq_core.client import submitter
 
 GIVEN = "0b2f8c1e-5a0d-4c55-9d0e-3f5f7f0c9a11"
 

@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 -- The one way to run anything: gives leases, each under a new fence; rebuilds missing records from their messages.
 -- KEYS: open, counts, held, epoch; then each task key; with messages also each message key
--- ARGV: nonce, worker ID, incarnation, lease (ms), lost limit, result TTL (ms), with messages 1|0;
+-- ARGV: nonce, worker ID, incarnation, lease (ms), lost limit, result TTL (ms),
+--       nothing counts as stale 1|0, with messages 1|0;
 --       with messages for each: task, queue, digest, submitted_at (ms, 0: not known), position, body
 -- Answer: now (ms), fence, orphans {incarnation, ID, …}; then for each
 --   attempt > 0: RUN under that fence from now   0: DONE   -1: needs its message   -2: LATER   -3: TOO_OLD
@@ -9,7 +10,7 @@
 --   {3, 0, attempt, 0, lost, 0}: POISON             text: what is wrong with the record
 local open, counts, held, epoch = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local nonce, worker, incarnation = ARGV[1], ARGV[2], ARGV[3]
-local lost_limit, ttl, full = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7] == '1'
+local lost_limit, ttl, calm, full = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7] == '1', ARGV[8] == '1'
 local n = full and (#KEYS - 4) / 2 or #KEYS - 4
 local deadline = text(now + ARGV[4])
 local common = text(now_us)
@@ -45,7 +46,7 @@ end
 
 local function rebuild(i, key, id)
   if not full then return -1 end
-  local a = 6 * i + 2
+  local a = 6 * i + 3
   local submitted_at = tonumber(ARGV[a + 3])
   if too_old(epoch, submitted_at, ttl) then return -3 end
   if submitted_at <= 0 then submitted_at = now end
@@ -108,6 +109,7 @@ local function one(i)
   elseif status == 'processing' then
     if r[6] == nonce then return again(key, id, r) end
     local left = (tonumber(r[5]) or 0) - now
+    if left <= 0 and calm then left = tonumber(ARGV[4]) end
     if left > 0 then
       return {2, 0, tonumber(r[4]) or 1, left, tonumber(r[7]) or 0, 0}
     end

@@ -18,8 +18,7 @@ import threading
 import traceback
 from pathlib import Path
 
-from yadtq_core.errors import YadtqError
-from yadtq_core.pipe import (
+from yadtq_core.child.pipe import (
     TOKEN,
     Cancel,
     Frames,
@@ -32,8 +31,9 @@ from yadtq_core.pipe import (
     frame,
     write_all,
 )
+from yadtq_core.child.runner import Runner, describe
+from yadtq_core.errors import YadtqError
 from yadtq_core.registry import Registry
-from yadtq_core.runner import Runner, describe
 from yadtq_core.serializers import JsonSerializer
 
 _PR_SET_PDEATHSIG = 1
@@ -183,7 +183,3 @@ def main() -> None:
     for fd in (control, work, tokens, reports):
         os.set_inheritable(fd, False)  # what a task starts must not keep our pipes open
     Child(control, work, tokens, reports).main()
-
-
-if __name__ == "__main__":
-    main()

@@ -11,14 +11,14 @@ import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from yadtq_core.combiner import Combiner
-from yadtq_core.confirmer import Confirmer
+from yadtq_core.client.combiner import Combiner
+from yadtq_core.client.confirmer import Confirmer
+from yadtq_core.client.submitter import Confirm, Submitter
+from yadtq_core.client.waiter import Waiter
 from yadtq_core.errors import YadtqError
 from yadtq_core.model import CancelCode, Record, Submission
 from yadtq_core.plugins import Plugins, load_plugins, open_backend, open_broker
 from yadtq_core.settings import Settings
-from yadtq_core.submitter import Confirm, Submitter
-from yadtq_core.waiter import Waiter
 
 GROUP = 200
 """Submissions of one group: larger ones add latency, not speed."""

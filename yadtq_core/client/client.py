@@ -6,18 +6,18 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any, Literal, ParamSpec, Self, TypeVar, Unpack, cast, overload
 
-from yadtq_core.bulk import Bulk, raise_first
-from yadtq_core.calls import PLAIN, Call, Options, Using, options
+from yadtq_core.client.bulk import Bulk, raise_first
+from yadtq_core.client.calls import PLAIN, Call, Options, Using, options
+from yadtq_core.client.handle import Handle, check_timeout
+from yadtq_core.client.services import Opened
+from yadtq_core.client.submissions import Builder
+from yadtq_core.client.submitter import Confirm
 from yadtq_core.errors import InvalidInput, YadtqError
-from yadtq_core.handle import Handle, check_timeout
 from yadtq_core.model import CancelCode, Counts, Record, WorkerRow, check_id, check_queue
 from yadtq_core.plugins import Plugins
 from yadtq_core.registry import Registry
 from yadtq_core.serializers import JsonSerializer
-from yadtq_core.services import Opened
 from yadtq_core.settings import Settings, load
-from yadtq_core.submissions import Builder
-from yadtq_core.submitter import Confirm
 from yadtq_core.task import Task
 
 P = ParamSpec("P")

@@ -14,7 +14,7 @@ from functools import partial
 from itertools import chain
 from typing import Literal
 
-from yadtq_core.confirmer import Confirmer
+from yadtq_core.client.confirmer import Confirmer
 from yadtq_core.envelope import Encoded, stamp
 from yadtq_core.errors import (
     BackendUnavailable,

@@ -6,13 +6,13 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
-from yadtq_core.calls import Call, Options
+from yadtq_core.client.calls import Call, Options
+from yadtq_core.client.handle import Handle
+from yadtq_core.client.services import Opened
+from yadtq_core.client.submissions import Builder
+from yadtq_core.client.submitter import Batch, Submitter, Verdict
 from yadtq_core.errors import InvalidInput, OutcomeUnknown, Unavailable, YadtqError
-from yadtq_core.handle import Handle
 from yadtq_core.model import Submission
-from yadtq_core.services import Opened
-from yadtq_core.submissions import Builder
-from yadtq_core.submitter import Batch, Submitter, Verdict
 
 CHUNK = 500
 """Calls of one script call and one publish."""

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from yadtq_core import envelope
-from yadtq_core.calls import Options
+from yadtq_core.client.calls import Options
 from yadtq_core.errors import InvalidArguments, InvalidTask, SerializationError
 from yadtq_core.interfaces import Serializer
 from yadtq_core.model import (

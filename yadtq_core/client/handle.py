@@ -7,9 +7,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar, cast
 
+from yadtq_core.client.records import result_of
 from yadtq_core.errors import InvalidInput, TaskNotFound, WaitTimeout
 from yadtq_core.model import ENDED, CancelCode, Record, Status
-from yadtq_core.records import result_of
 from yadtq_core.serializers import JsonSerializer
 
 R_co = TypeVar("R_co", covariant=True)

@@ -21,6 +21,8 @@ TOKEN = struct.Struct("<Q")
 """One token. Every read and write is a whole number of them, so none is ever torn."""
 _LENGTH = struct.Struct("<I")
 _CHUNK = 256 * 1024
+MAX_FRAME = 256 * 1024 * 1024
+"""Bytes; far above a full window of the largest arguments."""
 
 
 class Job(Struct, frozen=True, gc=False, array_like=True):
@@ -109,7 +111,10 @@ class Frames:
         self._bytes = bytearray()
 
     def read(self) -> list[bytes] | None:
-        """Read once (waits if the pipe does); return the frames now complete, None at the pipe's end."""
+        """Read once (waits if the pipe does); return the frames now complete, None at the pipe's end.
+
+        Raises ValueError for what is no frame of ours, OSError as `os.read` does.
+        """
         chunk = os.read(self.fd, _CHUNK)
         if not chunk:
             return None
@@ -119,7 +124,10 @@ class Frames:
     def _complete(self) -> list[bytes]:
         data, at, frames = self._bytes, 0, []
         while len(data) - at >= _LENGTH.size:
-            end = at + _LENGTH.size + _LENGTH.unpack_from(data, at)[0]
+            (length,) = _LENGTH.unpack_from(data, at)
+            if length > MAX_FRAME:
+                raise ValueError(f"a frame of {length} bytes: somebody else wrote into the pipe")
+            end = at + _LENGTH.size + length
             if end > len(data):
                 break
             frames.append(bytes(data[at + _LENGTH.size : end]))

@@ -14,11 +14,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from yadtq_core import context
+from yadtq_core.child.pipe import Done, Job
 from yadtq_core.context import Cancelled, Run
 from yadtq_core.errors import InvalidArguments, SerializationError, YadtqError
 from yadtq_core.interfaces import Serializer
 from yadtq_core.model import MAX_RESULT_BYTES, Error, Status
-from yadtq_core.pipe import Done, Job
 from yadtq_core.retry import Retry, RetryPolicy
 from yadtq_core.task import Task
 

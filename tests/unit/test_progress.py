@@ -1,0 +1,86 @@
+"""From where a partition is read again when the backend's epoch has changed."""
+
+from __future__ import annotations
+
+import pytest
+
+from yadtq_core.model import Epoch, Partition, Past
+from yadtq_core.worker.intake import Intake
+from yadtq_core.worker.progress import Progress, Rewind
+
+P0 = Partition("default", 0)
+FIRST = Epoch("a", 50_000, (Past("a", 0),))
+
+
+def after(*froms: tuple[str, int], mark_ms: int = 90_000) -> Epoch:
+    """The epoch that stands when these were made one after the other, behind `a`."""
+    past = (Past("a", 0), *(Past(name, from_ms) for name, from_ms in froms))
+    return Epoch(froms[-1][0], mark_ms, past)
+
+
+def test_a_commit_says_epoch_mark_and_a_safe_offset_two_heartbeats_old() -> None:
+    progress = Progress(None, "", FIRST)
+    for offset in range(3):
+        progress.mark.delivered(offset)
+        progress.mark.done(offset)
+        progress.beat(Epoch("a", 50_000 + offset))
+    assert progress.to_commit(FIRST) == (3, "1 a 50002 1")
+    assert progress.to_commit(FIRST) is None
+
+
+def test_who_comes_from_the_same_epoch_goes_on_where_it_committed() -> None:
+    progress = Progress(700, "1 a 50000 650", FIRST)
+    assert progress.stands(FIRST)
+    assert progress.low == 700
+    assert progress.safe[0] == 650
+
+
+def test_what_was_committed_in_another_epoch_is_read_again_before_anything_is_committed() -> None:
+    now = after(("b", 60_000))
+    progress = Progress(700, "1 a 55000 650", now)
+    assert not progress.stands(now)
+    progress.mark.delivered(700)
+    assert progress.to_commit(now) is None
+    progress.beat(now)
+    assert not progress.stands(now)  # a heartbeat alone must not adopt it
+    assert progress.rewind_since(now, 10_000) == 50_000
+    progress.rewound(640, now)
+    assert progress.to_commit(now) == (640, "1 b 90000 640")
+
+
+@pytest.mark.parametrize(
+    ("seen", "froms", "since_ms"),
+    [
+        ("a", [("b", 60_000), ("c", 40_000), ("d", 80_000)], 40_000),  # the lowest after it
+        ("b", [("b", 20_000), ("c", 70_000)], 70_000),  # what came before it does not count
+        ("z", [("b", 60_000)], 0),  # not known: the lowest of all
+    ],
+)
+def test_how_far_back(seen: str, froms: list[tuple[str, int]], since_ms: int) -> None:
+    progress = Progress(700, f"1 {seen} 55000 650", None)
+    assert progress.rewind_since(after(*froms), 0) == since_ms
+
+
+def test_an_unknown_epoch_goes_back_at_least_to_its_own_mark() -> None:
+    progress = Progress(700, "1 z 55000 650", None)
+    assert progress.rewind_since(Epoch("b", 90_000, (Past("b", 60_000),)), 5_000) == 50_000
+
+
+@pytest.mark.parametrize("metadata", ["", "2 a 1 1", "1 a x 1", "1 a 1 -1", "1 a 1", "hello"])
+def test_metadata_that_is_not_ours_lets_the_committed_offset_stand(metadata: str) -> None:
+    progress = Progress(700, metadata, FIRST)
+    assert progress.stands(FIRST)
+    assert progress.low == 700
+
+
+def test_intake_passes_over_messages_until_the_partition_was_rewound() -> None:
+    intake = Intake(margin=10.0)
+    intake.beat((FIRST,))
+    intake.gained(P0, 100)
+    assert intake.to_rewind() == []
+    intake.beat((after(("b", 60_000)),))
+    assert intake.to_rewind() == [Rewind(P0, 50_000, 100)]
+    assert intake.to_commit() == {}
+    intake.rewound(P0, 90)
+    assert intake.to_rewind() == []
+    assert intake.to_commit() == {P0: (90, "1 b 90000 90")}

@@ -1,0 +1,5 @@
+"""`python -m yadtq_core.cli`: the `yadtq` command of this very Python."""
+
+from yadtq_core.cli.app import main
+
+main()
