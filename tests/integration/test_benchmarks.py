@@ -8,6 +8,8 @@ import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import pytest
+
 from benchmarks import chart, processes, report
 from benchmarks.measures import Measure, Samples, percentile
 from tests import services
@@ -21,6 +23,7 @@ NEEDS_PROC = {
 }
 
 
+@pytest.mark.slow
 def test_a_quick_run_has_a_row_for_every_measure(kafka_url: str, redis_url: str, tmp_path: Path) -> None:
     drawing = tmp_path / "ratios.svg"
     done = subprocess.run(

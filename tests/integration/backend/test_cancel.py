@@ -39,6 +39,7 @@ def test_a_running_task_is_told_and_may_end_as_it_likes(bed: Bed) -> None:
     assert bed.backend.cancel([one.message.id], "enough") == ["requested"]
     assert bed.backend.cancel([one.message.id], "again") == ["requested"]
     assert bed.record(one).cancel_requested
+    assert bed.fields(one)["ca"] == "enough"
     assert bed.backend.extend([bed.hold(one, answer)], bed.worker) == ["cancel"]
     assert bed.finish(outcome(one.message.id, answer)) == ["ok"]
     assert bed.record(one).status is Status.SUCCESS

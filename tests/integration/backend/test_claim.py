@@ -129,9 +129,10 @@ def test_fences_grow_even_after_everything_was_lost(bed: Bed) -> None:
     assert bed.finish(outcome(one.message.id, second)) == ["ok"]
 
 
-def test_a_clock_that_goes_back_still_gives_a_larger_fence(bed: Bed) -> None:
+@pytest.mark.parametrize("ahead", [9_000_000_000_000_001, 0])
+def test_a_clock_that_goes_back_still_gives_a_larger_fence(bed: Bed, ahead: int) -> None:
     one = bed.submit()[0]
-    ahead = 9_000_000_000_000_001
+    ahead = ahead or bed.backend.time_ms() * 1000 + 2_000_000
     bed.backend.release([given_back(one.message.id, bed.run(one))], bed.worker)
     bed.store.run("HSET", bed.key("task", one), "fe", ahead)
     answer = bed.run(one)
@@ -178,3 +179,20 @@ def test_a_damaged_record_is_its_own_error_and_nobody_elses(bed: Bed) -> None:
     assert "WRONGTYPE" in answers[0].error
     assert "sleeping" in answers[1].error
     assert bed.score(fine) is not None
+
+
+def test_a_lease_is_live_to_its_last_moment(bed: Bed) -> None:
+    one = bed.submit()[0]
+    bed.run(one, backend=bed.open(lease=0.5))
+    answer = bed.claim([one])[0]
+    assert answer.verdict is Verdict.BUSY
+    assert 0 < answer.wait_ms <= 500
+
+
+def test_after_an_outage_a_lease_that_ended_is_still_its_workers(bed: Bed) -> None:
+    one = bed.submit()[0]
+    answer = bed.lost(one)
+    calm = bed.backend.claim([one], worker("b"), "n", nothing_stale=True)[0]
+    assert (calm.verdict, calm.wait_ms) == (Verdict.BUSY, 15_000)
+    assert bed.record(one).lost == 0
+    assert bed.backend.extend([bed.hold(one, answer)], bed.worker) == ["ok"]

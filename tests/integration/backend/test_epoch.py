@@ -154,3 +154,10 @@ def test_the_answer_of_a_heartbeat_bears_redis_time(bed: Bed) -> None:
     assert abs(answer.now_ms - bed.backend.time_ms()) < 2000
     one = bed.submit()[0]
     assert bed.finish(outcome(one.message.id, bed.run(one))) == ["ok"]
+
+
+def test_the_mark_never_goes_back(bed: Bed) -> None:
+    first = beat(bed)
+    ahead = first.mark_ms + 3_600_000
+    bed.store.run("HSET", bed.shard_key("epoch"), "mark", ahead)
+    assert beat(bed, first) == Epoch(first.id, ahead, first.past)

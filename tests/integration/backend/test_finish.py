@@ -186,3 +186,13 @@ def test_batches_of_any_size_keep_their_order(bed: Bed, count: int) -> None:
     assert [record.id for record in bed.backend.get([one.message.id for one in ones]) if record] == [
         one.message.id for one in ones
     ]
+
+
+def test_a_refused_finish_forgets_what_others_hold_and_only_that(bed: Bed) -> None:
+    taken, again = bed.submit(2)
+    first, second = bed.lost(taken), bed.lost(again)
+    bed.run(taken, worker=worker("b"))
+    newer = bed.run(again)
+    bed.store.run("HSET", bed.shard_key(f"held:{bed.worker.incarnation}"), taken.message.id, first.fence)
+    assert bed.finish(outcome(taken.message.id, first), outcome(again.message.id, second)) == ["fenced", "fenced"]
+    assert bed.backend.held(bed.worker) == [bed.hold(again, newer)]

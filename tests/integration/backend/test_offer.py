@@ -68,3 +68,20 @@ def test_an_offer_of_what_was_cancelled_ends_it(bed: Bed) -> None:
     bed.backend.cancel([one.message.id], "enough")
     assert bed.backend.offer([one])[0].verdict is Verdict.DONE
     assert bed.record(one).status is Status.CANCELLED
+
+
+def test_a_due_retry_is_offered_under_a_raised_fence(bed: Bed) -> None:
+    one = bed.submit()[0]
+    retry = outcome(one.message.id, bed.run(one), Status.SCHEDULED, retry_in=SHORT)
+    bed.finish(retry)
+    bed.pass_time()
+    assert bed.backend.offer([one])[0].verdict is Verdict.OFFERED
+    assert bed.finish(retry) == ["fenced"]
+
+
+def test_as_many_lost_workers_as_are_allowed_are_no_poison(bed: Bed) -> None:
+    one = bed.submit()[0]
+    for _ in range(3):
+        bed.lost(one)
+    assert bed.backend.offer([one])[0].verdict is Verdict.OFFERED
+    assert bed.record(one).lost == 3

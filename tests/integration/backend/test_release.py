@@ -19,6 +19,7 @@ def test_what_was_not_started_waits_at_once_and_counts_no_attempt(bed: Bed) -> N
     assert (record.status, record.attempt, record.fence) == (Status.QUEUED, 0, answer.fence + 1)
     assert (record.worker_id, record.started_at) == (None, None)
     assert (bed.score(one) or 0) <= bed.backend.time_ms()
+    assert not {"nc", "in", "dl"} & set(bed.fields(one))
     assert bed.backend.held(bed.worker) == []
     assert bed.backend.extend([bed.hold(one, answer)], bed.worker) == ["lost"]
     assert bed.finish(outcome(one.message.id, answer)) == ["fenced"]

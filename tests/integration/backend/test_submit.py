@@ -83,8 +83,9 @@ def test_confirm_stores_the_position_and_looks_ever_more_seldom_for_the_same_one
     assert waits == [1, 2, 4, 8, 16, 30, 30]
     assert bed.record(task_id).position == "3:41"
 
-    bed.backend.confirm([(task_id, "3:99")])
-    assert round(((bed.score(task_id) or 0) - bed.backend.time_ms()) / 60_000) == 1
+    for minutes in (1, 2):
+        bed.backend.confirm([(task_id, "3:99")])
+        assert round(((bed.score(task_id) or 0) - bed.backend.time_ms()) / 60_000) == minutes
 
 
 def test_a_late_confirm_moves_nothing_but_a_queued_record(bed: Bed) -> None:
