@@ -19,7 +19,7 @@ milliseconds by Redis's clock. A field that says nothing is not there.
     | field | holds                                       | written by                         | until              |
     | st    | status, as model.Status                     | all                                |                    |
     | tk    | task                                        | create, rebuild                    |                    |
-    | qu    | queue                                       | create, rebuild                    |                    |
+    | qu    | queue, where not `default`                  | create, rebuild                    |                    |
     | ha    | digest of task and arguments                | create, rebuild                    |                    |
     | sa    | submitted_at                                | create, rebuild                    |                    |
     | fe    | fence (µs)                                  | claim; +1 by whoever ends or takes it from outside | |

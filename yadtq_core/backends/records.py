@@ -53,7 +53,7 @@ def _record(task_id: str, fields: Mapping[str, bytes]) -> Record:
         id=task_id,
         task=text["tk"],
         status=status,
-        queue=text["qu"],
+        queue=text.get("qu", "default"),
         submitted_at=int(text["sa"]) / 1000,
         attempt=int(text.get("at", 0)),
         lost=int(text.get("lo", 0)),

@@ -14,6 +14,8 @@ from yadtq_core.model import FinishCode, Lease, Outcome, Status, WorkerIdentity
 
 MAX_BATCH = 400
 """Outcomes written at a time: two script calls."""
+ENOUGH = 50
+"""Outcomes that are written without waiting for more."""
 _BACKOFF_FIRST = 0.05
 _BACKOFF_MOST = 2.0
 
@@ -51,6 +53,10 @@ class Completion:
     def held(self) -> list[Lease]:
         """Return the leases whose outcomes are not written yet: they are still to be extended."""
         return [lease for lease, _ in tuple(self._pending)]
+
+    def few(self) -> bool:
+        """Return whether there is something to write, but so little that more is worth waiting for."""
+        return 0 < len(self._pending) < ENOUGH
 
     def next_batch(self, now: float) -> list[tuple[Lease, Outcome]]:
         """Return the outcomes to write now; they stay pending until `answered`."""

@@ -19,6 +19,8 @@ MAX_SPAN = 10_000
 """Offsets between a partition's watermark and its position at which it pauses: what a crash makes others re-read."""
 MAX_WINDOW = 200
 """Claimed and not ended runs at most: a lost worker's share, and what one script call should carry."""
+WORTH_A_CALL = 50
+"""At a high pace so many claims are gathered, or a quarter of the window: a call's fixed cost is that of ten tasks."""
 WINDOW_SECONDS = 0.2
 """The window is about what ended within this time."""
 MAX_OFFERS = 200
@@ -118,7 +120,10 @@ class Intake:
         while self._ended and self._ended[0][0] < now - WINDOW_SECONDS:
             self._ended_count -= self._ended.popleft()[1]
         pace = min(self._ended_count, MAX_WINDOW)
-        return max(min(free, MAX_WINDOW), pace - len(self._running))
+        more = pace - len(self._running)
+        if more < min(pace // 4, WORTH_A_CALL):
+            more = 0
+        return max(min(free, MAX_WINDOW), more)
 
     def next_batch(self, window: int, now: float) -> list[Delivery]:
         """Take up to `window` deliveries to claim: parked ones whose time has come, then by arrival.

@@ -185,7 +185,7 @@ class Bed:
         found: dict[str, Counter[str]] = {}
         for name in self.names():
             if ":task:" in name:
-                status, queue = (part.decode() for part in self.store.run("HMGET", name, "st", "qu"))
+                status, queue = (part and part.decode() for part in self.store.run("HMGET", name, "st", "qu"))
                 if status in ("queued", "scheduled", "processing"):
-                    found.setdefault(queue, Counter())[status] += 1
+                    found.setdefault(queue or "default", Counter())[status] += 1
         return {queue: dict(by) for queue, by in found.items()}

@@ -145,6 +145,7 @@ def test_workers_gone_for_an_hour_are_forgotten_with_what_they_held(bed: Bed) ->
 
     assert [row.identity.id for row in bed.backend.workers()] == ["w"]
     assert bed.backend.held(gone) == []
+    assert int(bed.store.run("ZCARD", workers)) == 1
     rows = [name for name in bed.names() if ":worker:" in name]
     assert all(int(bed.store.run("PTTL", name)) > 0 for name in rows)
 

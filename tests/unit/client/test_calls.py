@@ -13,8 +13,8 @@ from tests.unit.client.memory import Installation
 from tests.unit.client.tasks import fetch, positive, resize
 from yadtq_core import Client, InvalidArguments, InvalidId, InvalidInput, InvalidTask, call, task
 from yadtq_core.client.calls import options
-from yadtq_core.client.submissions import nesting, random_id
-from yadtq_core.model import MAX_ARGUMENT_BYTES, MAX_NESTING
+from yadtq_core.client.submissions import nesting
+from yadtq_core.model import MAX_ARGUMENT_BYTES, MAX_NESTING, new_id
 
 
 def sent(place: Installation) -> dict[str, Any]:
@@ -227,7 +227,7 @@ def test_nesting(text: str, depth: int) -> None:
 
 
 def test_random_ids_are_uuids_of_version_4() -> None:
-    ids = {random_id() for _ in range(10_000)}
+    ids = {new_id() for _ in range(10_000)}
     assert len(ids) == 10_000
     assert {(uuid.UUID(one).version, uuid.UUID(one).variant, str(uuid.UUID(one)) == one) for one in ids} == {
         (4, uuid.RFC_4122, True)

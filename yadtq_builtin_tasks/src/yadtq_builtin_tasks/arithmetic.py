@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from yadtq_builtin_tasks.numbers import MAX_DIGITS, Number, all_floats, check_numbers, too_long
 from yadtq_core import InvalidArguments, task
 
+_TOO_LARGE = 10**MAX_DIGITS
 SAFE_BITS = 14_000
 """Integers whose bits add up to no more give a product of at most 4,215 digits: nothing more to compute."""
 
@@ -19,7 +20,7 @@ def _sum(name: str, numbers: Sequence[Number]) -> Number:
     if any(isinstance(number, float) for number in numbers):
         return _finite(name, lambda: math.fsum(all_floats(name, numbers)))
     total = sum(numbers)
-    if abs(total) >= 10**MAX_DIGITS:
+    if abs(total) >= _TOO_LARGE:
         raise too_long(name, MAX_DIGITS + 1)
     return total
 

@@ -51,7 +51,8 @@ local function rebuild(i, key, id)
   if too_old(epoch, submitted_at, ttl) then return -3 end
   if submitted_at <= 0 then submitted_at = now end
   call('SET', KEYS[4 + n + i], ARGV[a + 5])
-  lease(key, id, common, 1, 'tk', ARGV[a], 'qu', ARGV[a + 1], 'ha', ARGV[a + 2], 'sa', text(submitted_at))
+  lease(key, id, common, 1, 'tk', ARGV[a], 'ha', ARGV[a + 2], 'sa', text(submitted_at))
+  if ARGV[a + 1] ~= 'default' then call('HSET', key, 'qu', ARGV[a + 1]) end
   if ARGV[a + 4] ~= '' then call('HSET', key, 'po', ARGV[a + 4]) end
   count(ARGV[a + 1], 'processing', 1)
   return 1

@@ -7,7 +7,7 @@
 -- Without allow-oom: a full Redis must refuse new work and nothing else.
 local open, counts, epoch = KEYS[1], KEYS[2], KEYS[3]
 local n = (#KEYS - 3) / 2
-local grace = now + ARGV[1]
+local grace = text(now + ARGV[1])
 local known = call('EXISTS', unpack(KEYS, 4, 3 + n)) > 0
 local bodies, filled = {}, 0
 local seen = {}
@@ -29,14 +29,11 @@ local function one(i)
   local status = delay > 0 and 'scheduled' or 'queued'
   bodies[filled + 1], bodies[filled + 2] = KEYS[3 + n + i], ARGV[a + 4]
   filled = filled + 2
-  if delay > 0 then
-    look_at(sub(key, -36), now + delay)
-    call('HSET', key, 'st', status, 'tk', ARGV[a], 'qu', queue, 'ha', ARGV[a + 2], 'sa', now_text,
-      'dl', text(now + delay))
-  else
-    look_at(sub(key, -36), grace)
-    call('HSET', key, 'st', status, 'tk', ARGV[a], 'qu', queue, 'ha', ARGV[a + 2], 'sa', now_text)
-  end
+  local when = delay > 0 and text(now + delay) or grace
+  look_at(sub(key, -36), when)
+  call('HSET', key, 'st', status, 'tk', ARGV[a], 'ha', ARGV[a + 2], 'sa', now_text)
+  if queue ~= 'default' then call('HSET', key, 'qu', queue) end
+  if delay > 0 then call('HSET', key, 'dl', when) end
   count(queue, status, 1)
   return delay > 0 and 2 or 1
 end

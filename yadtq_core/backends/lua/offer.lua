@@ -28,8 +28,8 @@ local function rebuild(i, key, id)
   if submitted_at <= 0 then submitted_at = now end
   look_at(id, now_text)
   call('SET', KEYS[3 + n + i], ARGV[a + 5])
-  call('HSET', key, 'st', 'queued', 'rl', 1, 'tk', ARGV[a], 'qu', ARGV[a + 1], 'ha', ARGV[a + 2],
-    'sa', text(submitted_at))
+  call('HSET', key, 'st', 'queued', 'rl', 1, 'tk', ARGV[a], 'ha', ARGV[a + 2], 'sa', text(submitted_at))
+  if ARGV[a + 1] ~= 'default' then call('HSET', key, 'qu', ARGV[a + 1]) end
   if ARGV[a + 4] ~= '' then call('HSET', key, 'po', ARGV[a + 4]) end
   count(ARGV[a + 1], 'queued', 1)
   return -4

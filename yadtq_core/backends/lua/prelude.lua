@@ -38,7 +38,7 @@ local function close(id, message_key)
   end
 end
 
--- The counters: an empty queue's name stands for the totals of ends; a damaged record may have none.
+-- The counters: an empty queue's name stands for the totals of ends, none (as in a record) for `default`.
 local function count(queue, status, by)
   local field = (queue or 'default') .. ':' .. status
   deltas[field] = (deltas[field] or 0) + by

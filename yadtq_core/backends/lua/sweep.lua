@@ -28,7 +28,7 @@ local function handed(i, r, status, position, reclaimed)
   if i <= with or not position or position == '' or status == 'failed' then
     message = call('GET', KEYS[2 + n + i]) or ''
   end
-  return {status, r[2] or '', r[3] or '', position or '', tonumber(r[9]) or 0, reclaimed and 1 or 0, message}
+  return {status, r[2] or '', r[3] or 'default', position or '', tonumber(r[9]) or 0, reclaimed and 1 or 0, message}
 end
 
 local function back_to_queue(key, r, ...)
