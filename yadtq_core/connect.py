@@ -87,6 +87,11 @@ class Store:
             raise self.translated(error) from error
         return answers
 
+    def identity(self) -> tuple[str, int]:
+        """Return which server's run this is, and which of its databases: two addresses may mean the same."""
+        run_id: str = self.run("INFO", "server")["run_id"]
+        return run_id, int(self._client.connection_pool.connection_kwargs.get("db") or 0)
+
     def translated(self, error: Exception) -> YadtqError:
         """Return a redis-py error as one of ours."""
         return _translated(error, self._address, self._unavailable)

@@ -18,14 +18,23 @@ def _kafka(settings: Settings) -> Broker:
     return cast(Broker, import_module("yadtq_core.brokers.kafka").open(settings))
 
 
+def _redis_streams(settings: Settings) -> Broker:
+    return cast(Broker, import_module("yadtq_core.brokers.redis_streams").open(settings))
+
+
 def _redis(settings: Settings) -> Backend:
     return cast(Backend, import_module("yadtq_core.backends.redis").open(settings))
 
 
 @hookimpl
 def yadtq_brokers() -> Mapping[str, BrokerFactory]:
-    """Offer Kafka."""
-    return {"kafka": _kafka}
+    """Offer Kafka, and the streams of the Redis or Valkey that keeps the records."""
+    return {
+        "kafka": _kafka,
+        "redis+streams": _redis_streams,
+        "rediss+streams": _redis_streams,
+        "unix+streams": _redis_streams,
+    }
 
 
 @hookimpl

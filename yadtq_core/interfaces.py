@@ -24,6 +24,7 @@ from yadtq_core.model import (
     Message,
     Outcome,
     Partition,
+    Place,
     Record,
     Release,
     Submission,
@@ -65,7 +66,8 @@ class Publication(Protocol):
 class Broker(Protocol):
     """What carries messages.
 
-    `replayable`: a message stays readable after it was settled, progress is an offset that may go back.
+    `replayable`: a message stays readable after it was settled, progress is an offset that may go back. A broker that
+    is not must share one store with the backend, or die with it; a worker then settles what it has claimed.
     """
 
     replayable: bool
@@ -86,7 +88,7 @@ class Broker(Protocol):
         ...
 
     def publish_dead(self, messages: Sequence[Outgoing], *, timestamp_ms: int) -> Publication:
-        """Send messages to the dead letters of their queues, keyed by ID."""
+        """Send messages to the dead letters of their queues, keyed by ID; an empty body takes a letter back."""
         ...
 
     def unacknowledged(self) -> int:
@@ -96,7 +98,8 @@ class Broker(Protocol):
     def undeliverable(self, positions: Sequence[tuple[str, str]]) -> Sequence[bool]:
         """For each (queue, position): True if no consumer will ever be given that message again.
 
-        Kafka: below the committed offset or the log's start, or at or past the log's end. Raises BrokerUnavailable.
+        Kafka: below the committed offset or the log's start, or at or past the log's end. Streams: not there, or given
+        out and pending for no consumer. A position of another broker's is undeliverable. Raises BrokerUnavailable.
         """
         ...
 
@@ -115,7 +118,7 @@ class Consumer(Protocol):
     def poll(self, max_messages: int, timeout: float) -> Sequence[Delivery | Unreadable]:
         """Return up to `max_messages` messages, waiting at most `timeout` seconds for the first.
 
-        Must be called at least every 30 s, with everything paused if need be: a member that does not poll blocks
+        With 0 messages (where not `replayable`) it does only what keeps the membership. Must be called at least every 30 s, with everything paused if need be: a member that does not poll blocks
         the group. A broker that is away makes it return nothing; it recovers by itself.
         """
         ...
@@ -124,12 +127,16 @@ class Consumer(Protocol):
         """Return the partitions (gained, lost) since the last call. Lost ones come first in time.
 
         A gained partition is paused until `resume` names it, so that its committed offset can be looked at before
-        its first message.
+        its first message. Where the broker is not replayable there is nothing to look at: nothing is gained or lost.
         """
         ...
 
-    def settle(self, deliveries: Sequence[Delivery]) -> None:
-        """Tell the broker that it need not keep these for us. Nothing to do where progress is an offset."""
+    def settle(self, places: Sequence[Place]) -> None:
+        """Tell the broker that it need not keep these for us, at the latest with the next poll.
+
+        Nothing to do where progress is an offset. Elsewhere what a consumer was given and never settles is given to
+        others: after a lease if it dies, soon after it has closed.
+        """
         ...
 
     def pause(self, partitions: Sequence[Partition]) -> None:

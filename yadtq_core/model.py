@@ -127,6 +127,13 @@ class Partition(NamedTuple):
     number: int
 
 
+class Place(NamedTuple):
+    """Where a message stands: the offset is one integer for every broker."""
+
+    partition: Partition
+    offset: int
+
+
 class Delivery(Struct, frozen=True, gc=False):
     """A message as a worker received it, and where it came from.
 

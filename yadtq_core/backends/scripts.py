@@ -25,11 +25,15 @@ class Script(NamedTuple):
     sha: str
 
 
-def _load(name: str) -> Script:
-    folder = files("yadtq_core.backends") / "lua"
-    first, _, body = (folder / f"{name}.lua").read_text("utf-8").partition("\n")
-    source = f"{first}\n{_PRELUDE}{body}"
+def load(package: str, name: str, prelude: str = "") -> Script:
+    """Return the script `lua/<name>.lua` of a package, with a prelude behind its first line."""
+    first, _, body = (files(package) / "lua" / f"{name}.lua").read_text("utf-8").partition("\n")
+    source = f"{first}\n{prelude}{body}"
     return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+def _load(name: str) -> Script:
+    return load("yadtq_core.backends", name, _PRELUDE)
 
 
 _PRELUDE = (files("yadtq_core.backends") / "lua" / "prelude.lua").read_text("utf-8")

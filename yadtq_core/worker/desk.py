@@ -44,7 +44,7 @@ class Desk:
         self.backend = backend
         self.executor = executor
         self.lock = threading.Lock()
-        self.intake = Intake(settings.shards, margin=2 * settings.claim_stale_seconds / 3)
+        self.intake = Intake(settings.shards, margin=2 * settings.claim_stale_seconds / 3, replayable=broker.replayable)
         self.completion = Completion(identity)
         self.keeper = Keeper(settings.claim_stale_seconds, time.monotonic())
         self.room = threading.Condition(self.lock)

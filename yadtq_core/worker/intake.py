@@ -2,6 +2,10 @@
 
 A plain object without I/O: it is told what was polled, how claims were answered, which runs ended and what the time
 is, and answers what to do. Times are local monotonic seconds unless their name says otherwise.
+
+Where the broker's messages cannot be read again (`replayable` is False) there are no offsets to keep, and the index
+`open` of the backend holds whatever was claimed: then each delivery is *spent*, to be settled, as soon as its claim is
+answered, whatever the verdict; nothing is parked or offered, as no more is polled than is claimed at once.
 """
 
 from __future__ import annotations
@@ -12,9 +16,13 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from yadtq_core.model import Answer, Delivery, Epoch, Lease, Partition, Unreadable, Verdict, shard_of
+from yadtq_core.model import Answer, Delivery, Epoch, Lease, Partition, Place, Unreadable, Verdict, shard_of
 from yadtq_core.worker.progress import Progress, Rewind
 
+POLL_MOST = 500
+"""Messages asked for at a time."""
+ENOUGH_WAITING = 200
+"""With so many waiting to be claimed no more are polled: they would only be others' work held back."""
 MAX_SPAN = 10_000
 """Offsets between a partition's watermark and its position at which it pauses: what a crash makes others re-read."""
 MAX_WINDOW = 200
@@ -43,10 +51,13 @@ class Intake:
     """The state of one worker's intake.
 
     shards: number of shards of the namespace. margin: two heartbeats, in seconds: what a mark may be behind.
+    replayable: as the broker says.
     """
 
-    def __init__(self, shards: int = 1, margin: float = 10.0) -> None:
+    def __init__(self, shards: int = 1, margin: float = 10.0, *, replayable: bool = True) -> None:
         self._shards = shards
+        self._replayable = replayable
+        self._spent: list[Place] = []
         self._margin_ms = int(margin * 1000)
         self._partitions: dict[Partition, Progress] = {}
         self._waiting: deque[Waiting] = deque()
@@ -87,6 +98,8 @@ class Intake:
 
         Those of partitions that are not ours, and repeated ones, are passed over.
         """
+        if not self._replayable:
+            return self._arrived(messages, now)
         unreadable = []
         for message in messages:
             partition = message.partition
@@ -101,7 +114,22 @@ class Intake:
                 unreadable.append(message)
         return unreadable
 
+    def _arrived(self, messages: Iterable[Delivery | Unreadable], now: float) -> list[Unreadable]:
+        unreadable = []
+        for message in messages:
+            if isinstance(message, Delivery):
+                self._waiting.append(Waiting(message, now))
+            else:
+                unreadable.append(message)
+        return unreadable
+
     # Claiming
+
+    def appetite(self, window: int) -> int:
+        """Return how many messages to ask the broker for, where `window` more runs may be claimed."""
+        if not self._replayable:
+            return window - len(self._waiting) if window else 0
+        return POLL_MOST if len(self._waiting) < ENOUGH_WAITING else 0
 
     @property
     def waiting(self) -> int:
@@ -116,6 +144,7 @@ class Intake:
         """Return how many more runs may be claimed now, with `free` slots empty.
 
         At least the free slots; otherwise about what ended within the last 200 ms, at most 200, less what runs.
+        What cannot be read again is claimed in any case: here it would wait for nobody else.
         """
         while self._ended and self._ended[0][0] < now - WINDOW_SECONDS:
             self._ended_count -= self._ended.popleft()[1]
@@ -123,12 +152,12 @@ class Intake:
         more = pace - len(self._running)
         if more < min(pace // 4, WORTH_A_CALL):
             more = 0
-        return max(min(free, MAX_WINDOW), more)
+        return max(min(free, MAX_WINDOW), more, 0 if self._replayable else len(self._waiting))
 
     def next_batch(self, window: int, now: float) -> list[Delivery]:
         """Take up to `window` deliveries to claim: parked ones whose time has come, then by arrival.
 
-        A batch has no ID twice, and none that runs here: such a delivery is parked for a second.
+        A batch has no ID twice, and none that runs here: such a delivery is parked for a second, or spent.
         """
         batch: dict[str, Delivery] = {}
         while len(batch) < window and self._parked and self._parked[0][0] <= now:
@@ -139,22 +168,33 @@ class Intake:
 
     def _take(self, delivery: Delivery, batch: dict[str, Delivery], now: float) -> None:
         task_id = delivery.message.id
-        if task_id in batch or task_id in self._running:
-            self._park(delivery, now + 1.0)
-        else:
+        if task_id not in batch and task_id not in self._running:
             batch[task_id] = delivery
+        elif self._replayable:
+            self._park(delivery, now + 1.0)
+        elif delivery.partition is not None:
+            self._spent.append(Place(delivery.partition, delivery.offset))
 
     def _park(self, delivery: Delivery, until: float) -> None:
         heapq.heappush(self._parked, (until, next(self._tie), delivery))
 
     def put_back(self, deliveries: Sequence[Delivery], now: float, *, offered: bool = False) -> None:
-        """These were not claimed after all (no answer), or given back unstarted (`offered`): they come next."""
+        """These were not claimed after all (no answer), or given back unstarted (`offered`): they come next.
+
+        What was given back is left to the sweeps where its delivery is settled already.
+        """
+        if not self._replayable:
+            ours = [] if offered else list(deliveries)
+            self._waiting.extendleft(Waiting(delivery, now) for delivery in reversed(ours))
+            return
         ours = [entry for entry in deliveries if entry.partition is None or entry.partition in self._partitions]
         self._waiting.extendleft(Waiting(delivery, now, offered) for delivery in reversed(ours))
 
     def claimed(self, batch: Sequence[Delivery], answers: Sequence[Answer], now: float) -> list[Lease]:
         """Note how a claim was answered; return the leases to run."""
         leases = []
+        if not self._replayable:
+            self._spent += [Place(d.partition, d.offset) for d in batch if d.partition is not None]
         for delivery, answer in zip(batch, answers, strict=True):
             if answer.verdict is Verdict.RUN:
                 self._running.add(delivery.message.id)
@@ -245,8 +285,15 @@ class Intake:
 
     def done(self, partition: Partition, offset: int) -> None:
         """Nobody needs what stands there (a dead letter that was acknowledged, say)."""
-        if progress := self._partitions.get(partition):
+        if not self._replayable:
+            self._spent.append(Place(partition, offset))
+        elif progress := self._partitions.get(partition):
             progress.mark.done(offset)
+
+    def spent(self) -> list[Place]:
+        """Return what is to be settled now, each once; nothing where progress is an offset."""
+        spent, self._spent = self._spent, []
+        return spent
 
     # How far it is done
 

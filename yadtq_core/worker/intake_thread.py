@@ -14,10 +14,6 @@ from yadtq_core.worker.desk import Claimer, Desk
 
 log = logging.getLogger("yadtq.worker")
 
-POLL_MOST = 500
-"""Messages asked for at a time."""
-ENOUGH_WAITING = 200
-"""With so many waiting to be claimed no more are polled: they would only be others' work held back."""
 IDLE_POLL_SECONDS = 0.2
 KEEP_ALIVE_SECONDS = 1.0
 """A full worker still polls so often, or the broker would take it for dead."""
@@ -36,6 +32,8 @@ class IntakeThread:
         self._desk = desk
         self._claimer = Claimer(desk)
         self._consumer: Consumer | None = None
+        self._least = 1 if desk.broker.replayable else 0
+        """Messages asked for by a worker that wants none, only to keep its membership."""
         self._gained: set[Partition] = set()
         """Partitions whose committed offsets have not been looked at yet."""
         self._held_back: set[Partition] = set()
@@ -62,9 +60,9 @@ class IntakeThread:
             self._next_tend = now + TEND_SECONDS
             self._tend(now)
         free = self._desk.executor.free
-        self._poll(free, now)
+        hungry = self._poll(free, now)
         if not self._claim(free):
-            self._wait_for_room()
+            self._wait_for_room(hungry)
 
     # Membership
 
@@ -88,6 +86,7 @@ class IntakeThread:
         if self._consumer is None:
             return
         self._commit()
+        self._settle()
         self._consumer.close(CLOSE_SECONDS)
         self._consumer = None
         self._gained, self._held_back = set(), set()
@@ -148,23 +147,28 @@ class IntakeThread:
 
     # Messages
 
-    def _poll(self, free: int, now: float) -> None:
-        """Fetch more where little is left to claim; wait for it only where there is nothing else to do."""
+    def _poll(self, free: int, now: float) -> bool:
+        """Fetch more where little is left to claim; wait for it only where there is nothing else to do.
+
+        Return whether more is wanted.
+        """
         desk = self._desk
         with desk.lock:
             waiting, parked = desk.intake.waiting, desk.intake.next_parked()
-        if waiting >= ENOUGH_WAITING and now < self._next_poll:
-            return
-        idle = not waiting and not self._claimer.unanswered
+            most = desk.intake.appetite(desk.window(free, now))
+        if not most and now < self._next_poll:
+            return False
+        idle = most > 0 and not waiting and not self._claimer.unanswered
         timeout = IDLE_POLL_SECONDS if idle else 0.0
         if parked is not None and free:
             timeout = max(0.0, min(timeout, parked - now))
         assert self._consumer is not None
-        most = POLL_MOST if waiting < ENOUGH_WAITING else 1
-        messages = self._consumer.poll(most, timeout)
+        self._settle()
+        messages = self._consumer.poll(most or self._least, timeout)
         self._next_poll = time.monotonic() + KEEP_ALIVE_SECONDS
         if messages:
             self._received(messages)
+        return most > 0
 
     def _received(self, messages: Sequence[Delivery | Unreadable]) -> None:
         with self._desk.lock:
@@ -184,11 +188,19 @@ class IntakeThread:
         self._claimer.claim(batch)
         return True
 
-    def _wait_for_room(self) -> None:
+    def _settle(self) -> None:
+        """Tell the broker what it need not keep any more, where that is not told by offsets."""
+        assert self._consumer is not None
+        with self._desk.lock:
+            spent = self._desk.intake.spent()
+        if spent:
+            self._consumer.settle(spent)
+
+    def _wait_for_room(self, hungry: bool) -> None:
         """Wait until a run ends, where messages wait for a slot; elsewhere the poll has waited already."""
         with self._desk.lock:
             parked = self._desk.intake.next_parked()
-            if self._desk.intake.waiting or (parked is not None and parked <= time.monotonic()):
+            if not hungry or self._desk.intake.waiting or (parked is not None and parked <= time.monotonic()):
                 self._desk.room.wait(0.05)
 
     # What is done now and then
@@ -202,7 +214,7 @@ class IntakeThread:
             saturated = self._desk.intake.saturated(self._desk.executor.free, now)
         if saturated:
             self._desk.give_back(self._desk.executor.take_back(older_than=UNSTARTED_SECONDS))
-            if now >= self._next_offer:
+            if self._desk.broker.replayable and now >= self._next_offer:
                 self._next_offer = now + OFFER_SECONDS
                 self._offer()
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,13 +14,6 @@ from yadtq_core.brokers import kafka
 from yadtq_core.settings import Settings
 
 CLOSE_SECONDS = 5.0
-
-
-@pytest.fixture(autouse=True)
-def collected() -> Iterator[None]:
-    """Let what kafka-python leaves to the garbage collector be collected in the test that left it."""
-    yield
-    gc.collect()
 
 
 @pytest.fixture
@@ -60,11 +51,3 @@ def admin(kafka_url: str) -> Iterator[KafkaAdminClient]:
     client = KafkaAdminClient(bootstrap_servers=kafka_url.removeprefix("kafka://"))
     yield client
     client.close()
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Pass over sockets that kafka-python 3.0.12 leaves to the garbage collector when a connection is refused."""
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"))

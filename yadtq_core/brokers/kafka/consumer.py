@@ -19,7 +19,7 @@ from yadtq_core.brokers.kafka.commits import Commits
 from yadtq_core.brokers.kafka.membership import Ownership, Watch
 from yadtq_core.brokers.kafka.tuning import Cluster, consumer_settings
 from yadtq_core.errors import EnvelopeError
-from yadtq_core.model import Delivery, Partition, Unreadable
+from yadtq_core.model import Delivery, Partition, Place, Unreadable
 
 log = logging.getLogger("yadtq.broker")
 Answer = TypeVar("Answer")
@@ -75,7 +75,7 @@ class KafkaGroupConsumer:
         gained, lost = self._ownership.changes()
         return frozenset(map(self._names.ours, gained)), frozenset(map(self._names.ours, lost))
 
-    def settle(self, deliveries: Sequence[Delivery]) -> None:
+    def settle(self, places: Sequence[Place]) -> None:
         """Nothing to do: progress is an offset (`commit`)."""
 
     def pause(self, partitions: Sequence[Partition]) -> None:

@@ -1,0 +1,6 @@
+"""The broker on Redis streams, for a Redis or Valkey that keeps the records too."""
+
+from yadtq_core.brokers.redis_streams.broker import RedisStreamsBroker, open  # noqa: A004  called as `redis_streams.open`
+from yadtq_core.brokers.redis_streams.consumer import StreamsConsumer
+
+__all__ = ["RedisStreamsBroker", "StreamsConsumer", "open"]

@@ -1,0 +1,177 @@
+"""The broker on Redis streams: publishing, streams, positions, and consumers of the group (`interfaces.Broker`).
+
+It shares one Redis with the backend. So what is settled may be forgotten (the record and the index `open` hold the
+rest), and it is as durable as that Redis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from yadtq_core.backends.scripts import BATCH, Call, evaluate
+from yadtq_core.brokers.published import Published
+from yadtq_core.brokers.redis_streams.consumer import StreamsConsumer, make_group
+from yadtq_core.brokers.redis_streams.streams import GONE, GROUP, PUBLISH, Streams
+from yadtq_core.connect import SCHEMES, ServerError, Store, open_store
+from yadtq_core.errors import BrokerUnavailable, ConfigurationRefused
+from yadtq_core.interfaces import Outgoing
+from yadtq_core.model import Partition
+from yadtq_core.settings import Settings, masked_url
+
+SUFFIX = "+streams"
+"""What makes the scheme of a Redis that of its streams."""
+
+
+def open(settings: Settings) -> RedisStreamsBroker:  # noqa: A001  called as `redis_streams.open`
+    """Return the broker of `settings.broker`; connects when it is first used.
+
+    Raises InvalidSetting for an address that cannot be used, ConfigurationRefused for a backend that is no Redis.
+    """
+    return RedisStreamsBroker(settings)
+
+
+class RedisStreamsBroker:
+    """Carries messages by one stream a queue and shard. Safe for use by several threads."""
+
+    replayable = False
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._streams = Streams(settings.namespace, settings.shards)
+        if settings.backend.partition("://")[0] not in SCHEMES:
+            raise self._refused()
+        self._store = open_store(_address(settings.broker), unavailable=BrokerUnavailable, name="yadtq-broker")
+        self._is_the_backends = False
+
+    def ensure(self, queues: Sequence[str], *, create: bool) -> None:
+        """Check that each queue's streams stand with their group; create what is missing if told.
+
+        Raises ConfigurationRefused with the command that mends it, also where the backend is another Redis or
+        another database; or BrokerUnavailable.
+        """
+        self._check_backend()
+        for queue in queues:
+            for partition in self._streams.of(queue):
+                key = self._streams.key(partition)
+                if create:
+                    make_group(self._store, key)
+                elif not self._store.run("EXISTS", key):
+                    raise ConfigurationRefused(f"queue {queue} does not exist: run `yadtq provision -Q {queue}`")
+
+    def publish(self, messages: Sequence[Outgoing], *, timestamp_ms: int) -> Published:
+        """Add messages to the streams of their shards; returns when they stand there.
+
+        Where the answer is lost they may stand there or not, and have no position. `timestamp_ms` is not needed:
+        what waits is kept however old it is.
+        """
+        positions: list[str | None] = [None] * len(messages)
+        errors: dict[int, str] = {}
+        for partition, indexes in self._sorted(messages).items():
+            key = self._streams.key(partition)
+            parts = [indexes[start : start + BATCH] for start in range(0, len(indexes), BATCH)]
+            calls = [Call(PUBLISH, [key], [messages[index].body for index in part]) for part in parts]
+            try:
+                answers = evaluate(self._store, calls)
+            except BrokerUnavailable:
+                continue
+            except ConfigurationRefused as error:
+                errors |= dict.fromkeys(indexes, str(error))
+                continue
+            for part, entries in zip(parts, answers, strict=True):
+                for index, position in zip(part, self._streams.positions(partition.number, entries), strict=True):
+                    positions[index] = position
+        return Published(positions, errors)
+
+    def publish_dead(self, messages: Sequence[Outgoing], *, timestamp_ms: int) -> Published:
+        """Keep messages among the dead letters of their queues, by ID; an empty body takes a letter back."""
+        if not messages:
+            return Published([])
+        commands = [self._letter(message, timestamp_ms) for message in messages]
+        try:
+            answers = self._store.run_many(commands)
+        except BrokerUnavailable:
+            return Published([None] * len(messages))
+        refused = {i: str(self._store.translated(a)) for i, a in enumerate(answers) if isinstance(a, ServerError)}
+        return Published([None if i in refused else f"dead:{m.id}" for i, m in enumerate(messages)], refused)
+
+    def unacknowledged(self) -> int:
+        """Return 0: what was published was answered, or its answer is lost for good."""
+        return 0
+
+    def undeliverable(self, positions: Sequence[tuple[str, str]]) -> Sequence[bool]:
+        """For each (queue, position): True if no consumer will ever be given that message again.
+
+        So is what is not there (settled, or lost by Redis), what was given out and is pending for no consumer, and
+        a position that is none of ours. Raises BrokerUnavailable.
+        """
+        answers = [True] * len(positions)
+        asked: dict[Partition, list[tuple[int, str]]] = {}
+        for index, (queue, position) in enumerate(positions):
+            if place := self._streams.place(queue, position):
+                asked.setdefault(place[0], []).append((index, place[1]))
+        calls = [
+            Call(GONE, [self._streams.key(partition)], [GROUP, *(entry for _, entry in entries)])
+            for partition, entries in asked.items()
+        ]
+        for entries, found in zip(asked.values(), evaluate(self._store, calls) if calls else (), strict=True):
+            for (index, _), gone in zip(entries, found, strict=True):
+                answers[index] = bool(gone)
+        return answers
+
+    def consumer(self, queues: Sequence[str], *, member: str) -> StreamsConsumer:
+        """Join the group of this namespace's streams, by the member's name and something random.
+
+        Raises BrokerUnavailable where the Redis cannot be reached.
+        """
+        partitions = [partition for queue in queues for partition in self._streams.of(queue)]
+        return StreamsConsumer(self._store, self._streams, partitions, member, self._settings.claim_stale_seconds)
+
+    def close(self, timeout: float) -> None:
+        """Let go; what was accepted was sent. Never raises."""
+        self._store.close()
+
+    def _sorted(self, messages: Sequence[Outgoing]) -> dict[Partition, list[int]]:
+        """Return the indexes of messages by the stream they belong to."""
+        found: dict[Partition, list[int]] = {}
+        for index, message in enumerate(messages):
+            found.setdefault(Partition(message.queue, self._streams.shard(message.id)), []).append(index)
+        return found
+
+    def _letter(self, message: Outgoing, timestamp_ms: int) -> tuple[Any, ...]:
+        key = self._streams.dead(message.queue, message.id)
+        return (
+            ("HSET", key, message.id, b"%d %b" % (timestamp_ms, message.body))
+            if message.body
+            else ("HDEL", key, message.id)
+        )
+
+    def _check_backend(self) -> None:
+        """Raise ConfigurationRefused unless the backend is this very Redis, and the same database of it."""
+        if self._is_the_backends:
+            return
+        backend = open_store(self._settings.backend)
+        try:
+            # A restart between the two questions would make one look like two.
+            self._is_the_backends = _same(self._store, backend) or _same(self._store, backend)
+        finally:
+            backend.close()
+        if not self._is_the_backends:
+            raise self._refused()
+
+    def _refused(self) -> ConfigurationRefused:
+        broker, backend = masked_url(self._settings.broker), masked_url(self._settings.backend)
+        return ConfigurationRefused(
+            f"broker {broker} and backend {backend} are not the same Redis and database: streams carry tasks safely "
+            f"only beside their records; set YADTQ_BACKEND to {masked_url(_address(self._settings.broker))}"
+        )
+
+
+def _address(url: str) -> str:
+    """Return the address of the Redis whose streams these are."""
+    scheme, separator, rest = url.partition("://")
+    return scheme.removesuffix(SUFFIX) + separator + rest
+
+
+def _same(one: Store, other: Store) -> bool:
+    return one.identity() == other.identity()
