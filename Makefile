@@ -8,12 +8,18 @@ OURS   := $(wildcard yadtq_builtin_tasks/pyproject.toml plugins/*/pyproject.toml
 EDITABLE := -e . $(patsubst %/pyproject.toml,-e ./%,$(OURS))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test test-fast bench lock fetch clean
+.PHONY: help setup demo dev check format test test-fast answers bench docs lock fetch clean
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.installed ## make .venv with the locked versions and our own packages, editable
+
+demo: setup ## see it work, on services that start here (KAFKA=1: on a real Kafka)
+	@$(BIN)/yadtq demo $(if $(KAFKA),--kafka)
+
+dev: setup ## the local stack and a worker in the foreground (KAFKA=1; MODULES="shop"): other terminals find it
+	@$(BIN)/yadtq dev $(MODULES) $(if $(KAFKA),--kafka)
 
 check: setup ## format, lint, types and import contracts (under 30 s)
 	$(BIN)/ruff format --check .
@@ -31,10 +37,16 @@ test: setup ## every test, on a real Kafka and a real Valkey that the tests star
 	$(BIN)/python -m pytest
 
 test-fast: setup ## the tests that need no service (under 20 s)
-	$(BIN)/python -m pytest tests/unit yadtq_builtin_tasks/tests
+	$(BIN)/python -m pytest -m "not kafka" tests/unit tests/docs yadtq_builtin_tasks/tests
+
+answers: setup ## what is answered to bad input and to dead services, tried, as a table
+	@$(BIN)/python -m tests.answers
 
 bench: setup ## submit and execute rates beside the raw limit of the same services
 	$(BIN)/python -m benchmarks
+
+docs: setup ## write the generated parts of docs/ anew: settings, options of the commands, numbers
+	$(BIN)/python -m docs.generate
 
 lock: $(VENV)/.locked ## resolve requirements/lock.txt anew from pyproject.toml
 	@command -v uv >/dev/null 2>&1 || test -x $(BIN)/uv || { echo "fetching uv into $(VENV)"; $(BIN)/python -m pip install --quiet uv; }

@@ -20,7 +20,7 @@ from yadtq_core.local import LocalKafka, LocalValkey
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that need a Kafka, for `-m 'not kafka'`."""
     for item in items:
-        if {"kafka_url", "make_kafka"} & set(getattr(item, "fixturenames", ())):
+        if {"kafka_url", "make_kafka", "secure_kafka"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.kafka)
 
 

@@ -1,17 +1,5 @@
-"""Waiting for what another process or thread does, with an end and a name for what did not happen."""
+"""Waiting for what another process or thread does: the contract suites bring it."""
 
-from __future__ import annotations
+from yadtq_core.testing.waiting import wait_until
 
-import time
-from collections.abc import Callable
-
-_LOOK_SECONDS = 0.02
-
-
-def wait_until(condition: Callable[[], object], description: str, timeout: float = 10.0) -> None:
-    """Return once `condition` is true; raise `AssertionError` with `description` after `timeout` s."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout:g} s: {description}")
-        time.sleep(_LOOK_SECONDS)
+__all__ = ["wait_until"]

@@ -22,22 +22,34 @@ def _redis_streams(settings: Settings) -> Broker:
     return cast(Broker, import_module("yadtq_core.brokers.redis_streams").open(settings))
 
 
+def _memory_broker(settings: Settings) -> Broker:
+    return cast(Broker, import_module("yadtq_core.brokers.memory").open(settings))
+
+
+def _memory_backend(settings: Settings) -> Backend:
+    return cast(Backend, import_module("yadtq_core.backends.memory").open(settings))
+
+
 def _redis(settings: Settings) -> Backend:
     return cast(Backend, import_module("yadtq_core.backends.redis").open(settings))
 
 
 @hookimpl
 def yadtq_brokers() -> Mapping[str, BrokerFactory]:
-    """Offer Kafka, and the streams of the Redis or Valkey that keeps the records."""
+    """Offer Kafka, the streams of the Redis or Valkey that keeps the records, and this process's memory."""
     return {
         "kafka": _kafka,
+        "kafka+ssl": _kafka,
+        "memory": _memory_broker,
         "redis+streams": _redis_streams,
         "rediss+streams": _redis_streams,
         "unix+streams": _redis_streams,
+        "redis+sentinel+streams": _redis_streams,
+        "rediss+sentinel+streams": _redis_streams,
     }
 
 
 @hookimpl
 def yadtq_backends() -> Mapping[str, BackendFactory]:
-    """Offer Redis and Valkey: plain, with TLS, by a unix socket."""
-    return {"redis": _redis, "rediss": _redis, "unix": _redis}
+    """Offer Redis and Valkey (plain, with TLS, by a unix socket), and this process's memory."""
+    return {"redis": _redis, "rediss": _redis, "unix": _redis, "memory": _memory_backend}

@@ -6,9 +6,10 @@ Every method takes many and returns many, in the order given. An implementation 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+from yadtq_core.findings import Finding
 from yadtq_core.model import (
     Answer,
     CancelCode,
@@ -107,6 +108,13 @@ class Broker(Protocol):
         """Join the group of this namespace. `member` names the worker in the broker's own tools."""
         ...
 
+    def findings(self, now_ms: int) -> Iterable[Finding]:
+        """Yield what `yadtq doctor` should say of it; `now_ms` is the backend's time. Changes nothing.
+
+        Raises BrokerUnavailable, ConfigurationRefused.
+        """
+        ...
+
     def close(self, timeout: float) -> None:
         """Send what was accepted, for at most `timeout` seconds, and let go. Never raises."""
         ...
@@ -118,8 +126,9 @@ class Consumer(Protocol):
     def poll(self, max_messages: int, timeout: float) -> Sequence[Delivery | Unreadable]:
         """Return up to `max_messages` messages, waiting at most `timeout` seconds for the first.
 
-        With 0 messages (where not `replayable`) it does only what keeps the membership. Must be called at least every 30 s, with everything paused if need be: a member that does not poll blocks
-        the group. A broker that is away makes it return nothing; it recovers by itself.
+        With 0 messages (where not `replayable`) it does only what keeps the membership. Must be called at least
+        every 30 s, with everything paused if need be: a member that does not poll blocks the group. A broker that is
+        away makes it return nothing; it recovers by itself.
         """
         ...
 
@@ -294,6 +303,13 @@ class Backend(Protocol):
 
     def check(self) -> None:
         """Raise unless the store can be reached and will do: version, eviction policy, format, shards."""
+        ...
+
+    def findings(self) -> Iterable[Finding]:
+        """Yield what `yadtq doctor` should say of it. Changes nothing.
+
+        Raises BackendUnavailable, ConfigurationRefused.
+        """
         ...
 
     def close(self) -> None:

@@ -125,7 +125,7 @@ def _chosen(setting: str, address: str, hook: pluggy.HookCaller) -> Callable[[Se
     offered = _offered(setting, hook)
     scheme, separator, rest = address.partition("://")
     known = ", ".join(f"{name}://" for name in sorted(offered))
-    if not separator or not rest:
+    if not separator or not (rest or scheme == "memory"):  # memory needs no place, only perhaps a name
         raise InvalidSetting(
             f"{setting} = {masked_url(address)!r} is no address; an address begins with one of {known}"
         )

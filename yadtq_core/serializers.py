@@ -91,7 +91,7 @@ def _not_finite(value: Any, place: str) -> str | None:
 def _place(value: Any, place: str = "$", depth: int = 0) -> str | None:
     """Return what JSON cannot carry in this value and where, None if it was not found."""
     if depth > 64:
-        return f"{place} is nested too deeply, or refers to itself"
+        return f"{place[:20]}… is nested too deeply, or refers to itself"
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 14_284:
         return f"{place} is an integer of more than {MAX_DIGITS} digits"
     if isinstance(value, str):

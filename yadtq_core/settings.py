@@ -11,13 +11,13 @@ import os
 import re
 import socket
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, inspect
 
 from yadtq_core.errors import InvalidInput, InvalidSetting
 from yadtq_core.model import check_queue
@@ -30,7 +30,13 @@ DEFAULT_BACKEND = "redis://localhost:6379/0"
 MAX_FILE_BYTES = 1024 * 1024
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _CREDENTIALS = re.compile(r"(?<=//).*@|^(?!.*//).*@", re.DOTALL)
-_SECRET_OPTION = re.compile(r"([?&][^=&]*(?:password|secret|token)[^=&]*=)[^&#]*", re.IGNORECASE)
+_SECRET_OPTION = re.compile(
+    r"([?&](?![a-z_]*_file=)[^=&]*(?:pass|pwd|secret|token|credential)[^=&]*=)[^&#]*", re.IGNORECASE
+)
+_PATTERNS = {
+    "namespace": "lower-case letters, digits, '_' and '-' (32 at most)",
+    "worker_id": "letters, digits, '_', '.', '@' and '-' (64 at most)",
+}
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|)")
 
 
@@ -41,6 +47,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Address of the broker; its scheme chooses the implementation."""
     backend: str = DEFAULT_BACKEND
     """Address of the backend; its scheme chooses the implementation."""
+    broker_password: str = ""
+    """Password of the broker, or its token, where the address has none. Best in the environment."""
+    backend_password: str = ""
+    """Password of the backend, where the address has none. Best in the environment."""
     namespace: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}\Z")] = "main"
     """Keeps installations that share services apart: part of every topic's and key's name."""
     worker_id: Name = msgspec.field(default_factory=lambda: default_worker_id())  # noqa: PLW0108 - defined below
@@ -103,6 +113,8 @@ class Loaded(NamedTuple):
 ENVIRONMENT = {name: f"YADTQ_{name.upper()}" for name in Settings.__struct_fields__}
 ALIASES = {"worker_id": "WORKER_ID", "claim_stale_seconds": "CLAIM_STALE_SECONDS"}
 """Names of the original README; the YADTQ_ name wins where both are set."""
+ADDRESSES = ("broker", "backend")
+PASSWORDS = ("broker_password", "backend_password")
 _DURATIONS = frozenset(
     name
     for name in Settings.__struct_fields__
@@ -117,11 +129,13 @@ def load(
     *,
     environment: Mapping[str, str] | None = None,
     folder: Path | None = None,
+    found: Callable[[Path], tuple[str, Mapping[str, Any]] | None] | None = None,
 ) -> Loaded:
     """Return the settings in force.
 
     given: what code or the command line says; None values are passed over. The origin is "given".
     environment: default `os.environ`. folder: where the search for a file begins; default the working directory.
+    found: asked with that folder where nobody has given an address; returns (origin, settings), or None.
 
     Raises InvalidSetting with the setting's name, what came, from where, and what is allowed.
     """
@@ -132,6 +146,9 @@ def load(
         *_from_environment(os.environ if environment is None else environment),
         *(("given", name, value) for name, value in (given or {}).items() if value is not None),
     ]
+    if found is not None and not {"broker", "backend"} & {name for _, name, _ in layers}:
+        origin, more = found(folder or Path.cwd()) or ("", {})
+        layers += [(origin, name, value) for name, value in more.items()]
     for origin, name, value in layers:
         _known(name, origin)
         values[name] = _shape(name, value, origin)
@@ -144,9 +161,23 @@ def _convert(values: dict[str, Any], origins: dict[str, str]) -> Settings:
         try:
             msgspec.convert({name: value}, Settings, strict=False)
         except msgspec.ValidationError as error:
-            reason = str(error).split(" - at ")[0]
-            raise InvalidSetting(f"{name} = {_masked(name, value)!r:.200} ({origins[name]}): {reason}") from None
+            reason = _allowed(name) or str(error).split(" - at ")[0]
+            raise InvalidSetting(f"{name} = {masked(name, value)!r:.200} ({origins[name]}): {reason}") from None
     return msgspec.convert(values, Settings, strict=False)
+
+
+def _allowed(name: str) -> str:
+    """Return what a setting takes, in words, empty where there is no more to say than the error does."""
+    if name in _PATTERNS:
+        return f"use {_PATTERNS[name]}"
+    field = next(one for one in inspect.type_info(Settings).fields if one.name == name)  # type: ignore[attr-defined]
+    kind = field.type
+    if not isinstance(kind, inspect.IntType | inspect.FloatType):
+        return ""
+    number = "a whole number" if isinstance(kind, inspect.IntType) else "seconds"
+    if kind.ge is None:
+        return f"use {number}, more than 0, at most {kind.le:.12g}"
+    return f"use {number} from {kind.ge:g} to {kind.le:.12g}"
 
 
 def _known(name: str, origin: str) -> None:
@@ -217,6 +248,8 @@ def _there(path: Path) -> bool:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
+        if not (path.is_file() or path.is_dir()):
+            raise InvalidSetting(f"{path} is no regular file")
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
         if len(data) > MAX_FILE_BYTES:
@@ -226,7 +259,9 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise InvalidSetting(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise InvalidSetting(f"{path} is not UTF-8 at byte {error.start}") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except RecursionError:
+        raise InvalidSetting(f"{path}: arrays or tables nested too deeply") from None
+    except tomllib.TOMLDecodeError as error:
         raise InvalidSetting(f"{path}: {error}") from None
 
 
@@ -254,8 +289,11 @@ def masked_url(url: str) -> str:
     return _CREDENTIALS.sub("***@", url)
 
 
-def _masked(name: str, value: Any) -> Any:
-    return masked_url(str(value)) if name in ("broker", "backend") else value
+def masked(name: str, value: Any) -> Any:
+    """Return a setting's value to be shown: addresses without their passwords, and no password at all."""
+    if name in ADDRESSES:
+        return masked_url(str(value))
+    return "***" if name in PASSWORDS and value else value
 
 
 def default_worker_id() -> str:

@@ -58,18 +58,18 @@ class WorkerProcess:
 class Site:
     """Workers, commands and a client that share one namespace. `lease` is in seconds."""
 
-    def __init__(self, folder: Path, kafka_url: str, redis_url: str, namespace: str, lease: float) -> None:
+    def __init__(self, folder: Path, broker_url: str, redis_url: str, namespace: str, lease: float) -> None:
         self.folder = folder
         self.lease = lease
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("YADTQ_")},
-            "YADTQ_BROKER": kafka_url,
+            "YADTQ_BROKER": broker_url,
             "YADTQ_BACKEND": redis_url,
             "YADTQ_NAMESPACE": namespace,
             "CLAIM_STALE_SECONDS": str(lease),
             "PYTHONPATH": str(TASKS.parent),
         }
-        self.client = Client.connect(kafka_url, redis_url, namespace=namespace, claim_stale_seconds=lease)
+        self.client = Client.connect(broker_url, redis_url, namespace=namespace, claim_stale_seconds=lease)
         self._workers: list[WorkerProcess] = []
         self.ran = folder / "ran"
         self.ran.mkdir()
@@ -159,9 +159,9 @@ def _end(pid: int) -> None:
 
 
 @contextmanager
-def site(folder: Path, kafka_url: str, redis_url: str, namespace: str, lease: float) -> Iterator[Site]:
+def site(folder: Path, broker_url: str, redis_url: str, namespace: str, lease: float) -> Iterator[Site]:
     """Yield a site; end all its processes afterwards."""
-    made = Site(folder, kafka_url, redis_url, namespace, lease)
+    made = Site(folder, broker_url, redis_url, namespace, lease)
     try:
         yield made
     finally:

@@ -14,18 +14,18 @@ from tests.waiting import wait_until
 from yadtq_core import Status, TaskFailed, call
 
 
-def test_a_killed_worker_loses_nothing_and_another_takes_over(here: Site) -> None:
-    first = here.worker("first", "-c", "1")
-    here.wait_online(first)
-    handle = here.client.submit("site.nap", 2.0)
-    wait_until(lambda: here.runs(handle.id), "the task has begun")
-    here.worker("second", "-c", "1")
+def test_a_killed_worker_loses_nothing_and_another_takes_over(anywhere: Site) -> None:
+    first = anywhere.worker("first", "-c", "1")
+    anywhere.wait_online(first)
+    handle = anywhere.client.submit("site.nap", 2.0)
+    wait_until(lambda: anywhere.runs(handle.id), "the task has begun")
+    anywhere.worker("second", "-c", "1")
     first.kill()
     assert handle.result(timeout=30) == "second"
     record = handle.record()
     assert record.attempt == 2
-    begun = [run["at"] for run in here.runs(handle.id)]
-    assert begun[1] - begun[0] < here.lease + 2.0
+    begun = [run["at"] for run in anywhere.runs(handle.id)]
+    assert begun[1] - begun[0] < anywhere.lease + 2.0
 
 
 def test_no_child_survives_its_worker(here: Site) -> None:
@@ -36,14 +36,14 @@ def test_no_child_survives_its_worker(here: Site) -> None:
     wait_until(lambda: not any(_alive(pid) for pid in children), "the children are gone", 3)
 
 
-def test_a_child_killed_is_noticed_at_once_and_its_task_run_again(here: Site) -> None:
-    here.workers("only", options=("-c", "2"))
-    handle = here.client.submit("site.nap", 3.0)
-    wait_until(lambda: here.runs(handle.id), "the task has begun")
+def test_a_child_killed_is_noticed_at_once_and_its_task_run_again(anywhere: Site) -> None:
+    anywhere.workers("only", options=("-c", "2"))
+    handle = anywhere.client.submit("site.nap", 3.0)
+    wait_until(lambda: anywhere.runs(handle.id), "the task has begun")
     killed_at = time.time()
-    os.kill(here.runs(handle.id)[0]["pid"], signal.SIGKILL)
-    wait_until(lambda: len(here.runs(handle.id)) == 2, "the task runs again", 3)
-    assert here.runs(handle.id)[1]["at"] - killed_at < 1.0
+    os.kill(anywhere.runs(handle.id)[0]["pid"], signal.SIGKILL)
+    wait_until(lambda: len(anywhere.runs(handle.id)) == 2, "the task runs again", 3)
+    assert anywhere.runs(handle.id)[1]["at"] - killed_at < 1.0
     assert handle.result(timeout=15) == "only"
 
 
@@ -56,20 +56,20 @@ def test_a_task_that_kills_every_child_fails_with_the_cause(here: Site) -> None:
     assert here.client.submit("site.square", 5).result(timeout=10) == 25
 
 
-def test_a_worker_stopped_for_two_leases_cannot_overwrite(here: Site) -> None:
-    (zombie,) = here.workers("zombie", options=("-c", "1"))
-    handle = here.client.submit("site.nap", 0.5)
-    wait_until(lambda: here.runs(handle.id), "the task has begun")
+def test_a_worker_stopped_for_two_leases_cannot_overwrite(anywhere: Site) -> None:
+    (zombie,) = anywhere.workers("zombie", options=("-c", "1"))
+    handle = anywhere.client.submit("site.nap", 0.5)
+    wait_until(lambda: anywhere.runs(handle.id), "the task has begun")
     zombie.signal(signal.SIGSTOP)  # the child runs on; its outcome waits in the pipe
-    here.workers("heir", options=("-c", "1"))
+    anywhere.workers("heir", options=("-c", "1"))
     assert handle.result(timeout=30) == "heir"
-    time.sleep(here.lease)
+    time.sleep(anywhere.lease)
     zombie.signal(signal.SIGCONT)
     wait_until(lambda: "refused" in zombie.log(), "the late outcome was refused", 15)
     record = handle.record()
     assert (record.worker_id, record.attempt, record.status) == ("heir", 2, Status.SUCCESS)
-    here.wait_online(zombie)
-    assert here.client.submit("site.square", 3).result(timeout=15) == 9
+    anywhere.wait_online(zombie)
+    assert anywhere.client.submit("site.square", 3).result(timeout=15) == 9
 
 
 def test_a_task_that_holds_the_interpreter_harms_nobody(here: Site) -> None:
@@ -88,45 +88,45 @@ def test_a_task_that_holds_the_interpreter_harms_nobody(here: Site) -> None:
     assert all(len(here.runs(handle.id)) == 1 for handle in (hog, *neighbours)), worker.log()
 
 
-def test_sigterm_hands_back_what_has_not_begun_and_lets_the_rest_end(here: Site) -> None:
-    (leaving,) = here.workers("leaving", options=("-c", "1"))
-    running = here.client.submit("site.nap", 1.5)
-    wait_until(lambda: here.runs(running.id), "the first has begun")
-    waiting = here.client.submit_many(call("site.nap", 0.01) for _ in range(20))
-    here.workers("staying", options=("-c", "1"))
+def test_sigterm_hands_back_what_has_not_begun_and_lets_the_rest_end(anywhere: Site) -> None:
+    (leaving,) = anywhere.workers("leaving", options=("-c", "1"))
+    running = anywhere.client.submit("site.nap", 1.5)
+    wait_until(lambda: anywhere.runs(running.id), "the first has begun")
+    waiting = anywhere.client.submit_many(call("site.nap", 0.01) for _ in range(20))
+    anywhere.workers("staying", options=("-c", "1"))
     stopped_at = time.monotonic()
     assert leaving.terminate(10) == 0, leaving.log()
     assert time.monotonic() - stopped_at < 3.5
     assert running.result(timeout=5) == "leaving"
     for handle in waiting:
         handle.result(timeout=15)
-    assert all(len(here.runs(handle.id)) == 1 for handle in waiting)
+    assert all(len(anywhere.runs(handle.id)) == 1 for handle in waiting)
 
 
-def test_sigterm_hands_back_within_two_seconds(here: Site) -> None:
-    (leaving,) = here.workers("leaving", options=("-c", "1"))
-    running = here.client.submit("site.nap", 6.0)
-    wait_until(lambda: here.runs(running.id), "it has begun")
-    here.workers("staying", options=("-c", "1"))
+def test_sigterm_hands_back_within_two_seconds(anywhere: Site) -> None:
+    (leaving,) = anywhere.workers("leaving", options=("-c", "1"))
+    running = anywhere.client.submit("site.nap", 6.0)
+    wait_until(lambda: anywhere.runs(running.id), "it has begun")
+    anywhere.workers("staying", options=("-c", "1"))
     leaving.process.terminate()
     time.sleep(0.3)
     told_at = time.time()
     assert leaving.terminate(5) == 0, leaving.log()  # the second signal: now
-    wait_until(lambda: len(here.runs(running.id)) == 2, "it runs elsewhere", 5)
-    assert here.runs(running.id)[1]["at"] - told_at < 2.0
+    wait_until(lambda: len(anywhere.runs(running.id)) == 2, "it runs elsewhere", 5)
+    assert anywhere.runs(running.id)[1]["at"] - told_at < 2.0
     assert running.result(timeout=15) == "staying"
     assert running.record().lost == 0
 
 
-def test_a_retry_waits_without_a_slot(here: Site) -> None:
-    here.workers("only", options=("-c", "1"))
-    flaky = here.client.submit("site.flaky", 2, 1.0)
+def test_a_retry_waits_without_a_slot(anywhere: Site) -> None:
+    anywhere.workers("only", options=("-c", "1"))
+    flaky = anywhere.client.submit("site.flaky", 2, 1.0)
     wait_until(lambda: flaky.status() == Status.SCHEDULED, "it waits for its second run")
     began = time.monotonic()
-    assert here.client.submit("site.square", 4).result(timeout=5) == 16
+    assert anywhere.client.submit("site.square", 4).result(timeout=5) == 16
     assert time.monotonic() - began < 1.0
     assert flaky.result(timeout=20) == 3
-    assert [run["attempt"] for run in here.runs(flaky.id)] == [1, 2, 3]
+    assert [run["attempt"] for run in anywhere.runs(flaky.id)] == [1, 2, 3]
 
 
 def test_a_running_task_hears_that_it_was_cancelled(here: Site) -> None:
@@ -137,16 +137,16 @@ def test_a_running_task_hears_that_it_was_cancelled(here: Site) -> None:
     wait_until(lambda: handle.status() == Status.CANCELLED, "it stopped", 5)
 
 
-def test_one_long_task_in_a_partition_delays_no_other_while_a_slot_is_free(here: Site) -> None:
-    busy, free = here.workers("busy", "free", options=("-c", "1", "-l", "debug"))
-    long = here.client.submit_many([call("site.nap", 20.0)])[0]
-    wait_until(lambda: here.runs(long.id), "the long one has begun")
+def test_one_long_task_in_a_partition_delays_no_other_while_a_slot_is_free(anywhere: Site) -> None:
+    busy, free = anywhere.workers("busy", "free", options=("-c", "1", "-l", "debug"))
+    long = anywhere.client.submit_many([call("site.nap", 20.0)])[0]
+    wait_until(lambda: anywhere.runs(long.id), "the long one has begun")
     began = time.monotonic()
-    handles = here.client.submit_many(call("site.nap", 0.01) for _ in range(80))
+    handles = anywhere.client.submit_many(call("site.nap", 0.01) for _ in range(80))
     for handle in handles:
         handle.result(timeout=15)
     assert time.monotonic() - began < 8, busy.log() + free.log()
-    assert all(len(here.runs(handle.id)) == 1 for handle in handles)
+    assert all(len(anywhere.runs(handle.id)) == 1 for handle in handles)
 
 
 def test_an_async_task_shares_the_loop(here: Site) -> None:
@@ -158,25 +158,25 @@ def test_an_async_task_shares_the_loop(here: Site) -> None:
 
 
 @pytest.mark.timeout(240)
-def test_ten_thousand_tasks_and_three_kills(here: Site) -> None:
-    workers = dict(zip(("one", "two"), here.workers("one", "two", options=("-c", "1")), strict=True))
+def test_ten_thousand_tasks_and_three_kills(anywhere: Site) -> None:
+    workers = dict(zip(("one", "two"), anywhere.workers("one", "two", options=("-c", "1")), strict=True))
     draw = random.Random(20261124)
-    handles = here.client.submit_many(call("site.square", number) for number in range(10_000))
+    handles = anywhere.client.submit_many(call("site.square", number) for number in range(10_000))
     for _ in range(3):
         time.sleep(draw.uniform(0.3, 1.2))
         name = draw.choice(["one", "two"])
         workers[name].kill()
-        workers[name] = here.worker(name, "-c", "1")
+        workers[name] = anywhere.worker(name, "-c", "1")
     for number, handle in enumerate(handles):
         assert handle.result(timeout=90) == number * number
-    records = here.client.query([handle.id for handle in handles])
+    records = anywhere.client.query([handle.id for handle in handles])
     assert {record.status for record in records if record} == {Status.SUCCESS}
     for record in records:
         assert record is not None
-        runs = here.runs(record.id)
+        runs = anywhere.runs(record.id)
         assert record.attempt >= len(runs)
         assert record.fence == max(run["fence"] for run in runs)
-    counts = here.client.counts()
+    counts = anywhere.client.counts()
     assert counts.ended == {"success": 10_000} | {key: 0 for key in counts.ended if key != "success"}
 
 

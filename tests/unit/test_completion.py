@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from msgspec import Raw
+from msgspec import Raw, structs
 
 from yadtq_core.child.pipe import Done
 from yadtq_core.model import Delivery, Error, FinishCode, Lease, Message, Partition, Status, WorkerIdentity
-from yadtq_core.worker.completion import MAX_BATCH, Completion, outcome_of
+from yadtq_core.worker.completion import MAX_BATCH, MAX_BYTES, Completion, outcome_of
 
 WORKER = WorkerIdentity("w1", "i1", "host", 1, 0.0)
 OK = FinishCode.OK
@@ -130,3 +130,18 @@ def test_an_answer_ends_the_waiting(completion: Completion) -> None:
 def test_with_nothing_pending_there_is_nothing_to_wait_for(completion: Completion) -> None:
     completion.unanswered(100.0)
     assert completion.wait(100.0, 9.0) == 9.0
+
+
+def test_a_batch_carries_no_more_than_a_slow_network_can_in_time(completion: Completion) -> None:
+    large = b'"' + b"x" * (MAX_BYTES // 3) + b'"'
+    runs = [run(number) for number in range(4)]
+    completion.ended([(lease, structs.replace(done, result=large)) for lease, done in runs])
+    assert ids(completion.next_batch(0.0)) == ["0", "1"]
+    completion.answered(completion.next_batch(0.0), [OK, OK])
+    assert ids(completion.next_batch(0.0)) == ["2", "3"]
+
+
+def test_a_result_above_the_limit_goes_alone(completion: Completion) -> None:
+    lease, done = run(0)
+    completion.ended([(lease, structs.replace(done, result=b"x" * (MAX_BYTES + 1))), run(1)])
+    assert ids(completion.next_batch(0.0)) == ["0"]

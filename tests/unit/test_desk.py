@@ -66,15 +66,22 @@ class Children:
         return self.ready
 
 
+class Post:
+    """A broker of one kind or the other; nothing is asked of it here."""
+
+    def __init__(self, *, replayable: bool) -> None:
+        self.replayable = replayable
+
+
 class Office:
     """A desk whose partition 0 has had three messages, two of `add` and one of a task unknown here."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, replayable: bool = True) -> None:
         self.store, self.children = Store(), Children()
         self.desk = Desk(
             Settings(),
             WorkerIdentity("w1", "i1", "host", 1, 0.0),
-            cast(Broker, None),
+            cast(Broker, Post(replayable=replayable)),
             cast(Backend, self.store),
             cast(Executor, self.children),
         )
@@ -168,3 +175,25 @@ def test_a_claim_without_an_answer_is_asked_again_with_the_same_nonce(office: Of
 def test_nothing_to_claim_is_no_call(office: Office) -> None:
     assert office.claimer.claim([])
     assert office.store.claims == []
+
+
+@pytest.mark.parametrize("reason", [ReleaseReason.CHILD_DIED, ReleaseReason.UNSTARTED, ReleaseReason.HANDED_BACK])
+def test_what_is_given_back_is_left_to_the_sweeps_where_its_message_was_settled_at_the_claim(
+    reason: ReleaseReason,
+) -> None:
+    office = Office(replayable=False)
+    office.claim()
+    assert office.desk.intake.spent() == [(P0, 0), (P0, 1), (P0, 2)]
+    office.desk.release(office.children.given, reason, note="why", lost=True)
+    assert office.desk.intake.waiting == 0
+    assert not any(office.desk.intake.runs(lease.id) for lease in office.children.given)
+
+
+def test_a_message_whose_claim_is_not_answered_is_not_settled() -> None:
+    office = Office(replayable=False)
+    office.store.away = True
+    assert not office.claim()
+    assert office.desk.intake.spent() == []
+    office.store.away = False
+    assert office.claimer.claim(())
+    assert len(office.desk.intake.spent()) == 3

@@ -92,6 +92,18 @@ def test_a_repeated_fetch_and_what_is_not_ours_are_passed_over() -> None:
     assert worker.offsets() == [0, 1, 2, 3]
 
 
+def test_a_log_made_anew_is_read_from_its_start_and_committed_there() -> None:
+    worker = Worker(3)
+    worker.intake.settled(delivery(0))
+    worker.intake.settled(delivery(1))
+    worker.poll(range(2))
+    assert worker.intake.log_restarts() == [P0]
+    assert worker.intake.log_restarts() == []
+    assert worker.offsets() == [0, 1]
+    worker.intake.settled(delivery(0))
+    assert worker.low == 1
+
+
 def test_unreadable_messages_come_back_in_order_and_hold_the_watermark_until_they_are_buried() -> None:
     worker = Worker()
     found = worker.intake.polled([delivery(0), unreadable(1), unreadable(1), delivery(2), unreadable(3)], 0.0)
@@ -443,3 +455,76 @@ def test_a_message_in_a_partition_of_another_shard_is_misplaced() -> None:
     assert intake.misplaced(delivery(0, Partition("q", 6), ids + "11"))
     assert not intake.misplaced(delivery(0, None, ids + "11"))
     assert not Intake().misplaced(delivery(0, Partition("q", 6), ids + "11"))
+
+
+# Where a message cannot be read again
+
+
+def streams(*messages: Delivery | Unreadable, now: float = 0.0) -> Intake:
+    """An intake whose broker is not replayable, after these have come."""
+    intake = Intake(replayable=False)
+    intake.polled(messages, now)
+    return intake
+
+
+def test_every_answered_claim_is_spent_whatever_the_answer() -> None:
+    answers = [run(), busy(), *(Answer(verdict) for verdict in Verdict if verdict not in (Verdict.RUN, Verdict.BUSY))]
+    intake = streams(*map(delivery, range(len(answers))), delivery(99, None))
+    batch = intake.next_batch(100, 0.0)
+    assert intake.spent() == []
+    leases = intake.claimed(batch, [*answers, run()], 0.0)
+    assert [lease.delivery.offset for lease in leases] == [0, 99]
+    assert intake.spent() == [(P0, offset) for offset in range(len(answers))]
+    assert intake.spent() == []
+    assert (intake.waiting, intake.next_parked()) == (0, None)
+
+
+def test_a_second_copy_of_what_is_claimed_or_runs_is_spent_and_not_parked() -> None:
+    intake = streams(delivery(0, id="a"), delivery(1, id="a"))
+    batch = intake.next_batch(9, 0.0)
+    assert [one.offset for one in batch] == [0]
+    assert intake.spent() == [(P0, 1)]
+    intake.claimed(batch, [run()], 0.0)
+    intake.polled([delivery(2, id="a")], 0.0)
+    assert intake.next_batch(9, 0.0) == []
+    assert intake.spent() == [(P0, 0), (P0, 2)]
+
+
+def test_no_more_is_asked_for_than_may_be_claimed_at_once_unless_all_is_over_in_a_moment() -> None:
+    intake = streams()
+    assert intake.appetite(intake.window(3, 0.0)) == 3
+    assert intake.appetite(intake.window(0, 0.0)) == 0
+    intake.polled(map(delivery, range(200)), 0.0)
+    leases = intake.claimed(intake.next_batch(200, 0.0), [run()] * 200, 0.0)
+    intake.stopped([lease.id for lease in leases], 0.1)
+    assert intake.appetite(intake.window(1, 0.1)) == 400  # 200 now, and 200 that take a fifth of a second
+    assert intake.appetite(intake.window(1, 0.5)) == 1
+
+
+def test_what_was_polled_is_claimed_when_the_pace_is_gone_for_nobody_else_can_have_it() -> None:
+    intake = streams(*map(delivery, range(50)))
+    assert intake.window(0, 0.0) == 50
+    assert len(intake.next_batch(50, 0.0)) == 50
+    assert intake.window(0, 0.0) == 0
+
+
+def test_a_refused_outcome_is_claimed_again_and_a_released_run_is_not() -> None:
+    intake = streams()
+    intake.put_back([delivery(0), delivery(1)], 0.0)
+    intake.put_back([delivery(2)], 0.0, offered=True)
+    assert [one.offset for one in intake.next_batch(9, 0.0)] == [0, 1]
+
+
+def test_what_cannot_be_read_is_spent_once_it_is_put_away() -> None:
+    intake = Intake(replayable=False)
+    (bad,) = intake.polled([unreadable(4)], 0.0)
+    assert intake.spent() == []
+    intake.done(bad.partition, bad.offset)
+    assert intake.spent() == [(P0, 4)]
+
+
+def test_there_is_nothing_to_commit_rewind_or_pause() -> None:
+    intake = streams(delivery(0))
+    intake.beat((Epoch("a", 1),))
+    intake.beat((Epoch("b", 2),))
+    assert (intake.to_rewind(), intake.to_commit(), intake.to_pause()) == ([], {}, ([], []))

@@ -5,9 +5,11 @@ A failure here after an upgrade of kafka-python says what to look at: perhaps a 
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import inspect
 import socket
+import time
 from collections.abc import Callable, Iterator
 
 import kafka
@@ -96,6 +98,37 @@ def test_a_finished_join_is_still_thrown_away_upstream_and_not_here(consumer: Ka
     assert len(begun) == (0 if mended else 1)
 
 
+def test_a_heartbeat_without_an_answer_still_makes_poll_spin_upstream_and_not_here(consumer: KafkaConsumer) -> None:
+    coordinator = consumer._coordinator
+    coordinator.state = MemberState.STABLE
+    coordinator.heartbeat.last_send = time.monotonic() - 60
+    assert coordinator.time_to_next_poll() == 0
+    internals.rest_between_looks(consumer)
+    assert coordinator.time_to_next_poll() > 0
+    coordinator.state = MemberState.UNJOINED
+
+
+@pytest.mark.parametrize("mended", [False, True])
+def test_a_connection_refused_still_leaves_its_socket_upstream_and_not_here(mended: bool) -> None:
+    """A worker's file descriptors must not grow while its broker is down."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        nobody = f"127.0.0.1:{server.getsockname()[1]}"
+    settings = {"proxy_url": internals.CLOSING_SOCKET} if mended else {}
+    gc.collect()
+    gc.disable()
+    try:
+        made = KafkaConsumer(bootstrap_servers=nobody, api_version=(4, 3), group_id="g", **settings)
+        made.subscribe(topics=["t"])
+        before = _sockets()
+        made.poll(timeout_ms=1_500)
+        left = _sockets() - before
+        made.close(timeout_ms=100)
+    finally:
+        gc.enable()
+        gc.collect()
+    assert (left <= 1) if mended else (left >= 3)
+
+
 def test_a_producer_has_what_is_used_of_it(address: str) -> None:
     producer = KafkaProducer(bootstrap_servers=address, api_version=(4, 3), enable_idempotence=False)
     try:
@@ -106,6 +139,11 @@ def test_a_producer_has_what_is_used_of_it(address: str) -> None:
     finally:
         internals.end_producer(producer, 0.1)
     assert not producer._sender.is_alive()
+
+
+def _sockets() -> int:
+    """Return how many sockets this process has open."""
+    return sum(1 for item in gc.get_objects() if isinstance(item, socket.socket) and item.fileno() >= 0)
 
 
 def _digest(function: Callable[..., object]) -> str:

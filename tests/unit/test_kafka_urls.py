@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from yadtq_core.brokers.kafka.urls import servers
+from yadtq_core.brokers.kafka.urls import parse
 from yadtq_core.errors import InvalidSetting
+from yadtq_core.security import Tls
 
 
 @pytest.mark.parametrize(
@@ -18,7 +21,7 @@ from yadtq_core.errors import InvalidSetting
     ],
 )
 def test_servers_of_an_address(url: str, expected: tuple[str, ...]) -> None:
-    assert servers(url) == expected
+    assert parse(url).servers == expected
 
 
 @pytest.mark.parametrize(
@@ -38,12 +41,54 @@ def test_servers_of_an_address(url: str, expected: tuple[str, ...]) -> None:
         ("kafka://h 1:9092", "'h 1' is not a host"),
         ("kafka://[::1", "(?i)ipv6"),
         ("kafka://h1/topic", "it takes no path, got '/topic'"),
-        ("kafka://h1?acks=1&x=2", "it takes no parameters, got acks, x"),
-        ("kafka://user:secret@h1", "user and password"),
+        ("kafka://h1?acks=1&x=2", "cannot use 'acks' here; known: password_file, sasl"),
+        ("kafka://h1?ca=/ca.pem", "cannot use 'ca' here"),
+        ("kafka://user:secret@h1", r"a login needs \?sasl=PLAIN"),
+        ("kafka://h1?password_file=/p", r"a login needs \?sasl=PLAIN"),
+        ("kafka+ssl://u:sec@ret@h1?sasl=PLAIN", "write an @ in a user's name or password as %40"),
+        ("kafka+ssl://u:secret@h1?sasl=GSSAPI", "sasl is one of PLAIN, SCRAM-SHA-256"),
+        ("kafka+ssl://u:secret@h1?sasl=PLAIN&password_file=/p", "a password and password_file: leave one out"),
+        ("kafka+ssl://u@h1?sasl=PLAIN", "the password is missing: set YADTQ_BROKER_PASSWORD"),
+        ("kafka+ssl://h1?sasl=OAUTHBEARER", "the token is missing: set YADTQ_BROKER_PASSWORD"),
+        ("kafka+ssl://h1?sasl=PLAIN&password_file=/p", "PLAIN takes a user"),
+        ("kafka+ssl://u:secret@h1?sasl=OAUTHBEARER", "OAUTHBEARER takes no user, only a token"),
+        ("kafka+ssl://h1?verify=false", "verify is none, or not given"),
+        ("kafka+ssl://h1?verify=none&ca=/ca.pem", "contradict each other"),
+        ("kafka+ssl://h1?key=/k", "key goes with cert"),
+        ("kafka+ssl://h1?ca=", "ca is empty"),
+        ("kafka+ssl://h1?ca=/a&ca=/b", "ca is given twice"),
     ],
 )
 def test_addresses_that_cannot_be(url: str, reason: str) -> None:
     with pytest.raises(InvalidSetting, match=reason) as refused:
-        servers(url)
+        parse(url)
     assert "secret" not in str(refused.value)
     assert "kafka://host:9092" in str(refused.value)
+
+
+def test_what_an_address_says_of_tls_and_login() -> None:
+    address = parse("kafka+ssl://u%40x:p%2F%23@h1,h2:9093?sasl=SCRAM-SHA-512&ca=/ca.pem&cert=/c.pem&key=/k.pem")
+    assert address.servers == ("h1:9092", "h2:9093")
+    assert address.tls == Tls("/ca.pem", "/c.pem", "/k.pem")
+    assert address.login is not None
+    assert (address.login.mechanism, address.login.user, address.login.secret.read()) == (
+        "SCRAM-SHA-512",
+        "u@x",
+        "p/#",
+    )
+    assert "p%2F" not in address.shown + repr(address)
+    assert parse("kafka+ssl://h1?verify=none").tls == Tls(verify=False)
+
+
+def test_the_password_of_the_address_counts_then_the_settings_then_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("of the file\n")
+
+    def password(login: str, setting: str, options: str = "") -> str:
+        found = parse(f"kafka+ssl://{login}@h?sasl=PLAIN{options}", setting).login
+        assert found is not None
+        return found.secret.read()
+
+    assert password("u:address", "setting") == "address"
+    assert password("u", "setting", f"&password_file={file}") == "setting"
+    assert password("u", "", f"&password_file={file}") == "of the file"

@@ -59,7 +59,9 @@ def test_an_address_of_no_known_scheme(address: str, text: str) -> None:
 
 
 def test_the_schemes_of_the_backend_are_named() -> None:
-    with pytest.raises(InvalidSetting, match=r"no backend for mysql:// here; known: redis://, rediss://, unix://"):
+    with pytest.raises(
+        InvalidSetting, match=r"no backend for mysql:// here; known: memory://, redis://, rediss://, unix://"
+    ):
         open_backend(Settings(backend="mysql://x"))
 
 

@@ -25,6 +25,8 @@ from yadtq_core.model import (
 JSON = "application/json"
 """The content type that a record need not name."""
 
+_NUMBERS = frozenset({"sa", "at", "lo", "fe", "sd", "fi", "dl"})
+_STATUSES = frozenset(status.value for status in Status)
 _error = msgspec.json.Decoder(Error)
 _attempt = msgspec.json.Decoder(Attempt)
 
@@ -36,7 +38,16 @@ def record_of(task_id: str, fields: Mapping[bytes, bytes]) -> Record | None:
     try:
         return _record(task_id, {name.decode(): value for name, value in fields.items()})
     except (ValueError, KeyError) as error:  # msgspec's and Unicode's errors are ValueErrors
-        return damaged(task_id, f"field {error} is missing" if isinstance(error, KeyError) else str(error))
+        return damaged(task_id, f"field {error} is missing" if isinstance(error, KeyError) else _wrong(fields, error))
+
+
+def _wrong(fields: Mapping[bytes, bytes], error: Exception) -> str:
+    """Return which field of a damaged record is wrong, where that can be told; else what the parser says."""
+    for name, value in fields.items():
+        field, text = name.decode(errors="replace"), value[:40].decode(errors="backslashreplace")
+        if (field in _NUMBERS and not text.isdigit()) or (field == "st" and text not in _STATUSES):
+            return f"field {field} is {text!r}"
+    return str(error)
 
 
 def damaged(task_id: str, reason: str) -> Record:

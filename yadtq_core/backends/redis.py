@@ -6,12 +6,13 @@ answers in `calls.py`. This file sorts IDs by shard, sends, and puts the answers
 
 from __future__ import annotations
 
+import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
-from yadtq_core.backends import calls, scripts
+from yadtq_core.backends import calls, scripts, store_findings
 from yadtq_core.backends.calls import milliseconds
 from yadtq_core.backends.keys import Keys, ShardKeys
 from yadtq_core.backends.records import counts_of, damaged, epoch_of, record_of, worker_fields, worker_of
@@ -19,6 +20,7 @@ from yadtq_core.backends.scripts import BATCH, Call, Script, evaluate
 from yadtq_core.backends.store_check import check_store
 from yadtq_core.connect import Listener, ServerError, Store, open_store, server_text
 from yadtq_core.errors import YadtqError
+from yadtq_core.findings import Finding
 from yadtq_core.model import (
     Answer,
     CancelCode,
@@ -42,6 +44,8 @@ from yadtq_core.model import (
 )
 from yadtq_core.settings import Settings
 
+log = logging.getLogger("yadtq.backend")
+
 LONGEST_CHECK_MS = 30 * 60 * 1000
 """A waiting record's message is looked for at least so often."""
 RELEASED_CHECK_MS = 1000
@@ -56,9 +60,15 @@ T = TypeVar("T")
 
 
 def open(settings: Settings) -> RedisBackend:  # noqa: A001  (what every implementation's factory is called)
-    """Return the backend at `settings.backend`; connects when it is first used. Raises InvalidSetting."""
+    """Return the backend at `settings.backend`; connects when it is first used.
+
+    Raises InvalidSetting for an address that cannot be used, ConfigurationRefused for a file of it.
+    """
+    store = open_store(settings.backend, password=settings.backend_password)
+    for warning in store.warnings():
+        log.warning("%s", warning)
     return RedisBackend(
-        open_store(settings.backend),
+        store,
         namespace=settings.namespace,
         shards=settings.shards,
         lease=settings.claim_stale_seconds,
@@ -307,6 +317,10 @@ class RedisBackend:
     def check(self) -> None:
         """Raise unless the store will do; the first call of a namespace writes its format and shards."""
         check_store(self._store, self._keys, self._namespace)
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield what there is to say of this Redis; nothing is written or scanned."""
+        return store_findings.look(self._store, self._keys, self._namespace)
 
     def close(self) -> None:
         """Let go of connections. Never raises."""

@@ -20,9 +20,14 @@ def check_store(store: Store, keys: Keys, namespace: str) -> None:
     _check_format(store, keys, namespace)
 
 
+def too_old(version: str) -> bool:
+    """Return whether a server that calls itself so lacks what the scripts need."""
+    return tuple(int(part) for part in version.split(".")[:2]) < OLDEST
+
+
 def _check_server(info: dict[str, Any]) -> None:
     version = str(info.get("redis_version", "0"))
-    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
+    if too_old(version):
         raise ConfigurationRefused(f"Redis {version} is too old: yadtq needs Redis 7.0 or Valkey 7.2")
     if info.get("role") == "slave":
         raise ConfigurationRefused("this Redis is a replica: use the address of its primary")

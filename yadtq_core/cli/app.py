@@ -4,6 +4,7 @@ Expected errors are one or two lines on stderr and the exit code of their class;
 `--debug`.
 """
 
+import errno
 import os
 import sys
 import traceback
@@ -14,6 +15,9 @@ import typer
 from yadtq_core import __version__
 from yadtq_core.cli.cancel import cancel
 from yadtq_core.cli.config import config
+from yadtq_core.cli.demo import demo
+from yadtq_core.cli.dev import dev
+from yadtq_core.cli.doctor import doctor
 from yadtq_core.cli.monitor import monitor
 from yadtq_core.cli.options import Given, common
 from yadtq_core.cli.output import complain, say
@@ -22,7 +26,7 @@ from yadtq_core.cli.query import query
 from yadtq_core.cli.submit import submit
 from yadtq_core.cli.task import tasks
 from yadtq_core.cli.worker import worker
-from yadtq_core.errors import YadtqError
+from yadtq_core.errors import Unavailable, YadtqError
 
 INTERRUPTED = 130
 """What a shell answers for a program that ctrl-C ended: 128 + SIGINT."""
@@ -57,7 +61,7 @@ def build() -> typer.Typer:
     """Return the app with all its commands."""
     app = typer.Typer(pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
     app.callback()(yadtq)
-    for command in (submit, query, cancel, worker, monitor, provision, config):
+    for command in (demo, dev, submit, query, cancel, worker, monitor, provision, doctor, config):
         app.command()(command)
     app.add_typer(tasks)
     return app
@@ -101,6 +105,9 @@ def _told(error: Exception) -> int:
         return 2
     if isinstance(error, typer.Abort):
         return INTERRUPTED
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        complain("Error: too many open files: raise the limit (`ulimit -n`)")
+        return Unavailable.exit_code
     complain(f"Error: unexpected {type(error).__name__}: {error}")
     complain("This is a bug in yadtq; --debug shows the traceback.")
     return 1
@@ -114,6 +121,8 @@ def _trace(error: Exception) -> None:
 
 def _flush() -> None:
     """Write out what is left; a reader that has gone (`yadtq monitor | head`) is no error."""
+    if sys.stdout is None:  # started with its output closed
+        return
     try:
         sys.stdout.flush()
     except BrokenPipeError:

@@ -11,6 +11,7 @@ import re
 from inspect import Parameter
 from typing import Any, NoReturn
 
+from yadtq_core.cli.sources import text_of
 from yadtq_core.client.submissions import nesting
 from yadtq_core.errors import InvalidArguments
 from yadtq_core.model import MAX_ARGUMENT_BYTES, MAX_NESTING
@@ -58,6 +59,8 @@ def parse(text: str, *, what: str = _ON_COMMAND_LINE, most: int = MAX_ARGUMENT_B
 def parse_arguments(name: str, text: str | None, task: Task[..., Any] | None) -> tuple[list[Any], dict[str, Any]]:
     """Return (positional, keyword) arguments from the command line's ARGS: a JSON array or object.
 
+    `@FILE` is read from there, `@-` from stdin: a command line itself carries 128 KiB at most.
+
     task: the task where it is known here: one that needs no arguments may be given none, and one whose
     parameters have no names for callers takes no object.
     """
@@ -66,6 +69,8 @@ def parse_arguments(name: str, text: str | None, task: Task[..., Any] | None) ->
         return [], {}
     if text is None or not text.strip():
         raise InvalidArguments(f"{name} needs a JSON array, got nothing; for example: yadtq submit {name} '[1, 2]'")
+    if text.startswith("@"):
+        text = text_of(text[1:], what="arguments from", most=MAX_ARGUMENT_BYTES)
     value = parse(text)
     if isinstance(value, list):
         return value, {}

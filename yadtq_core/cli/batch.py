@@ -5,12 +5,13 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any
 
 from yadtq_core import Call, Handle
 from yadtq_core.cli.arguments import kind, parse
 from yadtq_core.cli.known import KnownTasks
 from yadtq_core.cli.output import complain, say, say_json
+from yadtq_core.cli.sources import Row, rows_of
 from yadtq_core.client.calls import options
 from yadtq_core.client.client import Submitting
 from yadtq_core.errors import InvalidInput, OutcomeUnknown, TaskLoadError, YadtqError
@@ -23,14 +24,6 @@ CHUNK_BYTES = 8 * 1024 * 1024
 """What is submitted and answered together: enough to keep the broker busy, little enough to hold in memory."""
 _OPTIONS = ("queue", "delay", "idempotency_key", "retries", "headers", "id")
 _FIELDS = ("task", "args", "kwargs", *_OPTIONS)
-
-
-class Row(NamedTuple):
-    """One line of the file: its number, from 1, and its text; an error where it cannot even be read."""
-
-    number: int
-    data: bytes
-    error: str | None = None
 
 
 class Batch:
@@ -57,7 +50,7 @@ class Batch:
     def run(self, source: str) -> int:
         """Submit all rows of a file (`-`: stdin); return the exit code: 0 if all were accepted, else the gravest's."""
         with _progress(source) as advance:
-            for chunk in _chunks(rows_of(source)):
+            for chunk in _chunks(rows_of(source, what="--batch", longest=MAX_LINE_BYTES)):
                 self._submit(chunk)
                 advance(sum(len(row.data) for row in chunk))
         return self._code
@@ -135,32 +128,6 @@ def _fields_of(value: Any) -> dict[str, Any]:
     return fields
 
 
-def rows_of(source: str) -> Iterator[Row]:
-    """Yield the rows of a file, `-` for stdin; blank lines are passed over. Raises InvalidInput for no such file."""
-    with _opened(source) as file:
-        number = 0
-        while line := file.readline(MAX_LINE_BYTES + 1):
-            number += 1
-            if len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
-                _skip_line(file)
-                yield Row(number, b"", f"longer than {MAX_LINE_BYTES // 1024} KiB")
-            elif line.strip():
-                yield Row(number, line)
-
-
-@contextmanager
-def _opened(source: str) -> Iterator[BinaryIO]:
-    if source == "-":
-        yield sys.stdin.buffer
-        return
-    try:
-        file = Path(source).open("rb")  # noqa: SIM115  (what the reader raises is not to be taken for this)
-    except OSError as error:
-        raise InvalidInput(f"--batch {source!r}: {(error.strerror or str(error)).lower()}") from None
-    with file:
-        yield file
-
-
 @contextmanager
 def _progress(source: str) -> Iterator[Callable[[int], None]]:
     """Show how many bytes of the source are submitted, where stderr is a terminal; gives what counts them."""
@@ -175,11 +142,6 @@ def _progress(source: str) -> Iterator[Callable[[int], None]]:
     with Progress(console=Console(stderr=True), transient=True, redirect_stdout=onto) as shown:
         bar = shown.add_task("submitting", total=total)
         yield lambda size: shown.advance(bar, size)
-
-
-def _skip_line(file: BinaryIO) -> None:
-    while (part := file.readline(MAX_LINE_BYTES)) and not part.endswith(b"\n"):
-        pass
 
 
 def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:

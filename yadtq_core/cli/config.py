@@ -7,9 +7,7 @@ import typer
 
 from yadtq_core.cli.options import Given, common
 from yadtq_core.cli.output import say, say_json
-from yadtq_core.settings import masked_url
-
-_ADDRESSES = ("broker", "backend")
+from yadtq_core.settings import masked
 
 
 @common
@@ -26,8 +24,7 @@ def config(
         yadtq config --origin
     """
     settings, origins = given.load()
-    values: dict[str, Any] = msgspec.to_builtins(settings)
-    values |= {name: masked_url(values[name]) for name in _ADDRESSES}
+    values: dict[str, Any] = {name: masked(name, value) for name, value in msgspec.to_builtins(settings).items()}
     places = {name: "command line" if place == "given" else place for name, place in origins.items()}
     if as_json:
         say_json(

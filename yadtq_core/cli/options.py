@@ -11,8 +11,10 @@ from typing import Annotated, Any
 import typer
 
 from yadtq_core.cli import logs
-from yadtq_core.errors import InvalidInput
-from yadtq_core.settings import Loaded, duration, load
+from yadtq_core.cli.output import complain
+from yadtq_core.errors import InvalidInput, InvalidSetting
+from yadtq_core.local.discovery import addresses_found
+from yadtq_core.settings import Loaded, Settings, duration, load
 
 _PANEL = "Options of every command"
 
@@ -53,18 +55,32 @@ class Given:
         self.debug = self.debug or bool(values.pop("debug", False))
         self.values |= {name: value for name, value in values.items() if value is not None}
 
-    def load(self, *, quiet: bool = True, **more: Any) -> Loaded:
+    def load(self, *, quiet: bool = True, find_stack: bool = True, **more: Any) -> Loaded:
         """Return the settings in force, logging set up accordingly.
 
-        quiet: log warnings only, unless somebody asked for a level; `more` are settings of the command's own.
+        quiet: log warnings only, unless somebody asked for a level. find_stack: use the local stack of this folder
+        where no address is given. `more` are settings of the command's own.
         """
-        loaded = load(self.values | more)
+        loaded = load(self.values | more, found=addresses_found if find_stack else None)
+        if loaded.origins["broker"].startswith("local stack"):
+            complain(f"using the {loaded.origins['broker']}")
+        _not_in_memory(loaded.settings)
         if loaded.settings.log_level == "debug":
             level = "debug"
         else:
             level = "warning" if quiet and loaded.origins["log_level"] == "default" else loaded.settings.log_level
         logs.set_up(level, loaded.settings.log_format)
         return loaded
+
+
+def _not_in_memory(settings: Settings) -> None:
+    """Raise InvalidSetting for services that would end with this command, and that no worker could reach."""
+    for setting, address in (("broker", settings.broker), ("backend", settings.backend)):
+        if address.startswith("memory:"):
+            raise InvalidSetting(
+                f"{setting} = {address!r}: memory is one process's own, no other command would see it; "
+                "it is for code and tests: `yadtq dev` starts services that need no installation"
+            )
 
 
 def common(command: Callable[..., None]) -> Callable[..., None]:

@@ -43,17 +43,19 @@ def provision(
         more["partitions"] = whole_number("--partitions", partitions, 1, 4096)
     usual = given.load().settings.partitions
     settings = given.load(**more).settings
-    _make(settings, grow=partitions is not None)
+    parted = _make(settings, grow=partitions is not None)
     if settings.partitions < usual:
         complain(f"the settings ask for {usual} partitions: say partitions = {settings.partitions} in yadtq.toml too")
     if as_json:
         say_json({"namespace": settings.namespace, "queues": settings.queues, "partitions": settings.partitions})
         return
     for queue in settings.queues:
-        say(f"namespace {settings.namespace}: queue {queue} stands with {settings.partitions} partitions or more")
+        with_them = f" with {settings.partitions} partitions or more" if parted else ""
+        say(f"namespace {settings.namespace}: queue {queue} stands{with_them}")
 
 
-def _make(settings: Settings, *, grow: bool) -> None:
+def _make(settings: Settings, *, grow: bool) -> bool:
+    """Make what is missing; return whether the broker's queues have partitions."""
     plugins = load_plugins()
     backend = open_backend(settings, plugins)
     try:
@@ -63,6 +65,7 @@ def _make(settings: Settings, *, grow: bool) -> None:
             if grow:
                 _grow(broker, settings)
             broker.ensure(settings.queues, create=True)
+            return isinstance(broker, Grows)
         finally:
             broker.close(5.0)
     finally:

@@ -1,5 +1,6 @@
 """`yadtq query`: what the records say, now or until the tasks have ended."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -7,11 +8,14 @@ import typer
 from yadtq_core import Client
 from yadtq_core.cli.options import Given, common
 from yadtq_core.cli.output import complain, say, say_json
-from yadtq_core.cli.record import say_record
+from yadtq_core.cli.record import say_record, say_row
+from yadtq_core.cli.sources import STDIN, rows_of
 from yadtq_core.client.records import record_as_json
-from yadtq_core.errors import TaskNotFound
+from yadtq_core.errors import InvalidId, InvalidInput, TaskNotFound
 from yadtq_core.model import ENDED, Record, check_id
 
+MAX_LINE_BYTES = 4096
+"""Of an ID on stdin, with a remark behind it."""
 LOOK_SECONDS = 0.5
 """How often `--follow` looks for progress; the end itself is pushed."""
 
@@ -20,7 +24,7 @@ LOOK_SECONDS = 0.5
 def query(
     given: Given,
     *,
-    ids: Annotated[list[str], typer.Argument(metavar="ID…", help="IDs of tasks.")],
+    ids: Annotated[list[str], typer.Argument(metavar="ID…", help="IDs of tasks; - reads one a line from stdin.")],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until all have ended.")] = False,
     full: Annotated[
         bool, typer.Option("--full", help="Show worker, attempts, times, traceback, all of a result.")
@@ -32,16 +36,31 @@ def query(
     For example:
 
         yadtq query 0b2f8c1e-5a0d-4c55-9d0e-3f5f7f0c9a11
+        yadtq query - < ids.txt
     """
-    wanted = list(dict.fromkeys(map(check_id, ids)))
-    show = _Shower(full=full, as_json=as_json)
+    show = _Shower(full=full, as_json=as_json, in_rows=ids == [STDIN] and not full)
+    read = _read_ids(show) if ids == [STDIN] else map(check_id, ids)
+    wanted = list(dict.fromkeys(read))
     with Client(given.load().settings) as client:
         if follow:
             _follow(client, wanted, show)
         else:
             show.all(wanted, client.query(wanted))
-    if show.missing:
-        raise typer.Exit(TaskNotFound.exit_code)
+    if show.code:
+        raise typer.Exit(show.code)
+
+
+def _read_ids(show: "_Shower") -> Iterator[str]:
+    """Yield the IDs on stdin, a line each; blank lines and what follows a # are passed over, bad lines are told."""
+    for row in rows_of(STDIN, what="IDs from", longest=MAX_LINE_BYTES):
+        text = row.data.partition(b"#")[0].strip().decode(errors="backslashreplace")
+        try:
+            if row.error is not None:
+                raise InvalidInput(row.error)
+            if text:
+                yield check_id(text)
+        except InvalidInput as error:
+            show.refuse(row.number, error)
 
 
 def _follow(client: Client, ids: list[str], show: "_Shower") -> None:
@@ -71,22 +90,33 @@ def _news(old: Record | None, new: Record | None) -> bool:
 
 
 class _Shower:
-    """Prints records, and remembers whether one was missing."""
+    """Prints records, and remembers in the exit code whether one was missing, or a line was no ID.
 
-    def __init__(self, *, full: bool, as_json: bool) -> None:
+    in_rows: a line each, for many.
+    """
+
+    def __init__(self, *, full: bool, as_json: bool, in_rows: bool) -> None:
         self._full = full
         self._as_json = as_json
+        self._in_rows = in_rows
         self._several = False
-        self.missing = False
+        self.code = 0
+
+    def refuse(self, line: int, error: InvalidInput) -> None:
+        """Say of a line that it is no ID."""
+        self.code = InvalidId.exit_code
+        complain(f"Error: line {line}: {error}")
 
     def all(self, ids: list[str], records: list[Record | None]) -> None:
         """Print each record, a blank line between two; say of a missing one that it is."""
         for task_id, record in zip(ids, records, strict=True):
             if record is None:
-                self.missing = True
+                self.code = self.code or TaskNotFound.exit_code
                 complain(f"Error: {TaskNotFound(task_id)}")
             elif self._as_json:
                 say_json(record_as_json(record))
+            elif self._in_rows:
+                say_row(record)
             else:
                 if self._several:
                     say()

@@ -20,14 +20,23 @@ def say_record(record: Record, *, full: bool = False) -> None:
         _say_details(record)
 
 
+def say_row(record: Record) -> None:
+    """Print a record in one line: ID, status, and what came of it."""
+    shown = record_as_json(record)
+    outcome = ""
+    if shown["error"] is not None:
+        outcome = _error_text(shown["error"])
+    elif record.status is Status.SUCCESS:
+        outcome = json.dumps(shown["result"], ensure_ascii=False)
+    say(f"{record.id} {record.status} {_cut(outcome, full=False)}".rstrip())
+
+
 def say_state(record: Record, *, full: bool = False) -> None:
     """Print status and result, error, progress or the reason why it waits."""
     shown = record_as_json(record)
     say(f"Status: {record.status}")
     if shown["error"] is not None:
-        error = shown["error"]
-        text = f"{error['type']}: {error['message']}" if error["type"] else error["message"]
-        say(f"Error: {_cut(text, full=full)}")
+        say(f"Error: {_cut(_error_text(shown['error']), full=full)}")
     elif record.status is Status.SUCCESS:
         say(f"Result: {_cut(json.dumps(shown['result'], ensure_ascii=False), full=full)}")
     elif record.progress:
@@ -43,6 +52,10 @@ def progress_text(progress: str) -> str:
         return f"{float(fraction):.0%} {text}".replace("%", " %", 1).rstrip()
     except ValueError:
         return progress
+
+
+def _error_text(error: dict[str, Any]) -> str:
+    return f"{error['type']}: {error['message']}" if error["type"] else str(error["message"])
 
 
 def _say_details(record: Record) -> None:

@@ -30,7 +30,8 @@ def submit(
     *,
     task: Annotated[str | None, typer.Argument(metavar="TASK", help="The task's name.")] = None,
     args: Annotated[
-        str | None, typer.Argument(metavar="ARGS", help="A JSON array, or an object of named arguments.")
+        str | None,
+        typer.Argument(metavar="ARGS", help="A JSON array, or an object of named arguments; @FILE or @- reads it."),
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit 1 if it failed.")] = False,
     timeout: Annotated[str | None, typer.Option(metavar="S", help="With --wait: how long (30, 500ms, 10m).")] = None,

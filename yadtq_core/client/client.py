@@ -13,6 +13,7 @@ from yadtq_core.client.services import Opened
 from yadtq_core.client.submissions import Builder
 from yadtq_core.client.submitter import Confirm
 from yadtq_core.errors import InvalidInput, YadtqError
+from yadtq_core.local.discovery import addresses_found
 from yadtq_core.model import CancelCode, Counts, Record, WorkerRow, check_id, check_queue
 from yadtq_core.plugins import Plugins
 from yadtq_core.registry import Registry
@@ -142,7 +143,7 @@ class Client(Submitting):
         The backend is reached at once, the broker by the first submit. Raises InvalidSetting, BackendUnavailable,
         ConfigurationRefused.
         """
-        loaded = load({"broker": broker, "backend": backend, **settings})
+        loaded = load({"broker": broker, "backend": backend, **settings}, found=addresses_found)
         client = cls(loaded.settings, confirm=confirm)
         client._opened.here()
         return client

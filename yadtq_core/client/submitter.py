@@ -199,7 +199,7 @@ class Submitter:
         if not self._lost:
             return True
         try:
-            self._backend.time_ms()
+            self._backend.get([batch.submissions[0].message.id])  # the time would be told by one that is loading too
         except YadtqError as error:
             batch.refuse(batch.open(), error)
             return False

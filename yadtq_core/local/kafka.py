@@ -40,8 +40,9 @@ class LocalKafka(LocalServer):
 
     `port` None: a free loopback port, else this one. `advertised` gives the broker further listeners: under
     each name it listens on a free loopback port of its own (`ports[name]`) and tells the clients that come by
-    it to use the port given here: that of a proxy which a fault test puts between. `config` is added to the
-    broker's configuration.
+    it to use the port given here: that of a proxy which a fault test puts between. `listeners` gives it such
+    that speak another protocol, by name: `{"SAFE": "SASL_SSL"}`; what they need stands in `config`, which is
+    added to the broker's configuration.
 
     Topics are never created by being named. Raises `LocalStackError` from `start` where the extra
     `kafka-local` is missing, the jars cannot be fetched, or the broker does not come up.
@@ -56,11 +57,13 @@ class LocalKafka(LocalServer):
         *,
         port: int | None = None,
         advertised: Mapping[str, int] | None = None,
+        listeners: Mapping[str, str] | None = None,
         config: Mapping[str, str] | None = None,
         report: Report = silent,
     ) -> None:
         super().__init__(folder, report=report)
         self._advertised = dict(advertised or {})
+        self._protocols = dict(listeners or {})
         self._config = dict(config or {})
         self._ports: dict[str, int] = {} if port is None else {CLIENT: port}
 
@@ -92,12 +95,13 @@ class LocalKafka(LocalServer):
 
     def _choose_ports(self) -> None:
         """Decide once: a restart has the addresses of the first start."""
-        for name in (CLIENT, CONTROLLER, *self._advertised):
+        for name in (CLIENT, CONTROLLER, *self._advertised, *self._protocols):
             if name not in self._ports:
                 self._ports[name] = free_port()
 
     def _settings(self) -> dict[str, str]:
-        told = {CLIENT: self._ports[CLIENT], **self._advertised}
+        told = {name: self._ports[name] for name in (CLIENT, *self._protocols)} | self._advertised
+        protocols = dict.fromkeys(self._ports, "PLAINTEXT") | self._protocols
         return {
             "process.roles": "broker,controller",
             "node.id": "1",
@@ -106,7 +110,7 @@ class LocalKafka(LocalServer):
             "inter.broker.listener.name": CLIENT,
             "listeners": _listeners(self._ports),
             "advertised.listeners": _listeners(told),
-            "listener.security.protocol.map": ",".join(f"{name}:PLAINTEXT" for name in self._ports),
+            "listener.security.protocol.map": ",".join(f"{name}:{one}" for name, one in protocols.items()),
             "log.dirs": str(self._data),
             # One broker: nothing can be replicated, and 50 partitions of offsets would only slow its start.
             "offsets.topic.replication.factor": "1",

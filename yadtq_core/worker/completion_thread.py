@@ -66,6 +66,8 @@ class CompletionThread:
     def _hand_back(self, death: Death) -> None:
         """What a dead child had begun counts as lost; what it had not begun goes to another child."""
         desk = self._desk
+        for lease in death.begun:
+            desk.progress.pop(lease.id, None)
         stopped_by_us = desk.killed.is_set()
         reason = ReleaseReason.HANDED_BACK if stopped_by_us else ReleaseReason.CHILD_DIED
         desk.release(death.begun, reason, note=death.cause, lost=not stopped_by_us)

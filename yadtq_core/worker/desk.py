@@ -25,6 +25,8 @@ log = logging.getLogger("yadtq.worker")
 UNKNOWN_FIRST = 5.0
 UNKNOWN_MOST = 300.0
 """Seconds that a task unknown here waits before somebody looks at it again: a quarter of its age, within these."""
+UNREADABLE_BYTES = 16 * 1024 * 1024
+"""Of what cannot be read and is no dead letter yet: where the broker is away that must not fill the memory."""
 
 
 class Desk:
@@ -86,6 +88,10 @@ class Desk:
                 ours = [lease.delivery for lease in leases if lease.delivery.partition is not None]
                 self.intake.put_back(ours, now, offered=True)
             self.room.notify()
+
+    def burdened(self) -> bool:
+        """Return (under `lock`) whether so much that cannot be read waits for the sweeper that no more may come."""
+        return sum(len(entry.body) for entry in self.unreadable) > UNREADABLE_BYTES
 
     def window(self, free: int, now: float) -> int:
         """Return how many runs may be claimed now (under `lock`): none while no child could take them."""

@@ -56,11 +56,14 @@ class Executor:
         self.died = threading.Event()
         """Set when a child is missing: the main thread is to call `respawn`."""
 
-    def start(self) -> None:
-        """Start the children; returns when each is ready. Raises TaskLoadError if one cannot load its tasks."""
+    def start(self, stop: threading.Event | None = None) -> None:
+        """Start the children; returns when each is ready, or `stop` is set.
+
+        Raises TaskLoadError if one cannot load its tasks.
+        """
         self.respawn()
         until = time.monotonic() + START_SECONDS
-        while any(not child.ready for child in self._children.values()):
+        while any(not child.ready for child in self._children.values()) and not (stop and stop.is_set()):
             if time.monotonic() > until:
                 raise TaskLoadError(
                     f"a child is not ready after {START_SECONDS:g} s: does a module of tasks hang when it is imported?"

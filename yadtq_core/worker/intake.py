@@ -69,6 +69,7 @@ class Intake:
         self._epochs: tuple[Epoch, ...] = ()
         self._saturated_since: float | None = None
         self._offers = 0
+        self._restarted: list[Partition] = []
 
     # What came and went
 
@@ -96,7 +97,8 @@ class Intake:
     def polled(self, messages: Iterable[Delivery | Unreadable], now: float) -> list[Unreadable]:
         """Messages came, each partition's in the order of its offsets; return those that cannot be read.
 
-        Those of partitions that are not ours, and repeated ones, are passed over.
+        Those of partitions that are not ours, and repeated ones, are passed over. One from below the watermark says
+        that the log is not what it was (its topic was made anew, say): `log_restarts` tells, and all of it is new.
         """
         if not self._replayable:
             return self._arrived(messages, now)
@@ -106,6 +108,10 @@ class Intake:
             progress = self._partitions.get(partition) if partition is not None else None
             if partition is None or progress is None or not progress.stands(self._epoch_of(partition)):
                 continue
+            if message.offset < progress.mark.low:
+                progress.restarted(message.offset)
+                self._drop(partition)
+                self._restarted.append(partition)
             if not progress.mark.delivered(message.offset):
                 continue
             if isinstance(message, Delivery):
@@ -123,13 +129,20 @@ class Intake:
                 unreadable.append(message)
         return unreadable
 
+    def log_restarts(self) -> list[Partition]:
+        """Return the partitions whose logs began anew since the last call."""
+        found, self._restarted = self._restarted, []
+        return found
+
     # Claiming
 
     def appetite(self, window: int) -> int:
         """Return how many messages to ask the broker for, where `window` more runs may be claimed."""
-        if not self._replayable:
-            return window - len(self._waiting) if window else 0
-        return POLL_MOST if len(self._waiting) < ENOUGH_WAITING else 0
+        if self._replayable:
+            return POLL_MOST if len(self._waiting) < ENOUGH_WAITING else 0
+        ahead = MAX_WINDOW if self._ended_count >= MAX_WINDOW else 0
+        lacking = window + ahead - len(self._waiting)
+        return lacking if lacking > ahead // 2 else 0
 
     @property
     def waiting(self) -> int:
@@ -144,7 +157,7 @@ class Intake:
         """Return how many more runs may be claimed now, with `free` slots empty.
 
         At least the free slots; otherwise about what ended within the last 200 ms, at most 200, less what runs.
-        What cannot be read again is claimed in any case: here it would wait for nobody else.
+        What cannot be read again is claimed in any case where it would wait for longer: nobody else can have it.
         """
         while self._ended and self._ended[0][0] < now - WINDOW_SECONDS:
             self._ended_count -= self._ended.popleft()[1]
@@ -152,7 +165,9 @@ class Intake:
         more = pace - len(self._running)
         if more < min(pace // 4, WORTH_A_CALL):
             more = 0
-        return max(min(free, MAX_WINDOW), more, 0 if self._replayable else len(self._waiting))
+        if not self._replayable and len(self._waiting) > pace:
+            more = len(self._waiting)
+        return max(min(free, MAX_WINDOW), more)
 
     def next_batch(self, window: int, now: float) -> list[Delivery]:
         """Take up to `window` deliveries to claim: parked ones whose time has come, then by arrival.

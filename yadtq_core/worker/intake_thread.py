@@ -22,7 +22,7 @@ TEND_SECONDS = 0.25
 OFFER_SECONDS = 1.2
 """The longest time between two sweeps of a worker: by then each has looked at what was offered."""
 UNSTARTED_SECONDS = 1.0
-CLOSE_SECONDS = 5.0
+CLOSE_SECONDS = 2.0
 
 
 class IntakeThread:
@@ -155,7 +155,7 @@ class IntakeThread:
         desk = self._desk
         with desk.lock:
             waiting, parked = desk.intake.waiting, desk.intake.next_parked()
-            most = desk.intake.appetite(desk.window(free, now))
+            most = 0 if desk.burdened() else desk.intake.appetite(desk.window(free, now))
         if not most and now < self._next_poll:
             return False
         idle = most > 0 and not waiting and not self._claimer.unanswered
@@ -173,6 +173,9 @@ class IntakeThread:
     def _received(self, messages: Sequence[Delivery | Unreadable]) -> None:
         with self._desk.lock:
             self._desk.unreadable += self._desk.intake.polled(messages, time.monotonic())
+            restarted = self._desk.intake.log_restarts()
+        if restarted:
+            log.warning("made anew, or shorter than it was: %s is read from its start", _names(restarted))
 
     def _claim(self, free: int) -> bool:
         """Claim and begin what the window allows; False if nothing was claimed."""

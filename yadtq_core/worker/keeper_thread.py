@@ -40,6 +40,7 @@ class KeeperThread:
             elif desk.progress:
                 self._extend([hold for hold in self._holds() if hold.progress])
             desk.finished.wait(min(desk.keeper.wait(time.monotonic()), MAX_WAIT_SECONDS))
+        self.beat("offline")
 
     # Heartbeat and leases
 

@@ -73,6 +73,12 @@ class Progress:
         self.committed = None
         self.paused = False
 
+    def restarted(self, offset: int) -> None:
+        """Its log begins anew at `offset`: what was done in the old one says nothing of this one."""
+        self.mark = Watermark(offset)
+        self.safe = deque([offset], maxlen=_KEPT)
+        self.committed = None
+
     def to_commit(self, current: Epoch | None) -> tuple[int, str] | None:
         """Return (offset, metadata) to commit; None where nothing has changed, or a rewind comes first."""
         if not self.mark.position or not self.stands(current):

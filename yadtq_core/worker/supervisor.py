@@ -32,6 +32,8 @@ WATCHDOG_SECONDS = 120.0
 """A thread that has not come round for so long hangs in a library; no call of ours may take half of it."""
 EXIT_HANGS = 70
 """sysexits.h EX_SOFTWARE: whoever runs the worker should start it again."""
+CLOSE_SECONDS = 1.0
+"""For what the broker has not acknowledged yet: sweeps publish it again."""
 _LOOK_SECONDS = 0.2
 _HAND_BACK_SECONDS = 10.0
 
@@ -72,7 +74,7 @@ def run_worker(settings: Settings, imports: Sequence[str] = ()) -> int:
         try:
             return _run(settings, modules, broker, backend, signals)
         finally:
-            broker.close(5.0)
+            broker.close(CLOSE_SECONDS)
     finally:
         backend.close()
 
@@ -83,7 +85,10 @@ def _run(settings: Settings, modules: Sequence[str], broker: Broker, backend: Ba
     identity = _identity(settings)
     executor = Executor(identity.id, settings.processes, settings.threads, modules)
     try:
-        executor.start()
+        executor.start(signals.changed)
+        if signals.count:
+            executor.close()
+            return 0
         _banner(settings, executor)
         worker = Worker(settings, identity, broker, backend, executor)
         worker.start()
@@ -94,11 +99,11 @@ def _run(settings: Settings, modules: Sequence[str], broker: Broker, backend: Ba
 
 
 def _watch(worker: Worker, executor: Executor, settings: Settings, signals: Signals) -> int:
-    children = Respawner(executor)
+    children, watchdog = Respawner(executor), Watchdog(worker)
     while not signals.count and worker.crashed is None:
         signals.changed.wait(_LOOK_SECONDS)
         children.look()
-        _bark(worker)
+        watchdog.look()
     return _stop(worker, settings, signals)
 
 
@@ -147,13 +152,24 @@ class Respawner:
             self._executor.died.set()
 
 
-def _bark(worker: Worker) -> None:
-    name, seconds = worker.silent_for()
-    if seconds < WATCHDOG_SECONDS:
-        return
-    log.critical("the %s thread has hung for %.0f s; the worker ends so that it can be started again", name, seconds)
-    faulthandler.dump_traceback(sys.stderr)
-    os._exit(EXIT_HANGS)
+class Watchdog:
+    """Ends a worker of which a thread hangs. That the whole process was stopped for long is no reason."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._looked_at = self._awake_since = time.monotonic()
+
+    def look(self) -> None:
+        """Look whether each thread has come round; does not return where one has not for WATCHDOG_SECONDS."""
+        now = time.monotonic()
+        if now - self._looked_at > WATCHDOG_SECONDS / 4:
+            self._awake_since = now
+        self._looked_at = now
+        name, seconds = self._worker.silent_for()
+        if min(seconds, now - self._awake_since) >= WATCHDOG_SECONDS:
+            log.critical("the %s thread has hung for %.0f s; the worker ends, to be started again", name, seconds)
+            faulthandler.dump_traceback(sys.stderr)
+            os._exit(EXIT_HANGS)
 
 
 def _identity(settings: Settings) -> WorkerIdentity:

@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from yadtq_core.envelope import Encoded
 from yadtq_core.errors import BrokerUnavailable, YadtqError
 from yadtq_core.interfaces import Publication
-from yadtq_core.model import Delivery, Due, Status, Unreadable
+from yadtq_core.model import Delivery, Due, Partition, Status, Unreadable
 from yadtq_core.worker.desk import Claimer, Desk
 
 log = logging.getLogger("yadtq.worker")
+
+_Place = tuple[Partition, int]
 
 SWEEP_LIMIT = 200
 ACK_SECONDS = 5.0
@@ -30,6 +32,8 @@ class SweeperThread:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._claimer = Claimer(desk)
+        self._resting: dict[_Place, float] = {}
+        """Until when messages of a newer format without a record rest."""
 
     def run(self) -> None:
         """Sweep until the worker stops."""
@@ -54,8 +58,11 @@ class SweeperThread:
         try:
             now_ms, dues = desk.backend.sweep(SWEEP_LIMIT, room)
             rest = self._take_over(dues, room)
-            self._bury([due for due in rest if due.status is Status.FAILED], now_ms)
-            self._publish([due for due in rest if due.status is not Status.FAILED], now_ms)
+            dealt_with = len(dues) - len(rest)
+            dealt_with += self._publish([due for due in rest if due.status is not Status.FAILED], now_ms)
+            dealt_with += self._bury([due for due in rest if due.status is Status.FAILED], now_ms)
+            if dealt_with >= SWEEP_LIMIT // 2:
+                desk.sweep_soon()  # there is more, and what is due behind it must not wait for so many seconds
         except BrokerUnavailable as error:
             desk.health.broker_failed(error)
         except YadtqError as error:
@@ -88,37 +95,38 @@ class SweeperThread:
         desk = self._desk
         return due.status is Status.QUEUED and due.queue in desk.settings.queues and due.task in desk.executor.tasks
 
-    def _publish(self, dues: Sequence[Due], now_ms: int) -> None:
-        """Publish again what no consumer will be given; confirm the rest where it stands."""
+    def _publish(self, dues: Sequence[Due], now_ms: int) -> int:
+        """Publish again what no consumer will be given, confirm the rest where it stands; return how many went."""
         desk = self._desk
         if not dues or desk.broker.unacknowledged():
-            return  # an outage must not multiply messages
+            return 0  # an outage must not multiply messages
         placed = [due for due in dues if due.position]
         gone = desk.broker.undeliverable([(due.queue, due.position) for due in placed]) if placed else []
         desk.backend.confirm([(due.id, due.position) for due, lost in zip(placed, gone, strict=True) if not lost])
         again = [due for due, lost in zip(placed, gone, strict=True) if lost]
         again += [due for due in dues if not due.position]
-        if not again:
-            return
         deliveries = self._messages(again)
         letters = [Encoded(d.message.id, d.message.queue, d.body) for d in deliveries]
-        if letters:
-            positions = desk.broker.publish(letters, timestamp_ms=now_ms).wait(ACK_SECONDS)
-            confirmed = [(letter.id, p) for letter, p in zip(letters, positions, strict=True) if p is not None]
-            desk.backend.confirm(confirmed)
-            log.info("published again: %d", len(confirmed))
+        if not letters:
+            return 0
+        positions = desk.broker.publish(letters, timestamp_ms=now_ms).wait(ACK_SECONDS)
+        confirmed = [(letter.id, p) for letter, p in zip(letters, positions, strict=True) if p is not None]
+        desk.backend.confirm(confirmed)
+        log.info("published again: %d", len(confirmed))
+        return len(confirmed)
 
-    def _bury(self, dues: Sequence[Due], now_ms: int) -> None:
-        """Publish the dead letters of failed tasks; drop their messages once the broker has them."""
+    def _bury(self, dues: Sequence[Due], now_ms: int) -> int:
+        """Publish the dead letters of failed tasks, drop their messages once the broker has them; return how many."""
         desk = self._desk
         if not dues or desk.broker.unacknowledged():
-            return
+            return 0
         deliveries = self._messages(dues)
         letters = [Encoded(d.message.id, d.message.queue, d.body) for d in deliveries]
         positions = desk.broker.publish_dead(letters, timestamp_ms=now_ms).wait(ACK_SECONDS) if letters else []
         buried = [letter.id for letter, position in zip(letters, positions, strict=True) if position is not None]
         without = {due.id for due in dues} - {letter.id for letter in letters}
         desk.backend.buried([*buried, *without])
+        return len(buried) + len(without)
 
     def _messages(self, dues: Sequence[Due]) -> list[Delivery]:
         """Return the messages of these, those that came with the sweep and those still to be read."""
@@ -138,7 +146,8 @@ class SweeperThread:
             return
         left = unreadable
         try:
-            left = self._buried(unreadable)
+            if not desk.broker.unacknowledged():  # an outage must not multiply messages
+                left = self._buried(unreadable)
         except BrokerUnavailable as error:
             desk.health.broker_failed(error)
         except YadtqError as error:
@@ -150,22 +159,38 @@ class SweeperThread:
         """Publish each where it belongs; return those that the broker has not acknowledged.
 
         One of a newer format with a record is kept by that; without one it goes to the end of its queue again, for a
-        worker that can read it.
+        worker that can read it. Where the broker gives what is not settled to others by itself, it is left to that.
         """
         desk = self._desk
-        newer = [entry for entry in unreadable if entry.task_id is not None]
-        records = desk.backend.get([entry.task_id or "" for entry in newer])
-        orphans = [entry for entry, record in zip(newer, records, strict=True) if record is None]
+        orphans = self._orphans(unreadable)
+        if not desk.broker.replayable:
+            unreadable = [entry for entry in unreadable if _place(entry) not in orphans]
+            orphans = {}
+        now = time.monotonic()
+        left = [entry for entry in unreadable if orphans.get(_place(entry), 0.0) > now]
+        rested = [entry for entry in unreadable if 0.0 < orphans.get(_place(entry), 0.0) <= now]
         dead = [entry for entry in unreadable if entry.task_id is None]
-        if orphans:
-            desk.stopping.wait(NEWER_SECONDS)  # or a queue of nothing else would go round without a rest
-        now_ms = desk.backend.time_ms()
-        left = self._acknowledged(orphans, desk.broker.publish(_letters(orphans), timestamp_ms=now_ms))
-        left += self._acknowledged(dead, desk.broker.publish_dead(_letters(dead), timestamp_ms=now_ms))
+        if rested or dead:
+            now_ms = desk.backend.time_ms()
+            left += self._acknowledged(rested, desk.broker.publish(_letters(rested), timestamp_ms=now_ms))
+            left += self._acknowledged(dead, desk.broker.publish_dead(_letters(dead), timestamp_ms=now_ms))
+        kept = {_place(entry) for entry in left}
+        self._resting = {place: until for place, until in orphans.items() if place in kept}
         for entry in unreadable:
-            if entry not in left:
+            if _place(entry) not in kept:
                 self._put_away(entry)
         return left
+
+    def _orphans(self, unreadable: Sequence[Unreadable]) -> dict[_Place, float]:
+        """Return where messages of a newer format stand that have no record, and until when each rests.
+
+        Without a rest a queue of nothing else would go round and round.
+        """
+        known = self._resting
+        newer = [entry for entry in unreadable if entry.task_id is not None and _place(entry) not in known]
+        records = self._desk.backend.get([entry.task_id or "" for entry in newer]) if newer else []
+        until = time.monotonic() + NEWER_SECONDS
+        return known | {_place(entry): until for entry, record in zip(newer, records, strict=True) if record is None}
 
     def _acknowledged(self, entries: Sequence[Unreadable], publication: Publication) -> list[Unreadable]:
         """Return the entries that the broker has not taken; those that it never will are only logged."""
@@ -180,6 +205,10 @@ class SweeperThread:
         log.error("unreadable message at %s/%d offset %d (%s)", queue, number, entry.offset, entry.reason)
         with self._desk.lock:
             self._desk.intake.done(entry.partition, entry.offset)
+
+
+def _place(entry: Unreadable) -> _Place:
+    return entry.partition, entry.offset
 
 
 def _letters(entries: Sequence[Unreadable]) -> list[Encoded]:

@@ -20,7 +20,8 @@ from yadtq_core.worker.sweeper_thread import SweeperThread
 
 log = logging.getLogger("yadtq.worker")
 
-JOIN_SECONDS = 15.0
+CLOSE_SECONDS = 4.0
+"""For the threads to end. One that still waits for a service then is left: it begins nothing and would only be late."""
 
 
 class Worker:
@@ -40,6 +41,7 @@ class Worker:
         self._desk = Desk(settings, identity, broker, backend, executor)
         self._keeper = KeeperThread(self._desk)
         self.crashed: BaseException | None = None
+        self._closed = False
         self._threads = {
             "intake": self._thread("intake", IntakeThread(self._desk).run),
             "completion": self._thread("completion", CompletionThread(self._desk).run),
@@ -52,6 +54,8 @@ class Worker:
             try:
                 run()
             except BaseException as error:
+                if self._closed:
+                    return  # left behind by `close`, it found its services gone
                 log.exception("the %s thread ended by a bug; the worker stops", name)
                 self.crashed = error
 
@@ -91,13 +95,14 @@ class Worker:
 
     def close(self) -> None:
         """Wait for the threads, tell the backend that this worker is gone, end the children."""
-        self._threads["intake"].join(JOIN_SECONDS)
+        until = time.monotonic() + CLOSE_SECONDS
+        self._desk.poke.set()
+        self._threads["intake"].join(CLOSE_SECONDS)
         self._desk.finished.set()
         self._desk.executor.wake()
-        self._desk.poke.set()
         for thread in self._threads.values():
-            thread.join(JOIN_SECONDS)
-        self._keeper.beat("offline")
+            thread.join(max(0.3, until - time.monotonic()))
+        self._closed = True
         self._desk.executor.close()
 
     @property

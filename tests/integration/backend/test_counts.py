@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.integration.backend.bed import STATS, Bed, delivery, given_back, outcome, submission, worker
+from tests.integration.backend.bed import Bed
 from yadtq_core.model import Answer, Delivery, ReleaseReason, Status, Verdict, WorkerIdentity
+from yadtq_core.testing.records import STATS, delivery, given_back, outcome, submission, worker
 
 ENDS = (Status.SUCCESS, Status.FAILED, Status.CANCELLED, Status.SCHEDULED)
 UNFINISHED = {"queued", "scheduled", "processing"}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.integration.backend.bed import SHORT, STATS, Bed, delivery, outcome, submission, worker
-from yadtq_core.model import Epoch, Past, Verdict, WorkerStats
+from tests.integration.backend.bed import Bed
+from yadtq_core.model import Epoch, Past, Verdict
+from yadtq_core.testing.records import SHORT, STATS, delivery, submission, worker
 
 HEARTBEATS_MS = 10_000
 DAY_MS = 86_400_000
@@ -45,18 +46,6 @@ def test_another_run_of_the_server_is_another_epoch_from_the_mark_on(bed: Bed) -
     assert second.past == (*first.past, Past(second.id, first.mark_ms))
     assert window(bed) == (first.mark_ms - HEARTBEATS_MS, second.mark_ms)
     assert beat(bed, first).id == second.id  # the second who knows the old one adopts
-
-
-def test_a_mark_below_the_known_one_is_another_epoch(bed: Bed) -> None:
-    first = beat(bed)
-    known = Epoch(first.id, first.mark_ms + 60_000)
-    second = beat(bed, known)
-    assert second.past[-1] == Past(second.id, first.mark_ms)
-
-
-def test_another_epoch_is_adopted_and_never_replaced(bed: Bed) -> None:
-    first = beat(bed)
-    assert beat(bed, Epoch("elsewhere", first.mark_ms + 60_000)).id == first.id
 
 
 def test_after_everything_was_lost_the_maker_says_from_where(bed: Bed) -> None:
@@ -109,29 +98,6 @@ def test_each_shard_has_an_epoch_of_its_own(make_bed: Callable[..., Bed]) -> Non
     assert after[1].past == (Past(after[1].id, epochs[1].mark_ms),)
 
 
-def test_a_worker_is_listed_with_what_it_says(bed: Bed) -> None:
-    stats = WorkerStats(
-        state="stopping",
-        tasks_executed=12,
-        running=1,
-        slots=4,
-        free=3,
-        queues=("default", "fast"),
-        tasks=(),
-        memory=2**40,
-        version="1.2",
-    )
-    answer = bed.backend.heartbeat(bed.worker, stats, ())
-    beat(Bed(bed.url, bed.namespace))
-    rows = bed.backend.workers()
-
-    assert len(rows) == 2
-    row = next(row for row in rows if row.identity == bed.worker)
-    assert (row.stats, row.online) == (stats, True)
-    assert row.last_seen == answer.now_ms / 1000
-    assert not bed.open(lease=0.0).workers()[0].online
-
-
 def test_workers_gone_for_an_hour_are_forgotten_with_what_they_held(bed: Bed) -> None:
     gone = worker("gone")
     one = bed.submit()[0]
@@ -148,13 +114,6 @@ def test_workers_gone_for_an_hour_are_forgotten_with_what_they_held(bed: Bed) ->
     assert int(bed.store.run("ZCARD", workers)) == 1
     rows = [name for name in bed.names() if ":worker:" in name]
     assert all(int(bed.store.run("PTTL", name)) > 0 for name in rows)
-
-
-def test_the_answer_of_a_heartbeat_bears_redis_time(bed: Bed) -> None:
-    answer = bed.backend.heartbeat(bed.worker, STATS, ())
-    assert abs(answer.now_ms - bed.backend.time_ms()) < 2000
-    one = bed.submit()[0]
-    assert bed.finish(outcome(one.message.id, bed.run(one))) == ["ok"]
 
 
 def test_the_mark_never_goes_back(bed: Bed) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
-from tests.integration.backend.bed import Bed, delivery, outcome, submission, worker
+from tests.integration.backend.bed import Bed
 from yadtq_core.model import Error, Hold, Status
+from yadtq_core.testing.records import outcome, submission, worker
 
 
 def test_success_keeps_the_result_and_lets_go_of_the_rest(bed: Bed) -> None:
@@ -23,63 +22,6 @@ def test_success_keeps_the_result_and_lets_go_of_the_rest(bed: Bed) -> None:
     assert 86_000_000 < int(bed.store.run("PTTL", bed.key("task", one))) <= 86_400_000
     assert bed.backend.counts().ended == {"success": 1}
     assert bed.backend.counts().queues == {}
-
-
-def test_results_are_any_bytes_in_any_content_type(bed: Bed) -> None:
-    raw, none, empty = bed.submit(3)
-    answers = bed.claim([raw, none, empty])
-    bed.finish(
-        outcome(raw.message.id, answers[0], result=b"\x00\xff\r\n", content_type="application/x"),
-        outcome(none.message.id, answers[1], result=None, content_type=""),
-        outcome(empty.message.id, answers[2], result=b"", content_type="application/x"),
-    )
-    found = [bed.record(one) for one in (raw, none, empty)]
-    assert [(record.result, record.content_type) for record in found] == [
-        (b"\x00\xff\r\n", "application/x"),
-        (None, ""),
-        (b"", "application/x"),
-    ]
-
-
-def test_a_number_of_a_hundred_thousand_digits_comes_back_digit_for_digit(bed: Bed) -> None:
-    digits = b"9" * 99_999 + b"7"
-    one = bed.submit(arguments=b"[[" + digits + b"],{}]")[0]
-    kept = bed.backend.messages([one.message.id])[0]
-    assert kept is not None
-    assert bytes(kept.message.arguments) == b"[[" + digits + b"],{}]"
-    bed.finish(outcome(one.message.id, bed.run(one), result=digits))
-    assert bed.record(one).result == digits
-
-
-def test_a_finish_whose_reply_was_lost_is_already(bed: Bed) -> None:
-    ones = bed.submit(4)
-    answers = bed.claim(ones)
-    statuses = (Status.SUCCESS, Status.FAILED, Status.CANCELLED, Status.SCHEDULED)
-    outcomes = [
-        outcome(one.message.id, answer, status) for one, answer, status in zip(ones, answers, statuses, strict=True)
-    ]
-    assert bed.finish(*outcomes) == ["ok"] * 4
-    before = [bed.fields(one) for one in ones]
-    assert bed.finish(*outcomes) == ["already"] * 4
-    assert [bed.fields(one) for one in ones] == before
-    assert bed.backend.counts().ended == {"success": 1, "failed": 1, "cancelled": 1}
-
-
-def test_another_fence_is_fenced_and_a_missing_record_missing(bed: Bed) -> None:
-    one = bed.submit()[0]
-    answer = bed.run(one)
-    wrong = outcome(one.message.id, answer.fence - 1)
-    missing = outcome(submission().message.id, 5)
-    assert bed.finish(wrong, missing) == ["fenced", "missing"]
-    assert bed.record(one).status is Status.PROCESSING
-    assert len(bed.backend.held(bed.worker)) == 1
-    assert bed.backend.get([missing.id]) == [None]
-
-
-def test_a_late_finish_is_accepted_if_nobody_took_over(bed: Bed) -> None:
-    one = bed.submit()[0]
-    assert bed.finish(outcome(one.message.id, bed.lost(one))) == ["ok"]
-    assert bed.record(one).lost == 0
 
 
 def test_a_retry_waits_its_time_without_a_position_and_without_its_fence_growing(bed: Bed) -> None:
@@ -122,15 +64,6 @@ def test_a_failure_stays_until_its_dead_letter_is_buried(bed: Bed) -> None:
     assert bed.record(one).error == error
 
 
-def test_burying_touches_nothing_that_has_not_failed(bed: Bed) -> None:
-    running = bed.submit()[0]
-    bed.run(running)
-    before = bed.fields(running), bed.score(running)
-    bed.backend.buried([running.message.id, submission().message.id])
-    assert (bed.fields(running), bed.score(running)) == before
-    assert bed.backend.messages([running.message.id])[0] is not None
-
-
 def test_extending_moves_the_end_of_the_lease_and_keeps_progress(bed: Bed) -> None:
     one = bed.submit()[0]
     answer = bed.run(one)
@@ -161,31 +94,6 @@ def test_a_damaged_record_is_its_own_error(bed: Bed) -> None:
     bed.store.run("SET", bed.key("task", damaged), "x")
     assert bed.finish(outcome(damaged.message.id, answers[0]), outcome(fine.message.id, answers[1])) == ["error", "ok"]
     assert bed.record(fine).status is Status.SUCCESS
-
-
-def test_history_keeps_the_last_ten(bed: Bed) -> None:
-    one = bed.submit()[0]
-    for attempt in range(1, 14):
-        answer = bed.run(one)
-        error = Error("E", f"no {attempt} " + "x" * 500)
-        bed.finish(outcome(one.message.id, answer, Status.SCHEDULED, retry_in=0.001, error=error))
-        bed.pass_time()
-    record = bed.record(one)
-    assert [run.attempt for run in record.history] == list(range(4, 14))
-    assert all(len(run.reason) == 200 for run in record.history)
-
-
-@pytest.mark.parametrize("count", [1, 200, 201, 450])
-def test_batches_of_any_size_keep_their_order(bed: Bed, count: int) -> None:
-    ones = [delivery(given, 1) for given in (submission() for _ in range(count))]
-    bed.backend.create([submission(id=one.message.id) for one in ones[::2]])
-    answers = bed.claim(ones)
-    assert len(answers) == count
-    codes = bed.finish(*(outcome(one.message.id, answer) for one, answer in zip(ones, answers, strict=True)))
-    assert codes == ["ok"] * count
-    assert [record.id for record in bed.backend.get([one.message.id for one in ones]) if record] == [
-        one.message.id for one in ones
-    ]
 
 
 def test_a_refused_finish_forgets_what_others_hold_and_only_that(bed: Bed) -> None:

@@ -8,12 +8,13 @@ from typing import Any, TypeVar, cast
 import pytest
 import redis
 
-from tests.integration.backend.bed import STATS, Bed, given_back, outcome, submission
+from tests.integration.backend.bed import Bed
 from yadtq_core.backends import scripts
 from yadtq_core.backends.redis import RedisBackend
 from yadtq_core.connect import Store
 from yadtq_core.errors import BackendUnavailable
 from yadtq_core.model import Delivery, Status
+from yadtq_core.testing.records import STATS, given_back, outcome, submission
 
 T = TypeVar("T")
 

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from tests.integration.backend.bed import LEFT_TO_STAND, STATS, Bed, given_back, outcome, submission, worker
+from tests.integration.backend.bed import LEFT_TO_STAND, Bed
 from yadtq_core.model import ReleaseReason, Status
-
-
-def test_a_record_that_never_was_is_none_and_order_is_kept(bed: Bed) -> None:
-    first, second = bed.submit(2)
-    never = submission().message.id
-    found = bed.backend.get([second.message.id, never, first.message.id])
-    assert [record and record.id for record in found] == [second.message.id, None, first.message.id]
+from yadtq_core.testing.records import STATS, given_back, outcome, worker
 
 
 def test_a_damaged_record_says_what_is_wrong(bed: Bed) -> None:

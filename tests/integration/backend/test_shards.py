@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.integration.backend.bed import STATS, Bed, given_back, outcome, submission
+from tests.integration.backend.bed import Bed
 from tests.waiting import wait_until
 from yadtq_core.local import LocalValkey
 from yadtq_core.model import Status, shard_of
+from yadtq_core.testing.records import STATS, given_back, outcome, submission
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.backend.bed import STATS, Bed, outcome, submission
+from tests.integration.backend.bed import Bed
 from tests.waiting import wait_until
 from yadtq_core import connect
 from yadtq_core.backends import redis as backends
@@ -19,6 +19,7 @@ from yadtq_core.local import LocalValkey
 from yadtq_core.local.ports import free_port
 from yadtq_core.model import Status
 from yadtq_core.settings import Settings
+from yadtq_core.testing.records import STATS, outcome, submission
 
 Make = Callable[..., LocalValkey]
 LINE = "user yadtq on >secret ~yadtq:* &yadtq:* +@read +@write +@scripting +@pubsub +@connection +@transaction +time"
@@ -157,9 +158,9 @@ def test_nothing_there_is_unavailable_with_what_to_do(tmp_path: Path) -> None:
 
 
 def test_a_store_without_tls_is_said_to_have_none(make_valkey: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connect, "SOCKET_TIMEOUT", 0.2)
+    monkeypatch.setattr(connect, "CONNECT_TIMEOUT", 0.2)
     server = make_valkey(aof=False, port=0)
-    with pytest.raises(BackendUnavailable, match="TLS"):
+    with pytest.raises(ConfigurationRefused, match="it does not speak TLS: use redis://"):
         open_store(server.url.replace("redis://", "rediss://")).run("PING")
 
 

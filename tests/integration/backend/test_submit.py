@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tests.integration.backend.bed import Bed, delivery, given_back, outcome, submission
+from tests.integration.backend.bed import Bed
 from yadtq_core.model import CreateCode, Status
+from yadtq_core.testing.records import given_back, outcome, submission
 
 
 def test_a_new_record_is_queued_and_looked_at_after_the_publish_grace(bed: Bed) -> None:
@@ -28,29 +29,6 @@ def test_a_delayed_record_is_scheduled_until_its_time(bed: Bed) -> None:
     assert bed.record(given.message.id).due_at == (made.submitted_at_ms + 90_000) / 1000
 
 
-def test_a_create_whose_reply_was_lost_finds_its_record(bed: Bed) -> None:
-    given = submission()
-    first, again = bed.backend.create([given])[0], bed.backend.create([given])[0]
-
-    assert (again.code, again.status, again.published) == (CreateCode.EXISTS, Status.QUEUED, False)
-    assert again.submitted_at_ms == first.submitted_at_ms
-    bed.backend.confirm([(given.message.id, "0:1")])
-    assert bed.backend.create([given])[0].published
-    assert bed.backend.counts().total("queued") == 1
-
-
-def test_the_same_id_with_other_arguments_is_a_conflict_and_changes_nothing(bed: Bed) -> None:
-    given = submission(arguments=b"[[1],{}]")
-    other = submission(arguments=b"[[2],{}]", id=given.message.id)
-    new = submission()
-    first, conflict, third = bed.backend.create([given, other, new])
-
-    assert [first.code, conflict.code, third.code] == [CreateCode.NEW, CreateCode.CONFLICT, CreateCode.NEW]
-    kept = bed.backend.messages([given.message.id])[0]
-    assert kept is not None
-    assert bytes(kept.message.arguments) == b"[[1],{}]"
-
-
 def test_a_damaged_record_refuses_its_own_submission_only(bed: Bed) -> None:
     damaged, new = submission(), submission()
     bed.store.run("SET", bed.key("task", damaged.message.id), "x")
@@ -58,19 +36,6 @@ def test_a_damaged_record_refuses_its_own_submission_only(bed: Bed) -> None:
 
     assert [one.code for one in made] == [CreateCode.CONFLICT, CreateCode.NEW]
     assert made[0].status is Status.FAILED
-
-
-def test_a_kept_message_comes_back_with_the_time_of_its_record(bed: Bed) -> None:
-    given = submission(headers={"trace": "é"})
-    made = bed.backend.create([given])[0]
-    kept, none = bed.backend.messages([given.message.id, submission().message.id])
-
-    assert none is None
-    assert kept is not None
-    assert kept.partition is None
-    assert kept.message.submitted_at_ms == made.submitted_at_ms
-    assert kept.message.headers == {"trace": "é"}
-    assert kept.body == delivery(given, made.submitted_at_ms).body
 
 
 def test_confirm_stores_the_position_and_looks_ever_more_seldom_for_the_same_one(bed: Bed) -> None:
@@ -113,15 +78,4 @@ def test_a_released_record_is_looked_at_every_second(bed: Bed) -> None:
 
 def test_confirming_what_is_not_there_creates_nothing(bed: Bed) -> None:
     bed.backend.confirm([(submission().message.id, "0:1")])
-    assert bed.names() == []
-
-
-def test_nothing_asked_is_nothing_answered(bed: Bed) -> None:
-    backend = bed.backend
-    assert list(backend.create([])) == []
-    assert list(backend.claim([], bed.worker, "n")) == []
-    assert list(backend.get([])) == []
-    assert list(backend.messages([])) == []
-    backend.confirm([])
-    backend.buried([])
     assert bed.names() == []

@@ -10,49 +10,15 @@ import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.structs import MemberState
 
-from tests.integration.broker.flow import Member, Members, message, messages, now_ms, publish, step_until
+from tests.integration.broker.flow import Members
 from tests.waiting import wait_until
 from yadtq_core.brokers.kafka import KafkaBroker, KafkaGroupConsumer, Tuning
-from yadtq_core.interfaces import Consumer
-from yadtq_core.model import Delivery, Partition, Unreadable, new_id
+from yadtq_core.model import Partition, new_id
+from yadtq_core.testing.readers import Member, message, messages, now_ms, publish, step_until
 
 Make = Callable[..., KafkaBroker]
 QUICK = Tuning(metadata_age=1.0, session=6.0)
 FIRST = Partition("default", 0)
-
-
-def test_a_gained_partition_gives_nothing_until_it_is_resumed(broker: KafkaBroker) -> None:
-    """Its committed offset is looked at before the first message, and the rewind counts."""
-    publish(broker, messages(40))
-    before = broker.consumer(["default"], member="before")
-    _join_and_read(before_member := Member(before), 40)
-    before.commit({FIRST: (7, "safe=2")})
-    before_member.step()
-    before.close(5.0)
-
-    consumer = broker.consumer(["default"], member="after")
-    for _ in range(20):
-        assert not consumer.poll(500, 0.1)
-    gained, lost = consumer.changes()
-    assert (len(gained), lost) == (4, frozenset())
-    assert consumer.committed(list(gained)) == {FIRST: (7, "safe=2")}
-    consumer.seek(FIRST, 2)
-    assert consumer.position(FIRST) == 2
-    consumer.resume([FIRST])
-    assert [one.offset for one in _poll_for(consumer, 8)] == list(range(2, 10))
-    consumer.close(5.0)
-
-
-def test_a_paused_partition_gives_nothing_and_goes_on_where_it_was(broker: KafkaBroker, members: Members) -> None:
-    member = members.join(broker)
-    step_until([member], lambda: len(member.owned) == 4, "all partitions are ours")
-    member.consumer.pause([FIRST, Partition("default", 99)])
-    publish(broker, messages(40))
-    step_until([member], lambda: len(member.read) == 30, "three partitions are read")
-    assert member.step(0.5) == 0
-    member.consumer.resume([FIRST, Partition("default", 99)])
-    step_until([member], lambda: len(member.read) == 40, "the fourth is read")
-    assert len(set(member.ids)) == 40
 
 
 def test_offsets_by_time(broker: KafkaBroker, members: Members) -> None:
@@ -150,17 +116,6 @@ def test_metadata_as_long_as_the_broker_takes(broker: KafkaBroker, members: Memb
     member.consumer.commit({FIRST: (1, "x" * 4096), second: (1, "x" * 4097)})
     step_until([member], lambda: len(member.consumer.committed([FIRST, second])) == 2, "both are committed")
     assert member.consumer.committed([FIRST, second]) == {FIRST: (1, "x" * 4096), second: (1, "")}
-
-
-def test_members_may_serve_different_queues(make_broker: Make, members: Members) -> None:
-    broker = make_broker()
-    broker.ensure(["default", "mail"], create=True)
-    one, other = members.join(broker, ["default"]), members.join(broker, ["default", "mail"])
-    third = members.join(broker, ["mail"])
-    publish(broker, messages(100) + messages(100, "mail"))
-    step_until([one, other, third], lambda: len(set(one.ids + other.ids + third.ids)) == 200, "both queues are read")
-    assert {partition.queue for partition in one.owned} == {"default"}
-    assert {partition.queue for partition in third.owned} == {"mail"}
 
 
 def test_a_topic_that_grows_under_load_loses_nothing(make_broker: Make, members: Members) -> None:
@@ -278,11 +233,3 @@ def _made_again(broker: KafkaBroker) -> bool:
 
 def _join_and_read(member: Member, count: int) -> None:
     step_until([member], lambda: len(member.read) >= count, f"{count} are read")
-
-
-def _poll_for(consumer: Consumer, count: int) -> list[Delivery | Unreadable]:
-    found: list[Delivery | Unreadable] = []
-    deadline = time.monotonic() + 10.0
-    while len(found) < count and time.monotonic() < deadline:
-        found += consumer.poll(500, 0.2)
-    return found

@@ -12,25 +12,14 @@ import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from tests.integration.broker.flow import Members, message, messages, now_ms, publish, step_until
 from yadtq_core.brokers.kafka import KafkaBroker, Tuning
 from yadtq_core.envelope import Encoded
 from yadtq_core.errors import BrokerUnavailable
 from yadtq_core.local import LocalKafka
-from yadtq_core.model import Delivery, new_id, shard_of
+from yadtq_core.model import new_id, shard_of
+from yadtq_core.testing.readers import message, messages, now_ms, publish
 
 Make = Callable[..., KafkaBroker]
-
-
-def test_everything_published_is_polled_at_the_position_that_was_told(broker: KafkaBroker, members: Members) -> None:
-    sent = messages(2000)
-    positions = publish(broker, sent)
-    member = members.join(broker)
-    step_until([member], lambda: len(member.read) >= 2000, "all 2000 are polled")
-    assert {delivery.message.id: delivery.position for delivery in member.read} == {
-        one.id: position for one, position in zip(sent, positions, strict=True)
-    }
-    assert all(delivery.body == one.body for delivery, one in zip(_by_id(member.read), _by_id(sent), strict=True))
 
 
 def test_partitions_get_equal_shares(broker: KafkaBroker) -> None:
@@ -122,10 +111,6 @@ def test_dead_letters_are_keyed_by_id_and_taken_back_by_an_empty_one(
     letter, taken_back = (_record(admin, topic, position) for position in positions if position)
     assert (letter.key, letter.value) == (one.id.encode(), one.body)
     assert (taken_back.key, taken_back.value) == (one.id.encode(), None)
-
-
-def _by_id(found: list[Delivery] | list[Encoded]) -> list[Delivery | Encoded]:
-    return sorted(found, key=lambda one: one.message.id if isinstance(one, Delivery) else one.id)
 
 
 def _record(admin: KafkaAdminClient, topic: str, position: str) -> Any:

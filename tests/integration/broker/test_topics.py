@@ -11,11 +11,12 @@ import pytest
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from tests.integration.broker.flow import Members, messages, publish, step_until
+from tests.integration.broker.flow import Members
 from tests.waiting import wait_until
 from yadtq_core.brokers.kafka import KafkaBroker, Tuning
 from yadtq_core.errors import BrokerUnavailable, ConfigurationRefused
 from yadtq_core.local.ports import free_port
+from yadtq_core.testing.readers import messages, publish, step_until
 
 Make = Callable[..., KafkaBroker]
 

@@ -24,8 +24,9 @@ from kafka.errors import (
 )
 
 from yadtq_core.brokers.kafka import internals
+from yadtq_core.brokers.kafka.diagnosis import diagnosis
 from yadtq_core.brokers.kafka.tuning import Cluster, admin_settings
-from yadtq_core.errors import BrokerUnavailable, ConfigurationRefused
+from yadtq_core.errors import BrokerUnavailable, ConfigurationRefused, YadtqError
 
 log = logging.getLogger("yadtq.broker")
 Answer = TypeVar("Answer")
@@ -52,7 +53,7 @@ class Admin:
         self._url = cluster.url
         self._lock = threading.Lock()
         self._client: KafkaAdminClient | None = None
-        self._failed: tuple[float, BrokerUnavailable] | None = None
+        self._failed: tuple[float, YadtqError] | None = None
 
     def create(self, partitions: Mapping[str, int], configs: Mapping[str, Mapping[str, str]], replication: int) -> None:
         """Make topics with so many partitions each; one that another has just made is fine.
@@ -81,7 +82,17 @@ class Admin:
         )
         for topic in answer.results:
             self._check(topic.name, topic.error_code, topic.error_message)
+        self._wait_to_see(partitions)
         log.info("the topics %s have grown", ", ".join(f"{name} to {count}" for name, count in partitions.items()))
+
+    def _wait_to_see(self, partitions: Mapping[str, int]) -> None:
+        """Wait until the broker tells of what it has just granted: its metadata lag behind by up to a second."""
+        until = time.monotonic() + self._ms / 1000
+        while time.monotonic() < until:
+            seen = self.describe(sorted(partitions))
+            if all(seen.get(topic, 0) >= count for topic, count in partitions.items()):
+                return
+            time.sleep(_RETRY_SECONDS)
 
     def describe(self, topics: Sequence[str]) -> dict[str, int]:
         """Return how many partitions each topic has; topics that do not exist are left out."""
@@ -118,7 +129,7 @@ class Admin:
                 raise ConfigurationRefused(f"Kafka at {self._url} refuses: {_text(error)}") from None
             except (KafkaError, RuntimeError) as error:  # kafka-python raises RuntimeError without a controller
                 if time.monotonic() + _RETRY_SECONDS > deadline or not getattr(error, "retriable", True):
-                    raise unreachable(self._url, error) from None
+                    raise unreachable(self._cluster, error) from None
                 if isinstance(error, NotCoordinatorError):  # it would ask the old coordinator for ever
                     self.close(_DROP_SECONDS)
             time.sleep(_RETRY_SECONDS)
@@ -142,7 +153,7 @@ class Admin:
                 self._client = KafkaAdminClient(**admin_settings(self._cluster), kafka_client=clients)
             except KafkaError as error:
                 clients.close()
-                self._failed = time.monotonic(), unreachable(self._url, error)
+                self._failed = time.monotonic(), unreachable(self._cluster, error, look=True)
                 raise self._failed[1] from None
             return self._client
 
@@ -164,10 +175,14 @@ class Admin:
         return int(self._cluster.tuning.reach * 1000)
 
 
-def unreachable(url: str, reason: BaseException | str) -> BrokerUnavailable:
-    """Return the error for a broker that does not answer, with what to do."""
-    return BrokerUnavailable(
-        f"Kafka at {url} cannot be reached ({_text(reason)}): is it running? "
+def unreachable(cluster: Cluster, reason: BaseException | str, *, look: bool = False) -> YadtqError:
+    """Return the error for a broker that does not answer, with what to do.
+
+    look: find out why, within a few seconds: for who never reached it.
+    """
+    found = diagnosis(cluster.address) if look else None
+    return found or BrokerUnavailable(
+        f"Kafka at {cluster.url} cannot be reached ({_text(reason)}): is it running? "
         "Start one with `docker compose up -d` or `yadtq dev --kafka`, or set YADTQ_BROKER to yours"
     )
 

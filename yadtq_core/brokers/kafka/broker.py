@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from kafka import TopicPartition
 
+from yadtq_core.brokers.kafka import findings
 from yadtq_core.brokers.kafka.admin import Admin, dead_configs, topic_configs
 from yadtq_core.brokers.kafka.consumer import KafkaGroupConsumer
 from yadtq_core.brokers.kafka.names import Names
 from yadtq_core.brokers.kafka.publisher import KafkaPublication, Publisher
-from yadtq_core.brokers.kafka.tuning import Cluster, Tuning, quiet
-from yadtq_core.brokers.kafka.urls import servers
+from yadtq_core.brokers.kafka.tuning import Cluster, Tuning, client_settings, quiet
+from yadtq_core.brokers.kafka.urls import host_and_port, parse
 from yadtq_core.errors import BrokerUnavailable, ConfigurationRefused
+from yadtq_core.findings import Finding
 from yadtq_core.interfaces import Outgoing
-from yadtq_core.settings import Settings, masked_url
+from yadtq_core.security import Secret, warnings_of
+from yadtq_core.settings import Settings
+
+log = logging.getLogger("yadtq.broker")
 
 DEAD_PARTITIONS = 1
 """Dead letters are few, and read whole."""
@@ -25,7 +31,7 @@ _LOOK_SECONDS = 0.1
 def open(settings: Settings, tuning: Tuning | None = None) -> KafkaBroker:  # noqa: A001  called as `kafka.open`
     """Return the broker of `settings.broker`; connects when it is first used.
 
-    Raises InvalidSetting for an address that cannot be used.
+    Raises InvalidSetting for an address that cannot be used, ConfigurationRefused for a file of it.
     """
     return KafkaBroker(settings, tuning or Tuning())
 
@@ -42,10 +48,17 @@ class KafkaBroker:
     def __init__(self, settings: Settings, tuning: Tuning) -> None:
         self._settings = settings
         self._names = Names(settings.namespace)
-        self._cluster = Cluster(masked_url(settings.broker), servers(settings.broker), self._names, tuning)
+        address = parse(settings.broker, settings.broker_password)
+        self._cluster = Cluster(address, self._names, tuning)
+        client_settings(self._cluster)  # a file that is missing is told now
         self._publisher = Publisher(self._cluster, settings.shards)
         self._admin = Admin(self._cluster)
         quiet()
+        hosts = [host_and_port(server)[0] for server in address.servers]
+        for warning in warnings_of(
+            address.shown, hosts, address.tls, address.login.secret if address.login else Secret()
+        ):
+            log.warning("%s", warning)
 
     def ensure(self, queues: Sequence[str], *, create: bool) -> None:
         """Check that each queue and its dead letters stand with enough partitions; make what is missing if told.
@@ -128,6 +141,10 @@ class KafkaBroker:
         Raises BrokerUnavailable where the broker cannot be reached.
         """
         return KafkaGroupConsumer(self._cluster, queues, member)
+
+    def findings(self, now_ms: int) -> Iterator[Finding]:
+        """Yield what there is to say of this Kafka; nothing is made or joined."""
+        return findings.look(self._admin, self._names, self._settings, now_ms)
 
     def close(self, timeout: float) -> None:
         """Send what was accepted, for at most `timeout` seconds, and let go. Never raises."""

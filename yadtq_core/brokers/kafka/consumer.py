@@ -41,11 +41,12 @@ class KafkaGroupConsumer:
     """
 
     def __init__(self, cluster: Cluster, queues: Sequence[str], member: str) -> None:
+        self._cluster = cluster
         self._url = cluster.url
         self._names = cluster.names
         self._tuning = tuning = cluster.tuning
         self._topics = [self._names.topic(queue) for queue in queues]
-        self._settings = consumer_settings(cluster, member)
+        self._member = member
         self._trouble_since: float | None = None
         self._closed = False
         self._partitions: dict[TopicPartition, Partition] = {}
@@ -54,7 +55,7 @@ class KafkaGroupConsumer:
             internals.fetch_metadata(self._consumer, self._topics, tuning.reach)
         except KafkaError as error:
             within(_ABANDON_SECONDS, lambda: self._consumer.close(timeout_ms=_ABANDON_SECONDS * 1000))
-            raise unreachable(self._url, error) from None
+            raise unreachable(self._cluster, error) from None
 
     def poll(self, max_messages: int, timeout: float) -> Sequence[Delivery | Unreadable]:
         """Return up to `max_messages` messages, waiting at most `timeout` seconds for the first.
@@ -135,9 +136,11 @@ class KafkaGroupConsumer:
 
     def _begin(self) -> None:
         """Make the client and subscribe; it joins with the first poll."""
-        self._consumer = KafkaConsumer(partition_assignment_strategy=[CooperativeStickyAssignor], **self._settings)
+        settings = consumer_settings(self._cluster, self._member)  # anew: the password may have changed in its file
+        self._consumer = KafkaConsumer(partition_assignment_strategy=[CooperativeStickyAssignor], **settings)
         internals.never_create_topics(self._consumer)
         internals.finish_joins(self._consumer)
+        internals.rest_between_looks(self._consumer)
         self._commits = Commits(self._consumer.commit_async)
         self._ownership = Ownership(self._commits, self._consumer.pause)
         self._watch = Watch(self._tuning.rebalance + self._tuning.stuck)
@@ -216,4 +219,4 @@ class KafkaGroupConsumer:
         try:
             return question()
         except KafkaError as error:
-            raise unreachable(self._url, error) from None
+            raise unreachable(self._cluster, error) from None

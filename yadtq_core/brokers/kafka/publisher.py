@@ -23,7 +23,7 @@ from kafka.errors import (
 from yadtq_core.brokers.kafka import internals
 from yadtq_core.brokers.kafka.admin import unreachable, within
 from yadtq_core.brokers.kafka.tuning import MAX_REQUEST_BYTES, Cluster, producer_settings
-from yadtq_core.errors import BrokerUnavailable
+from yadtq_core.errors import BrokerUnavailable, ConfigurationRefused
 from yadtq_core.interfaces import Outgoing
 from yadtq_core.model import shard_of
 
@@ -33,6 +33,8 @@ _SLICE = 1000
 """Messages between two looks at how many are unacknowledged."""
 _FOR_GOOD = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidRecordError, AuthorizationError)
 _CLOSE_SECONDS = 1.5
+_IDLE_CLOSE_SECONDS = 0.5
+_FIRST_SECONDS = 1.0
 _LOOK_SECONDS = 0.02
 
 
@@ -85,15 +87,30 @@ class Publisher:
         self._shards = shards
         self._lock = threading.Lock()
         self._producer: KafkaProducer | None = None
+        self._reached = False
         self._outstanding = Outstanding(cluster.tuning.outstanding)
         self._targets: dict[str, Targets] = {}
 
     def counts(self, topics: Sequence[str]) -> dict[str, int]:
         """Return how many partitions each topic has; topics that do not exist are left out."""
-        try:
-            return internals.partition_counts(self._opened(), topics, self._tuning.reach)
-        except KafkaError as error:
-            raise unreachable(self._url, error) from None
+        reach = self._tuning.reach
+        # Who never reached it is told soon where the address is wrong.
+        waits = [reach] if self._reached else [min(_FIRST_SECONDS, reach), max(0.0, reach - _FIRST_SECONDS)]
+        while True:
+            try:
+                found = internals.partition_counts(self._opened(), topics, waits.pop(0))
+            except AuthorizationError as error:
+                named = ", ".join(map(str, error.args))
+                raise ConfigurationRefused(
+                    f"Kafka at {self._url}: its user may not DESCRIBE {named}: grant it with kafka-acls"
+                ) from None
+            except KafkaError as error:
+                failed = unreachable(self._cluster, error, look=not self._reached)
+                if isinstance(failed, ConfigurationRefused) or not any(waits):
+                    raise failed from None
+            else:
+                self._reached = True
+                return found
 
     def publish(self, messages: Sequence[Outgoing], timestamp_ms: int, patience: float) -> KafkaPublication:
         """Send each message to the next partition of its queue and shard.
@@ -134,6 +151,8 @@ class Publisher:
         with self._lock:
             producer, self._producer = self._producer, None
         if producer is not None:
+            if not self._outstanding.count():  # what a hanging broker may still owe us is of no interest
+                timeout = min(timeout, _IDLE_CLOSE_SECONDS)
             deadline = time.monotonic() + timeout
             self._outstanding.wait_for_room(self._tuning.outstanding, deadline)
             left = max(0.1, deadline - time.monotonic())
@@ -189,7 +208,7 @@ class Publisher:
                 try:
                     self._producer = KafkaProducer(**producer_settings(self._cluster))
                 except KafkaError as error:
-                    raise unreachable(self._url, error) from None
+                    raise unreachable(self._cluster, error) from None
                 internals.never_create_topics(self._producer)
             return self._producer
 
@@ -206,7 +225,7 @@ class Publisher:
         try:
             return len(producer.partitions_for(topic))
         except KafkaError as error:
-            raise unreachable(self._url, f"nothing is known of topic {topic}: {error}") from None
+            raise unreachable(self._cluster, f"nothing is known of topic {topic}: {error}") from None
 
 
 class Targets:

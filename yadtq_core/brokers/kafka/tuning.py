@@ -6,7 +6,10 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
+from yadtq_core.brokers.kafka.internals import CLOSING_SOCKET
+from yadtq_core.brokers.kafka.login import log_no_logins, login_settings
 from yadtq_core.brokers.kafka.names import Names
+from yadtq_core.brokers.kafka.urls import KafkaAddress
 
 API_VERSION = (4, 3)
 """What kafka-python knows best. A given version spares a round trip; an older broker lowers it by itself."""
@@ -45,22 +48,27 @@ class Tuning:
 class Cluster:
     """A Kafka as one namespace sees it: where it is, what things are called there, and how clients are set."""
 
-    url: str
-    """Without secrets, to be shown."""
-    servers: tuple[str, ...]
+    address: KafkaAddress
     names: Names
     tuning: Tuning
 
+    @property
+    def url(self) -> str:
+        """The address without secrets, to be shown."""
+        return self.address.shown
+
 
 def client_settings(cluster: Cluster) -> dict[str, Any]:
-    """Return what producer, consumer and admin client have in common."""
+    """Return what producer, consumer and admin client have in common; a password in a file is read anew."""
     tuning = cluster.tuning
     return {
-        "bootstrap_servers": list(cluster.servers),
+        "bootstrap_servers": list(cluster.address.servers),
         "api_version": API_VERSION,
         "bootstrap_timeout_ms": _ms(tuning.reach),
         "metadata_max_age_ms": _ms(tuning.metadata_age),
         "reconnect_backoff_max_ms": 1000,
+        "proxy_url": CLOSING_SOCKET,
+        **login_settings(cluster.address),
     }
 
 
@@ -115,6 +123,7 @@ def quiet() -> None:
         logger = logging.getLogger(name)
         if logger.level == logging.NOTSET:
             logger.setLevel(logging.CRITICAL)
+    log_no_logins()
 
 
 def _ms(seconds: float) -> int:

@@ -1,51 +1,118 @@
-"""The address of a Kafka: `kafka://host:9092,host:9092`."""
+"""The address of a Kafka.
+
+    kafka://host:9092,host:9092
+    kafka+ssl://USER:PASSWORD@host:9093,host:9093?sasl=SCRAM-SHA-512&ca=/etc/ca.pem
+
+A login needs `sasl=`: PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512 take a user and a password, OAUTHBEARER a token in the
+password's place. Files and the places of secrets are those of `yadtq_core.security`.
+"""
 
 from __future__ import annotations
 
 import re
-from urllib.parse import parse_qsl, urlsplit
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from yadtq_core.errors import InvalidSetting
+from yadtq_core.security import PASSWORD_FILE, TLS_OPTIONS, Refuse, Secret, Tls, options_of, secret_of, tls_of
 from yadtq_core.settings import masked_url
 
-SCHEME = "kafka"
+SCHEME, TLS_SCHEME = "kafka", "kafka+ssl"
 DEFAULT_PORT = 9092
+TOKEN = "OAUTHBEARER"
+MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", TOKEN)
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _IPV6 = re.compile(r"\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9]+)?\]")
-_EXAMPLE = "an address looks like kafka://host:9092 or kafka://host1:9092,host2:9092"
+_EXAMPLE = "an address looks like kafka://host:9092 or kafka+ssl://user@host1:9093,host2:9093?sasl=SCRAM-SHA-512"
 
 
-def servers(url: str) -> tuple[str, ...]:
-    """Return the bootstrap servers of an address, each as `host:port`; the port is 9092 where none is given.
+@dataclass(frozen=True, slots=True)
+class Login:
+    """How one logs in by SASL."""
 
-    Raises InvalidSetting for another scheme, a host or port that cannot be, a path, a user, or a parameter:
-    none is known yet.
+    mechanism: str
+    user: str
+    secret: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaAddress:
+    """What an address says."""
+
+    shown: str
+    """Without secrets."""
+    servers: tuple[str, ...]
+    """The bootstrap servers, each as `host:port`."""
+    tls: Tls | None
+    login: Login | None
+
+
+def parse(url: str, password: str = "") -> KafkaAddress:
+    """Return what an address says; ports are 9092 where none is given.
+
+    password: where the address has none. Raises InvalidSetting for another scheme, a host, port or parameter that
+    cannot be, a path, and a login that is not whole.
     """
+    shown = masked_url(url)
+
+    def refuse(reason: str) -> InvalidSetting:
+        return InvalidSetting(f"broker = {shown!r}: {reason}; {_EXAMPLE}")
+
     try:
         parts = urlsplit(url)
     except ValueError as error:
-        raise _refused(url, str(error)) from None
-    if parts.scheme != SCHEME:
-        raise _refused(url, f"its scheme is {parts.scheme or 'missing'}, not {SCHEME}")
-    if "@" in parts.netloc:
-        raise _refused(url, "user and password (SASL) are not supported yet")
-    if parts.query or parts.fragment:
-        names = ", ".join(name for name, _ in parse_qsl(parts.query, keep_blank_values=True)) or parts.fragment
-        raise _refused(url, f"it takes no parameters, got {names[:80]} (TLS and SASL are not supported yet)")
+        raise refuse(str(error)) from None
+    if parts.scheme not in (SCHEME, TLS_SCHEME):
+        raise refuse(f"its scheme is {parts.scheme or 'missing'}, not {SCHEME} or {TLS_SCHEME}")
     if parts.path not in ("", "/"):
-        raise _refused(url, f"it takes no path, got {parts.path[:80]!r}")
-    return tuple(_server(url, text.strip()) for text in parts.netloc.split(","))
+        raise refuse(f"it takes no path, got {parts.path[:80]!r}")
+    if parts.netloc.count("@") > 1 or parts.fragment:
+        raise refuse("write an @ in a user's name or password as %40, and a # as %23")
+    secured = parts.scheme == TLS_SCHEME
+    options = options_of(parts.query, {"sasl", PASSWORD_FILE} | (TLS_OPTIONS if secured else set()), refuse)
+    hosts = parts.netloc.rpartition("@")[2].split(",")
+    return KafkaAddress(
+        shown=shown,
+        servers=tuple(_server(text.strip(), refuse) for text in hosts),
+        tls=tls_of(options, refuse) if secured else None,
+        login=_login(parts, options, password, refuse),
+    )
 
 
-def _server(url: str, text: str) -> str:
+def host_and_port(server: str) -> tuple[str, int]:
+    """Return the two of a `host:port`, as sockets take them."""
+    host, _, port = server.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _login(parts: SplitResult, options: Mapping[str, str], password: str, refuse: Refuse) -> Login | None:
+    mechanism = options.get("sasl")
+    user, _, given = parts.netloc.rpartition("@")[0].partition(":")
+    if mechanism is None:
+        if user or given or PASSWORD_FILE in options:
+            raise refuse(f"a login needs ?sasl={'|'.join(MECHANISMS)}")
+        return None
+    if mechanism not in MECHANISMS:
+        raise refuse(f"sasl is one of {', '.join(MECHANISMS)}, got {mechanism[:40]!r}")
+    if bool(user) == (mechanism == TOKEN):
+        raise refuse(f"{mechanism} takes {'no user, only a token' if user else 'a user'}")
+    secret = secret_of(unquote(given), password, options, refuse)
+    if not secret:
+        what = "token" if mechanism == TOKEN else "password"
+        raise refuse(f"the {what} is missing: set YADTQ_BROKER_PASSWORD, or add {PASSWORD_FILE}=FILE")
+    return Login(mechanism, unquote(user), secret)
+
+
+def _server(text: str, refuse: Refuse) -> str:
     """Return one `host:port`, with the default port where there is none."""
     host, port = _split(text)
     if not (_HOST.fullmatch(host) or _IPV6.fullmatch(host)):
-        raise _refused(url, f"{host[:80]!r} is not a host" if host else "a host is missing")
+        raise refuse(f"{host[:80]!r} is not a host" if host else "a host is missing")
     if port is None:
         return f"{host}:{DEFAULT_PORT}"
     if not (port.isascii() and port.isdigit() and 1 <= int(port[:6]) <= 65535):
-        raise _refused(url, f"port {port[:20]!r} is not a number from 1 to 65535")
+        raise refuse(f"port {port[:20]!r} is not a number from 1 to 65535")
     return f"{host}:{int(port)}"
 
 
@@ -56,7 +123,3 @@ def _split(text: str) -> tuple[str, str | None]:
         return host + bracket, rest[1:] if rest.startswith(":") else (rest or None)
     host, colon, port = text.partition(":")
     return host, port if colon else None
-
-
-def _refused(url: str, reason: str) -> InvalidSetting:
-    return InvalidSetting(f"broker = {masked_url(url)!r}: {reason}; {_EXAMPLE}")

@@ -6,16 +6,18 @@ rest), and it is as durable as that Redis.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from yadtq_core.backends.scripts import BATCH, Call, evaluate
 from yadtq_core.brokers.published import Published
 from yadtq_core.brokers.redis_streams.consumer import StreamsConsumer, make_group
+from yadtq_core.brokers.redis_streams.sender import BULK, Sender
 from yadtq_core.brokers.redis_streams.streams import GONE, GROUP, PUBLISH, Streams
 from yadtq_core.connect import SCHEMES, ServerError, Store, open_store
 from yadtq_core.errors import BrokerUnavailable, ConfigurationRefused
-from yadtq_core.interfaces import Outgoing
+from yadtq_core.findings import Finding, ok, problem
+from yadtq_core.interfaces import Outgoing, Publication
 from yadtq_core.model import Partition
 from yadtq_core.settings import Settings, masked_url
 
@@ -41,7 +43,13 @@ class RedisStreamsBroker:
         self._streams = Streams(settings.namespace, settings.shards)
         if settings.backend.partition("://")[0] not in SCHEMES:
             raise self._refused()
-        self._store = open_store(_address(settings.broker), unavailable=BrokerUnavailable, name="yadtq-broker")
+        self._store = open_store(
+            _address(settings.broker),
+            password=settings.broker_password or settings.backend_password,
+            unavailable=BrokerUnavailable,
+            name="yadtq-broker",
+        )
+        self._sender = Sender()
         self._is_the_backends = False
 
     def ensure(self, queues: Sequence[str], *, create: bool) -> None:
@@ -59,12 +67,17 @@ class RedisStreamsBroker:
                 elif not self._store.run("EXISTS", key):
                     raise ConfigurationRefused(f"queue {queue} does not exist: run `yadtq provision -Q {queue}`")
 
-    def publish(self, messages: Sequence[Outgoing], *, timestamp_ms: int) -> Published:
-        """Add messages to the streams of their shards; returns when they stand there.
+    def publish(self, messages: Sequence[Outgoing], *, timestamp_ms: int) -> Publication:
+        """Add messages to the streams of their shards; few are there when it returns, many go behind the caller.
 
         Where the answer is lost they may stand there or not, and have no position. `timestamp_ms` is not needed:
         what waits is kept however old it is.
         """
+        if len(messages) < BULK:
+            return self._sent(messages)
+        return self._sender.send(lambda: self._sent(messages), len(messages))
+
+    def _sent(self, messages: Sequence[Outgoing]) -> Published:
         positions: list[str | None] = [None] * len(messages)
         errors: dict[int, str] = {}
         for partition, indexes in self._sorted(messages).items():
@@ -96,8 +109,8 @@ class RedisStreamsBroker:
         return Published([None if i in refused else f"dead:{m.id}" for i, m in enumerate(messages)], refused)
 
     def unacknowledged(self) -> int:
-        """Return 0: what was published was answered, or its answer is lost for good."""
-        return 0
+        """Return how many published messages are on their way; an answer that was lost is lost for good."""
+        return self._sender.count()
 
     def undeliverable(self, positions: Sequence[tuple[str, str]]) -> Sequence[bool]:
         """For each (queue, position): True if no consumer will ever be given that message again.
@@ -127,8 +140,14 @@ class RedisStreamsBroker:
         partitions = [partition for queue in queues for partition in self._streams.of(queue)]
         return StreamsConsumer(self._store, self._streams, partitions, member, self._settings.claim_stale_seconds)
 
+    def findings(self, now_ms: int) -> Iterator[Finding]:
+        """Yield what there is to say of these streams; what carries them the backend tells."""
+        self._check_backend()
+        return map(self._finding, self._settings.queues)
+
     def close(self, timeout: float) -> None:
-        """Let go; what was accepted was sent. Never raises."""
+        """Send what was accepted, for at most `timeout` seconds, and let go. Never raises."""
+        self._sender.close(timeout)
         self._store.close()
 
     def _sorted(self, messages: Sequence[Outgoing]) -> dict[Partition, list[int]]:
@@ -146,11 +165,18 @@ class RedisStreamsBroker:
             else ("HDEL", key, message.id)
         )
 
+    def _finding(self, queue: str) -> Finding:
+        keys = [self._streams.key(partition) for partition in self._streams.of(queue)]
+        if 0 in self._store.run_many([("EXISTS", key) for key in keys]):
+            return problem("queue", f"queue {queue} does not exist: submits are refused", "run `yadtq provision`")
+        waiting = sum(self._store.run("XLEN", key) for key in keys)
+        return ok("lag", f"queue {queue}: {waiting} messages are waiting")
+
     def _check_backend(self) -> None:
         """Raise ConfigurationRefused unless the backend is this very Redis, and the same database of it."""
         if self._is_the_backends:
             return
-        backend = open_store(self._settings.backend)
+        backend = open_store(self._settings.backend, password=self._settings.backend_password)
         try:
             # A restart between the two questions would make one look like two.
             self._is_the_backends = _same(self._store, backend) or _same(self._store, backend)

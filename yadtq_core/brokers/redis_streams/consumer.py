@@ -6,7 +6,6 @@ import logging
 import random
 import secrets
 import time
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -46,7 +45,7 @@ class StreamsConsumer:
         self._lease_ms = round(lease * 1000)
         self._paused: set[Partition] = set()
         self._settled: dict[Partition, list[int]] = {}
-        self._ready: deque[Delivery | Unreadable] = deque()
+        self._ready: list[Delivery | Unreadable] = []
         self._next_take = time.monotonic() + TAKE_SECONDS
         self._in_trouble = False
         self._make_groups()
@@ -65,7 +64,10 @@ class StreamsConsumer:
             except YadtqError as error:
                 self._trouble(error, left)
             if self._ready or left <= LONGEST_BLOCK:
-                return [self._ready.popleft() for _ in range(min(max_messages, len(self._ready)))]
+                found, self._ready = self._ready[:max_messages], self._ready[max_messages:]
+                if self._ready:
+                    self._hand_back()
+                return found
 
     def changes(self) -> tuple[frozenset[Partition], frozenset[Partition]]:
         """Return nothing: the streams are everybody's."""
@@ -112,9 +114,9 @@ class StreamsConsumer:
 
     def _poll_once(self, most: int, block: float) -> None:
         now = time.monotonic()
-        if now >= self._next_take:
+        if most > 0 and now >= self._next_take:
             self._next_take = now + TAKE_SECONDS * random.uniform(0.8, 1.2)
-            self._take()
+            self._take(min(most, TAKE_MOST))
         settling = self._settling()
         reading = self._reading(most - len(self._ready), 0.0 if self._ready else block)
         commands = [*settling, *reading]
@@ -139,19 +141,30 @@ class StreamsConsumer:
         return commands
 
     def _reading(self, most: int, block: float) -> list[tuple[Any, ...]]:
-        """Return the command that asks for new messages; COUNT is meant for each stream."""
+        """Return the command that asks for new messages. COUNT is for each stream, so that more may come than asked."""
         keys = [key for partition, key in self._keys.items() if partition not in self._paused]
         if most <= 0 or not keys:
             return []
         waiting = ("BLOCK", max(1, round(block * 1000))) if block > 0 else ()
-        count = -(-most // len(keys))
+        count = max(1, most // len(keys))
         return [
             ("XREADGROUP", "GROUP", GROUP, self._name, "COUNT", count, *waiting, "STREAMS", *keys, *[">"] * len(keys))
         ]
 
-    def _take(self) -> None:
+    def _hand_back(self) -> None:
+        """Leave what came beyond what was asked for to whoever looks first, as if its lease were over."""
+        surplus, self._ready = self._ready, []
+        commands = [
+            ("XCLAIM", self._keys[one.partition], GROUP, self._name, 0, entry_of(one.offset), "IDLE", self._lease_ms)
+            for one in surplus
+            if one.partition is not None
+        ]
+        with suppress(YadtqError):  # then it really waits for a lease
+            self._store.run_many(commands)
+
+    def _take(self, most: int) -> None:
         """Take over what others have left for a lease."""
-        given = [GROUP, self._name, self._lease_ms, TAKE_MOST]
+        given = [GROUP, self._name, self._lease_ms, most]
         partitions = [partition for partition in self._keys if partition not in self._paused]
         answers = evaluate(self._store, [Call(TAKE, [self._keys[each]], given) for each in partitions])
         for partition, entries in zip(partitions, answers, strict=True):

@@ -1,0 +1,34 @@
+"""The tier of one Redis: what happens when that Redis is killed and comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.e2e.conftest import LEASE
+from tests.e2e.site import site
+from yadtq_core import Status, call
+from yadtq_core.local import LocalValkey
+
+
+def test_a_redis_that_is_killed_and_comes_back_loses_nothing_of_what_it_had_written(
+    tmp_path: Path, make_valkey: Callable[..., LocalValkey], namespace: str
+) -> None:
+    server = make_valkey(config={"appendfsync": "always"})
+    streams = server.url.replace("://", "+streams://", 1)
+    with site(tmp_path, streams, server.url, namespace, LEASE) as here:
+        here.client.provision()
+        (worker,) = here.workers("only", options=("-c", "2"))
+        handles = here.client.submit_many(call("site.nap", 0.005) for _ in range(600))
+        handles[20].result(timeout=10)
+        server.kill()
+        server.start()
+        for handle in handles:
+            assert handle.result(timeout=30) == "only"
+        assert here.client.submit("site.square", 3).result(timeout=10) == 9
+        assert here.client.counts().ended == {"success": 601}
+        assert {handle.status() for handle in handles} == {Status.SUCCESS}
+        log = worker.log()
+        assert log.count("the backend is away") <= 1, log
+        assert log.count("reading the streams failed") == 1, log
+        assert worker.terminate(10) == 0, log

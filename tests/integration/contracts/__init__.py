@@ -1,0 +1,1 @@
+"""The contract suites on every implementation of the core."""

@@ -1,0 +1,73 @@
+"""The memory tier with a whole worker in this process: the same rules on the reference implementations."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.waiting import wait_until
+from yadtq_core import Client, Status, call
+from yadtq_core.brokers import memory
+from yadtq_core.envelope import Encoded
+from yadtq_core.model import WorkerIdentity, new_id
+from yadtq_core.plugins import open_backend, open_broker
+from yadtq_core.settings import Settings
+from yadtq_core.worker.executor import Executor
+from yadtq_core.worker.worker import Worker
+
+URL = "memory://"
+
+
+@pytest.fixture
+def settings(namespace: str) -> Settings:
+    """The settings of a new namespace."""
+    return Settings(broker=URL, backend=URL, namespace=namespace, processes=1, claim_stale_seconds=1.0)
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[Client]:
+    """A client whose tasks a worker in this process executes, in a child of its own."""
+    broker, backend = open_broker(settings), open_backend(settings)
+    broker.ensure(settings.queues, create=True)
+    executor = Executor("w", 1, 1, ["tests.integration.chores"])
+    executor.start()
+    worker = Worker(settings, WorkerIdentity("w", "i", "host", 1, 0.0), broker, backend, executor)
+    worker.start()
+    with Client.connect(URL, URL, namespace=settings.namespace) as made:
+        yield made
+    worker.stop()
+    wait_until(lambda: worker.idle, "nothing runs")
+    worker.close()
+
+
+def test_tasks_run_once_each_and_are_waited_for(client: Client) -> None:
+    handles = client.submit_many(call("chores.add", number, 1) for number in range(2000))
+    assert [handle.result(timeout=20) for handle in handles] == [number + 1 for number in range(2000)]
+    records = client.query([handle.id for handle in handles])
+    assert {(record.status, record.attempt) for record in records if record} == {(Status.SUCCESS, 1)}
+
+
+def test_a_running_task_hears_that_it_was_cancelled(client: Client) -> None:
+    handle = client.submit("chores.until_cancelled")
+    wait_until(lambda: handle.status() == Status.PROCESSING, "it runs")
+    handle.cancel()
+    wait_until(lambda: handle.status() == Status.CANCELLED, "it has stopped", 15)
+    assert client.counts().ended == {"cancelled": 1}
+
+
+def test_what_cannot_be_read_is_buried_and_what_a_newer_yadtq_can_read_is_left_to_that(
+    client: Client, settings: Settings
+) -> None:
+    broker = memory.open(settings)
+    newer = b'{"v":99,"id":"%b"}' % new_id().encode()
+    broker.publish([Encoded("x", "default", newer), Encoded("y", "default", b"nonsense")], timestamp_ms=1)
+    queues = broker._queues
+    wait_until(lambda: list(queues.dead.values()) == [b"nonsense"], "the dead letter stands")
+    wait_until(lambda: sum(map(len, queues.pending.values())) == 1, "it is settled")
+    assert client.submit("chores.add", 1, 2).result(timeout=10) == 3
+    time.sleep(2.5 * settings.claim_stale_seconds)  # it goes round: given out again after each lease, never copied
+    assert [entry.body for entry in queues.pending["default"].values()] == [newer]
+    assert queues.waiting["default"] == {}
+    assert len(queues.dead) == 1

@@ -1,0 +1,99 @@
+"""A small TCP proxy whose network can be bad: what a fault test puts between yadtq and a service."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import socket
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+_CHUNK = 64 * 1024
+_LOOK_SECONDS = 0.05
+
+
+class Proxy:
+    """Listens on a free loopback port and passes all on to `target`: a port on loopback, or a unix socket.
+
+    Its attributes say how bad the network is, and may be changed at any time; all is well at first.
+    """
+
+    def __init__(self, target: int | Path) -> None:
+        self._target = target
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._lock = threading.Lock()
+        self.port: int = self._server.getsockname()[1]
+        self.blackhole = False
+        """Nothing passes either way, and no connection ends: a cable that was pulled."""
+        self.lose_replies = False
+        """Requests pass, answers are dropped: what was asked for is done, and nobody hears of it."""
+        self.latency = 0.0
+        """Seconds, each way."""
+        self.resets = 0.0
+        """The chance, for each piece of data, that its connection is reset instead."""
+        self._draw = random.Random(self.port)
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._server.close()
+        self.reset()
+
+    def reset(self) -> None:
+        """End all connections."""
+        with self._lock:
+            pairs, self._pairs = self._pairs, []
+        for pair in pairs:
+            for end in pair:
+                _end(end)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client = self._server.accept()[0]
+            except OSError:
+                return
+            try:
+                server = self._connected()
+            except OSError:
+                _end(client)
+                continue
+            with self._lock:
+                self._pairs.append((client, server))
+            for source, sink, replies in ((client, server, False), (server, client, True)):
+                threading.Thread(target=self._pass_on, args=(source, sink, replies), daemon=True).start()
+
+    def _connected(self) -> socket.socket:
+        if isinstance(self._target, int):
+            return socket.create_connection(("127.0.0.1", self._target), timeout=5)
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(str(self._target))
+        return server
+
+    def _pass_on(self, source: socket.socket, sink: socket.socket, replies: bool) -> None:
+        source.settimeout(None)
+        with contextlib.suppress(OSError):
+            while data := source.recv(_CHUNK):
+                time.sleep(self.latency)
+                while self.blackhole:
+                    time.sleep(_LOOK_SECONDS)
+                if self._draw.random() < self.resets:
+                    break
+                if not (replies and self.lose_replies):
+                    sink.sendall(data)
+        _end(source)
+        _end(sink)
+
+
+def _end(end: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)
+    end.close()

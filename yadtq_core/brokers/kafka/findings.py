@@ -1,0 +1,226 @@
+"""What there is to say of a Kafka that carries a namespace's tasks: the checks behind `yadtq doctor`.
+
+Asked of the admin client alone: no topic is made, no group joined, no message read.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from kafka import TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType
+
+from yadtq_core.brokers.kafka.admin import REPLICAS, Admin
+from yadtq_core.brokers.kafka.names import Names
+from yadtq_core.errors import ConfigurationRefused
+from yadtq_core.findings import Finding, ok, problem, some, warning
+from yadtq_core.settings import Settings
+
+LEAST_MESSAGE = 512 * 1024
+"""Bytes that a topic must take in one message: the largest arguments, with headers, and a frame."""
+_DEAD = ".dead"
+_DAY = 86400.0
+
+
+class Topic(NamedTuple):
+    """One topic as the cluster describes it."""
+
+    name: str
+    partitions: int
+    replicas: int
+    missing: int
+    """Replicas that are not in sync."""
+    leaderless: int
+    """Partitions that nobody leads: they take and give nothing."""
+    config: Mapping[str, str]
+
+
+def look(admin: Admin, names: Names, settings: Settings, now_ms: int) -> Iterator[Finding]:
+    """Yield all findings. Raises BrokerUnavailable, ConfigurationRefused."""
+    brokers, finding = _cluster(admin)
+    yield finding
+    wanted = [names.topic(queue) for queue in settings.queues]
+    prefix = names.topic("")
+    standing = admin.ask(lambda client: client.list_topics())
+    topics = _topics(admin, sorted({*wanted, *(name for name in standing if name.startswith(prefix))}))
+    yield from _missing(wanted, topics)
+    for topic in topics.values():
+        yield from partitions(topic, settings, wanted=topic.name in wanted)
+        yield from replication(topic, brokers)
+        yield from configuration(topic, settings)
+    alive = [topic for topic in topics.values() if not topic.name.endswith(_DEAD)]
+    yield from _waiting(admin, names, alive, now_ms)
+    yield from _dead(admin, names, [topic for topic in topics.values() if topic.name.endswith(_DEAD)])
+
+
+def _cluster(admin: Admin) -> tuple[int, Finding]:
+    """Return how many brokers there are, and what they are."""
+    admin.ask(lambda client: client.describe_cluster())  # connected, so that the time is that of an answer
+    began = time.monotonic()
+    nodes = admin.ask(lambda client: client.describe_cluster())["brokers"]
+    took = time.monotonic() - began
+    number = admin.ask(lambda client: client.get_broker_version_data(nodes[0]["broker_id"])).broker_version
+    version = ".".join(map(str, number))
+    return len(nodes), ok("kafka", f"Kafka {version} with {some(len(nodes), 'broker')} answers in {took * 1000:.1f} ms")
+
+
+def _topics(admin: Admin, names: Sequence[str]) -> dict[str, Topic]:
+    described = admin.ask(lambda client: client.describe_topics(list(names))) if names else []
+    standing = [topic for topic in described if topic["error_code"] == 0]
+    configs = _configs(admin, [topic["name"] for topic in standing])
+    return {topic["name"]: _topic(topic, configs.get(topic["name"], {})) for topic in standing}
+
+
+def _topic(found: Mapping[str, Any], config: Mapping[str, str]) -> Topic:
+    parts = found["partitions"]
+    return Topic(
+        found["name"],
+        len(parts),
+        min((len(part["replica_nodes"]) for part in parts), default=0),
+        sum(len(part["replica_nodes"]) - len(part["isr_nodes"]) for part in parts),
+        sum(part["leader_id"] < 0 for part in parts),
+        config,
+    )
+
+
+def _configs(admin: Admin, topics: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return the settings of topics; nothing where we may not see them."""
+    asked = [ConfigResource(ConfigResourceType.TOPIC, topic) for topic in topics]
+    try:
+        found = admin.ask(lambda client: client.describe_configs(asked, config_filter="all")) if asked else {}
+    except ConfigurationRefused:
+        return {}
+    return {
+        topic: {name: str(entry["value"]) for name, entry in entries.items()}
+        for topic, entries in found.get("topic", {}).items()
+    }
+
+
+def _missing(wanted: Sequence[str], topics: Mapping[str, Topic]) -> Iterator[Finding]:
+    for name in wanted:
+        if name not in topics:
+            yield problem("topic", f"topic {name} does not exist: submits are refused", "run `yadtq provision`")
+
+
+def partitions(topic: Topic, settings: Settings, *, wanted: bool) -> Iterator[Finding]:
+    """Compare a topic's partitions with the settings."""
+    count = topic.partitions
+    if topic.leaderless:
+        found = f"topic {topic.name}: {topic.leaderless} of {some(count, 'partition')} without a leader"
+        yield problem("topic", found, "bring back the brokers that hold them (kafka-topics.sh --describe)")
+    if topic.name.endswith(_DEAD):
+        return
+    asked = settings.partitions
+    if count < asked:
+        found = f"topic {topic.name} has {some(count, 'partition')}, the settings ask for {asked}"
+        remedy = f"run `yadtq provision --partitions {asked}`, or set YADTQ_PARTITIONS={count}"
+        yield (problem if wanted else warning)("topic", found, remedy)
+    elif count % settings.shards:
+        found = f"topic {topic.name} has {count} partitions, no multiple of {settings.shards} shards"
+        more = -(-count // settings.shards) * settings.shards
+        yield warning("topic", found, f"run `yadtq provision --partitions {more}`")
+    else:
+        yield ok("topic", f"topic {topic.name} has {some(count, 'partition')}")
+
+
+def replication(topic: Topic, brokers: int) -> Iterator[Finding]:
+    """Say what the loss of a broker would do to a topic."""
+    insync = int(topic.config.get("min.insync.replicas", 1))
+    name, replicas = topic.name, topic.replicas
+    if brokers > 1 and replicas == 1:
+        found = f"topic {name} has one replica on {brokers} brokers: a lost broker loses its tasks"
+        remedy = "raise it with kafka-reassign-partitions.sh" + (
+            "" if brokers < REPLICAS else f" to {REPLICAS}, and min.insync.replicas to 2"
+        )
+        yield problem("replication", found, remedy)
+    elif replicas > 1 and insync >= replicas:
+        found = f"topic {name}: min.insync.replicas {insync} of {replicas} replicas: one broker down stops all submits"
+        yield warning("replication", found, f"set its min.insync.replicas to {replicas - 1} (kafka-configs.sh)")
+    elif replicas >= REPLICAS and insync == 1:
+        found = f"topic {name}: min.insync.replicas is 1: what one broker alone has acknowledged may be lost with it"
+        yield warning("replication", found, f"set its min.insync.replicas to {replicas - 1} (kafka-configs.sh)")
+    if topic.missing:
+        found = f"topic {name}: {some(topic.missing, 'replica')} behind or away"
+        yield warning("replication", found, "bring the brokers back, or wait until they have caught up")
+
+
+def configuration(topic: Topic, settings: Settings) -> Iterator[Finding]:
+    """Say which of a topic's settings would lose, refuse or misdate messages."""
+    config, name = topic.config, topic.name
+    alter = f"kafka-configs.sh --alter --topic {name} --add-config"
+    if config.get("unclean.leader.election.enable") == "true":
+        found = f"topic {name} lets a broker lead that has not got all messages"
+        yield warning("topic-config", found, f"{alter} unclean.leader.election.enable=false")
+    if int(config.get("max.message.bytes", LEAST_MESSAGE)) < LEAST_MESSAGE:
+        found = f"topic {name} takes messages of {config['max.message.bytes']} bytes at most: large arguments fail"
+        yield problem("topic-config", found, f"{alter} max.message.bytes=1048588")
+    if name.endswith(_DEAD):
+        return
+    if "compact" in config.get("cleanup.policy", "delete"):
+        found = f"topic {name} is compacted: messages go before they are run"
+        yield problem("topic-config", found, f"{alter} cleanup.policy=delete")
+    kept = int(config.get("retention.ms", -1)) / 1000
+    if 0 <= kept < settings.retention:
+        found = f"topic {name} keeps messages for {_days(kept)}, the settings say {_days(settings.retention)}"
+        yield warning("retention", found, f"{alter} retention.ms={int(settings.retention * 1000)}")
+    if config.get("message.timestamp.type") == "LogAppendTime":
+        found = f"topic {name} takes the brokers' clocks for the messages' time"
+        yield warning("topic-config", found, f"{alter} message.timestamp.type=CreateTime")
+
+
+def _waiting(admin: Admin, names: Names, topics: Sequence[Topic], now_ms: int) -> Iterator[Finding]:
+    """Yield how far the group is behind in each queue, and whether what waits comes near the end of its retention."""
+    parts = [TopicPartition(topic.name, number) for topic in topics for number in range(topic.partitions)]
+    if not parts:
+        return
+    ranges = admin.ranges(parts)
+    committed = admin.committed(names.group, parts)
+    nexts = {part: max(start, committed.get(part, 0)) for part, (start, _) in ranges.items()}
+    for topic in topics:
+        own = [part for part in ranges if part.topic == topic.name]
+        behind = sum(ranges[part][1] - nexts[part] for part in own)
+        lost = sum(part in committed and committed[part] < ranges[part][0] for part in own)
+        queue = names.queue(topic.name)
+        if lost:
+            found = f"queue {queue}: messages were deleted unread in {some(lost, 'partition')}"
+            remedy = "workers publish again what has a record; raise retention.ms, or add workers"
+            yield warning("retention", found, remedy)
+        yield _old(admin, queue, topic, {part: nexts[part] for part in own}, now_ms) or ok(
+            "lag", f"queue {queue}: the group is {some(behind, 'message')} behind"
+        )
+
+
+def _old(admin: Admin, queue: str, topic: Topic, nexts: Mapping[TopicPartition, int], now_ms: int) -> Finding | None:
+    """Return a finding where a message that waits is older than half of what its topic keeps."""
+    kept_ms = int(topic.config.get("retention.ms", -1))
+    if kept_ms <= 0:
+        return None
+    asked = dict.fromkeys(nexts, now_ms - kept_ms // 2)
+    young = admin.ask(lambda client: client.list_partition_offsets(asked))
+    ends = admin.ranges(list(nexts))
+    old = sum(
+        max(0, (young[part].offset if young[part].offset >= 0 else ends[part][1]) - start)
+        for part, start in nexts.items()
+    )
+    if not old:
+        return None
+    found = f"queue {queue}: {some(old, 'message')} waiting for more than half of the {_days(kept_ms / 1000)} kept"
+    return problem("retention", found, "start more workers, or raise the topic's retention.ms")
+
+
+def _dead(admin: Admin, names: Names, topics: Sequence[Topic]) -> Iterator[Finding]:
+    """Yield how many dead letters there are, at most: those taken back count until the topic is compacted."""
+    parts = [TopicPartition(topic.name, number) for topic in topics for number in range(topic.partitions)]
+    ranges = admin.ranges(parts) if parts else {}
+    for topic in topics:
+        count = sum(end - start for part, (start, end) in ranges.items() if part.topic == topic.name)
+        queue = names.queue(topic.name).removesuffix(_DEAD)
+        if count:
+            found = f"queue {queue}: {some(count, 'dead letter')} (those dealt with may be among them)"
+            yield warning("dead-letters", found, f"read topic {topic.name}: each says why it failed")
+
+
+def _days(seconds: float) -> str:
+    return f"{seconds / _DAY:g} days" if seconds >= _DAY else f"{seconds / 3600:g} h"

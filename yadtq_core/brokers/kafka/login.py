@@ -1,0 +1,71 @@
+"""TLS and SASL as kafka-python takes them, and its log kept clear of what is sent to log in."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from kafka.net.sasl.oauth import AbstractTokenProvider
+from kafka.protocol.sasl import SaslAuthenticateRequest, SaslBytesRequest
+
+from yadtq_core.brokers.kafka.urls import TOKEN, KafkaAddress
+from yadtq_core.security import Secret, context_of
+
+_TALKATIVE = ("kafka.net.connection", "kafka.protocol.parser")
+"""They log every request at debug, those with passwords and tokens too."""
+
+
+class Token(AbstractTokenProvider):  # type: ignore[misc]  # kafka-python has no type hints
+    """The token for OAUTHBEARER, read anew for each login."""
+
+    def __init__(self, secret: Secret) -> None:
+        super().__init__()
+        self._secret = secret
+
+    def token(self) -> str:
+        """Return the token as it is now."""
+        return self._secret.read()
+
+
+class _Password(str):
+    """A password that nothing shows: kafka-python's admin client logs all its settings at debug."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+def login_settings(address: KafkaAddress) -> dict[str, Any]:
+    """Return the settings for an address's TLS and login; the password is read anew.
+
+    Raises ConfigurationRefused for a file that is missing or not what it should be.
+    """
+    tls, login = address.tls, address.login
+    settings: dict[str, Any] = {} if tls is None else {"security_protocol": "SSL", "ssl_context": context_of(tls)}
+    if login is None:
+        return settings
+    settings |= {
+        "security_protocol": "SASL_PLAINTEXT" if tls is None else "SASL_SSL",
+        "sasl_mechanism": login.mechanism,
+    }
+    if login.mechanism == TOKEN:
+        login.secret.read()
+        return settings | {"sasl_oauth_token_provider": Token(login.secret)}
+    return settings | {
+        "sasl_plain_username": login.user,
+        "sasl_plain_password": _Password(login.secret.read()),
+    }
+
+
+def log_no_logins() -> None:
+    """Keep what is sent to log in out of kafka-python's log, at every level."""
+    for name in _TALKATIVE:
+        logging.getLogger(name).addFilter(_without_login)
+
+
+def _without_login(record: logging.LogRecord) -> bool:
+    """Return whether a record may be logged: neither the bytes that are sent, nor a request with a login in it."""
+    arguments = record.args if isinstance(record.args, tuple) else ()
+    logins = (SaslAuthenticateRequest, SaslBytesRequest)
+    return "Send:" not in str(record.msg) and not any(isinstance(one, logins) for one in arguments)

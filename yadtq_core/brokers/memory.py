@@ -1,0 +1,223 @@
+"""The reference broker: everything in this process, by the rules of the streams, to be read and to test with.
+
+A message is waiting until a consumer is given it, then pending for that consumer until it is settled, then gone.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from yadtq_core import envelope
+from yadtq_core.brokers.published import Published
+from yadtq_core.errors import ConfigurationRefused, EnvelopeError
+from yadtq_core.findings import Finding, ok
+from yadtq_core.interfaces import Outgoing
+from yadtq_core.model import Delivery, Partition, Place, Unreadable
+from yadtq_core.settings import Settings, masked_url
+
+
+class Pending(NamedTuple):
+    """A message that a consumer was given, and when it may be given to another (the queues' clock)."""
+
+    body: bytes
+    holder: object
+    until: float
+
+
+class Queues:
+    """One namespace's messages. `clock` gives seconds; a test may set its own."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self.changed = threading.Condition()
+        """Held around every use of the rest; notified when messages have come."""
+        self.waiting: dict[str, dict[int, bytes]] = {}
+        self.pending: dict[str, dict[int, Pending]] = {}
+        self.dead: dict[tuple[str, str], bytes] = {}
+        self.next_offset = 0
+
+    def make(self, queue: str) -> None:
+        """Make a queue where it is missing."""
+        self.waiting.setdefault(queue, {})
+        self.pending.setdefault(queue, {})
+
+    def add(self, queue: str, body: bytes) -> int:
+        """Add a message to the end of its queue; return its offset."""
+        self.make(queue)
+        offset, self.next_offset = self.next_offset, self.next_offset + 1
+        self.waiting[queue][offset] = body
+        self.changed.notify_all()
+        return offset
+
+    def take(self, queue: str, holder: object, most: int, lease: float) -> list[tuple[int, bytes]]:
+        """Give a consumer what others were given and did not settle in time, then what waits."""
+        now = self.clock()
+        late = [(offset, entry.body) for offset, entry in self.pending[queue].items() if entry.until <= now]
+        taken = [*late, *self.waiting[queue].items()][:most]
+        for offset, body in taken:
+            self.waiting[queue].pop(offset, None)
+            self.pending[queue][offset] = Pending(body, holder, now + lease)
+        return taken
+
+    def leave(self, holder: object) -> None:
+        """A consumer closes: what it was given is anybody's."""
+        for entries in self.pending.values():
+            for offset, entry in entries.items():
+                if entry.holder is holder:
+                    entries[offset] = entry._replace(until=self.clock())
+        self.changed.notify_all()
+
+
+_queues: dict[tuple[str, str], Queues] = {}
+"""By address and namespace: what one process shares; like the backend's records they outlive who opened them."""
+
+
+def open(settings: Settings) -> MemoryBroker:  # noqa: A001  (what every implementation's factory is called)
+    """Return the broker at `settings.broker`; all that this process opens there share their messages.
+
+    Raises ConfigurationRefused where the backend is not in memory too.
+    """
+    if not settings.backend.startswith("memory://"):
+        raise ConfigurationRefused(
+            f"broker {settings.broker} with backend {masked_url(settings.backend)}: memory lives in one process and "
+            "ends with it; use memory:// for both or for neither"
+        )
+    queues = _queues.setdefault((settings.broker, settings.namespace), Queues())
+    return MemoryBroker(queues, lease=settings.claim_stale_seconds)
+
+
+class MemoryBroker:
+    """`interfaces.Broker` in this process. `lease`: seconds until what a consumer has not settled is another's."""
+
+    replayable = False
+
+    def __init__(self, queues: Queues, *, lease: float = 15.0) -> None:
+        self._queues = queues
+        self._lease = lease
+
+    def ensure(self, queues: Sequence[str], *, create: bool) -> None:
+        """Check that each queue stands; create what is missing if told. Raises ConfigurationRefused."""
+        with self._queues.changed:
+            for queue in queues:
+                if create:
+                    self._queues.make(queue)
+                elif queue not in self._queues.waiting:
+                    raise ConfigurationRefused(f"queue {queue} does not exist: call provision() first")
+
+    def publish(self, messages: Sequence[Outgoing], *, timestamp_ms: int) -> Published:
+        """Add messages to their queues."""
+        with self._queues.changed:
+            return Published([f"0:{self._queues.add(message.queue, message.body)}" for message in messages])
+
+    def publish_dead(self, messages: Sequence[Outgoing], *, timestamp_ms: int) -> Published:
+        """Keep messages among the dead letters, by ID; an empty body takes a letter back."""
+        with self._queues.changed:
+            for message in messages:
+                if message.body:
+                    self._queues.dead[message.queue, message.id] = message.body
+                else:
+                    self._queues.dead.pop((message.queue, message.id), None)
+        return Published([f"dead:{message.id}" for message in messages])
+
+    def unacknowledged(self) -> int:
+        """Return 0: what was published stands."""
+        return 0
+
+    def undeliverable(self, positions: Sequence[tuple[str, str]]) -> Sequence[bool]:
+        """For each (queue, position): True if it neither waits nor is pending."""
+        with self._queues.changed:
+            return [not self._stands(queue, position) for queue, position in positions]
+
+    def _stands(self, queue: str, position: str) -> bool:
+        shard, _, offset = position.partition(":")
+        if shard != "0" or not (offset.isascii() and offset.isdigit()):
+            return False
+        return any(int(offset) in where.get(queue, {}) for where in (self._queues.waiting, self._queues.pending))
+
+    def consumer(self, queues: Sequence[str], *, member: str) -> MemoryConsumer:
+        """Return a consumer of these queues."""
+        self.ensure(queues, create=True)
+        return MemoryConsumer(self._queues, queues, self._lease)
+
+    def findings(self, now_ms: int) -> Sequence[Finding]:
+        """Return how many messages wait."""
+        with self._queues.changed:
+            return [
+                ok("lag", f"queue {queue}: {len(waiting)} messages are waiting in this process's memory")
+                for queue, waiting in self._queues.waiting.items()
+            ]
+
+    def close(self, timeout: float) -> None:
+        """Do nothing: the messages stay until the process ends."""
+
+
+class MemoryConsumer:
+    """`interfaces.Consumer` in this process."""
+
+    def __init__(self, queues: Queues, names: Sequence[str], lease: float) -> None:
+        self._queues = queues
+        self._partitions = [Partition(name, 0) for name in names]
+        self._paused: set[Partition] = set()
+        self._lease = lease
+
+    def poll(self, max_messages: int, timeout: float) -> Sequence[Delivery | Unreadable]:
+        """Return up to `max_messages` messages, waiting at most `timeout` seconds for the first."""
+        with self._queues.changed:
+            return self._queues.changed.wait_for(lambda: self._taken(max_messages), timeout)
+
+    def _taken(self, most: int) -> list[Delivery | Unreadable]:
+        found: list[Delivery | Unreadable] = []
+        for partition in self._partitions:
+            if partition not in self._paused:
+                entries = self._queues.take(partition.queue, self, most - len(found), self._lease)
+                found += [_read(partition, offset, body) for offset, body in entries]
+        return found
+
+    def changes(self) -> tuple[frozenset[Partition], frozenset[Partition]]:
+        """Return nothing: the queues are everybody's."""
+        return frozenset(), frozenset()
+
+    def settle(self, places: Sequence[Place]) -> None:
+        """Remove these for good."""
+        with self._queues.changed:
+            for partition, offset in places:
+                self._queues.pending[partition.queue].pop(offset, None)
+
+    def pause(self, partitions: Sequence[Partition]) -> None:
+        """Let no more messages of these come."""
+        self._paused.update(partitions)
+
+    def resume(self, partitions: Sequence[Partition]) -> None:
+        """Let messages of these come again."""
+        self._paused.difference_update(partitions)
+
+    def committed(self, partitions: Sequence[Partition]) -> Mapping[Partition, tuple[int, str]]:
+        """Return nothing: there is no progress but what was settled."""
+        return {}
+
+    def commit(self, offsets: Mapping[Partition, tuple[int, str]]) -> None:
+        """Do nothing: there is no progress but what was settled."""
+
+    def position(self, partition: Partition) -> int | None:
+        """Return None: messages are dealt out among all consumers."""
+
+    def offset_at(self, partition: Partition, time_ms: int) -> int | None:
+        """Return None: what was settled cannot be read again."""
+
+    def seek(self, partition: Partition, offset: int) -> None:
+        """Do nothing: what was settled cannot be read again."""
+
+    def close(self, timeout: float) -> None:
+        """Leave what was not settled to others."""
+        with self._queues.changed:
+            self._queues.leave(self)
+
+
+def _read(partition: Partition, offset: int, body: bytes) -> Delivery | Unreadable:
+    try:
+        return Delivery(envelope.decode(body), body, partition, offset)
+    except EnvelopeError as error:
+        return Unreadable(body, partition, offset, str(error), error.task_id)

@@ -1,0 +1,107 @@
+"""`yadtq doctor`: everything that could be wrong with an installation, and what to do about it."""
+
+import sys
+from contextlib import redirect_stdout
+from typing import Annotated
+
+import typer
+
+from yadtq_core import __version__
+from yadtq_core.cli.options import Given, common
+from yadtq_core.cli.output import escape, say, say_json
+from yadtq_core.errors import InvalidInput, Unavailable
+from yadtq_core.findings import Finding, Level, some
+from yadtq_core.health import Report, examine
+
+_COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "bold red"}
+
+
+@common
+def doctor(
+    given: Given,
+    *,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CHECK", help="Take problems of this check for warnings (persistence); repeatable."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Check services, topics, workers and plugins: what was found, and what to do about it.
+
+    Exit 0 without a problem (warnings are none), 1 with one, 3 where a service cannot be reached.
+
+    For example:
+
+        yadtq doctor
+        yadtq doctor --accept persistence
+    """
+    settings = given.load().settings
+    with redirect_stdout(sys.stderr):  # what the import of a task prints is no finding
+        report = accepted(examine(settings, __version__), accept or [])
+    if as_json:
+        _say_json(report)
+    elif sys.stdout.isatty():
+        _show(report)
+    else:
+        _say(report)
+    if report.unreachable:
+        raise typer.Exit(Unavailable.exit_code)
+    if report.count(Level.PROBLEM):
+        raise typer.Exit(1)
+
+
+def accepted(report: Report, checks: list[str]) -> Report:
+    """Return the report with the problems of these checks as warnings; raises InvalidInput for a name of none."""
+    known = sorted({finding.check for finding in report.findings})
+    for check in checks:
+        if check not in known:
+            raise InvalidInput(f"--accept {check[:40]!r}: there is no such check; there are {', '.join(known)}")
+    findings = [
+        finding._replace(level=Level.WARNING) if finding.check in checks and finding.level is Level.PROBLEM else finding
+        for finding in report.findings
+    ]
+    return report._replace(findings=findings)
+
+
+def _summary(report: Report) -> str:
+    problems, warnings = report.count(Level.PROBLEM), report.count(Level.WARNING)
+    return f"{some(len(report.findings), 'finding')}: {some(problems, 'problem')}, {some(warnings, 'warning')}"
+
+
+def _say(report: Report) -> None:
+    """Print a line a finding: level, check, what was found and what to do."""
+    for finding in report.findings:
+        say(f"{finding.level:<8} {finding.check:<12} {_text(finding)}")
+    say(_summary(report))
+
+
+def _text(finding: Finding) -> str:
+    return finding.found + (f" → {finding.remedy}" if finding.remedy else "")
+
+
+def _say_json(report: Report) -> None:
+    say_json(
+        {
+            "findings": [{**finding._asdict(), "level": finding.level.value} for finding in report.findings],
+            "problems": report.count(Level.PROBLEM),
+            "warnings": report.count(Level.WARNING),
+        }
+    )
+
+
+def _show(report: Report) -> None:
+    """Show the findings as a table on a terminal."""
+    from rich.console import Console  # noqa: PLC0415  (50 ms, for those who look)
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for finding in report.findings:
+        style = _COLOURS[finding.level]
+        text = Text(escape(finding.found))
+        if finding.remedy:
+            text.append(f"\n→ {escape(finding.remedy)}", style="bold")
+        table.add_row(Text(finding.level.value, style=style), finding.check, text)
+    console = Console()
+    console.print(table)
+    console.print(_summary(report))

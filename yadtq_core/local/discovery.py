@@ -1,0 +1,78 @@
+"""How commands and clients find the local stack of their folder: by a file that is believed only after an answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+FOLDER = ".yadtq"
+FILE = "stack.json"
+_MAX_FILE_BYTES = 64 * 1024
+_PING_SECONDS = 1.0
+
+
+class Addresses(NamedTuple):
+    """Where a running stack is reached, and the folder it belongs to."""
+
+    broker: str
+    backend: str
+    folder: Path
+
+
+def find(start: Path) -> Addresses | None:
+    """Return the stack of the nearest folder at or above `start`; None unless one runs there and answers."""
+    for folder in (start, *start.parents):
+        file = folder / FOLDER / FILE
+        if file.is_file():
+            return _believed(file, folder)
+    return None
+
+
+def addresses_found(start: Path) -> tuple[str, Mapping[str, str]] | None:
+    """Return (origin, settings) of the stack found at or above `start`, as `settings.load` asks for them."""
+    stack = find(start)
+    if stack is None:
+        return None
+    return f"local stack in {stack.folder}", {"broker": stack.broker, "backend": stack.backend}
+
+
+def _believed(file: Path, folder: Path) -> Addresses | None:
+    """Return what a stack's file tells, if it is our own and the store it names answers."""
+    try:
+        if file.stat().st_uid != os.getuid() or file.stat().st_size > _MAX_FILE_BYTES:
+            return None
+        told: Any = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return None
+    if not isinstance(told, Mapping):
+        return None
+    broker, backend = told.get("broker"), told.get("backend")
+    if isinstance(broker, str) and isinstance(backend, str) and _answers(backend):
+        return Addresses(broker, backend, folder)
+    return None
+
+
+def _answers(backend: str) -> bool:
+    """Return whether somebody speaks Redis at this address of a local server."""
+    scheme, _, place = backend.partition("://")
+    try:
+        if scheme == "unix":
+            connection = socket.socket(socket.AF_UNIX)
+            connection.settimeout(_PING_SECONDS)
+            with connection:
+                connection.connect(place)
+                return _pong(connection)
+        host, _, port = place.partition(":")
+        with socket.create_connection((host, int(port)), _PING_SECONDS) as connection:
+            return _pong(connection)
+    except (OSError, ValueError):
+        return False
+
+
+def _pong(connection: socket.socket) -> bool:
+    connection.sendall(b"PING\r\n")
+    return connection.recv(5) == b"+PONG"

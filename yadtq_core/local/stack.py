@@ -1,0 +1,106 @@
+"""The local stack as one thing: its servers, and the file by which other terminals find it (`discovery`).
+
+Embedded: one real Valkey carries the tasks (streams) and keeps the records. With Kafka: a real Kafka carries them.
+`.yadtq/stack.json` (mode 0600) tells addresses and process IDs while the stack runs.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from yadtq_core.errors import LocalStackError
+from yadtq_core.local.discovery import FILE
+from yadtq_core.local.kafka import LocalKafka
+from yadtq_core.local.server import LocalServer, Report, silent
+from yadtq_core.local.valkey import LocalValkey
+
+
+class Stack:
+    """The servers of one folder; a context manager that starts and stops them.
+
+    folder: where the data are kept (made, mode 0700). kafka: a real Kafka carries the tasks. report: is told what
+    takes long.
+    """
+
+    def __init__(self, folder: Path, *, kafka: bool = False, report: Report = silent) -> None:
+        self.folder = folder.absolute()
+        self._valkey = LocalValkey(self.folder / "valkey", report=report)
+        self._kafka = LocalKafka(self.folder / "kafka", report=report) if kafka else None
+        self._at_end = ExitStack()
+
+    @property
+    def backend(self) -> str:
+        """The address of the records."""
+        return self._valkey.url
+
+    @property
+    def broker(self) -> str:
+        """The address of the messages."""
+        if self._kafka is not None:
+            return self._kafka.url
+        scheme, _, rest = self._valkey.url.partition("://")
+        return f"{scheme}+streams://{rest}"
+
+    @property
+    def servers(self) -> list[LocalServer]:
+        """The servers, in the order of their start."""
+        return [self._valkey, *([self._kafka] if self._kafka else [])]
+
+    def __enter__(self) -> Self:
+        """Start the servers and tell where they are.
+
+        Raises LocalStackError where another stack runs in this folder, or a server cannot be started.
+        """
+        with ExitStack() as undo:
+            undo.enter_context(self._own_folder())
+            for server in self.servers:
+                undo.enter_context(server)
+            self._tell()
+            undo.callback((self.folder / FILE).unlink, missing_ok=True)
+            self._at_end = undo.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._at_end.close()
+
+    def check(self) -> None:
+        """Raise LocalStackError if a server has ended."""
+        for server in self.servers:
+            if not server.running:
+                raise LocalStackError(f"{server.name} has ended; its log: {server.log}")
+
+    def _own_folder(self) -> IO[str]:
+        """Return the folder's lock, with our process ID in it."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder.chmod(0o700)
+        lock = (self.folder / "lock").open("a+")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            owner = lock.read(20).strip() or "another process"
+            lock.close()
+            raise LocalStackError(
+                f"a local stack runs in {self.folder.parent} already (process {owner}): use it, or end it first"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        return lock
+
+    def _tell(self) -> None:
+        pids = {server.name.lower(): server.pid for server in self.servers}
+        told = {"broker": self.broker, "backend": self.backend, "pid": os.getpid(), "servers": pids}
+        draft = self.folder / f"{FILE}.{os.getpid()}"
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(told, file)
+        draft.replace(self.folder / FILE)
