@@ -101,7 +101,7 @@ def test_a_finished_join_is_still_thrown_away_upstream_and_not_here(consumer: Ka
 def test_a_heartbeat_without_an_answer_still_makes_poll_spin_upstream_and_not_here(consumer: KafkaConsumer) -> None:
     coordinator = consumer._coordinator
     coordinator.state = MemberState.STABLE
-    coordinator.heartbeat.last_send = time.monotonic() - 60
+    coordinator.heartbeat.last_send = coordinator.heartbeat.last_reset = time.monotonic() - 60
     assert coordinator.time_to_next_poll() == 0
     internals.rest_between_looks(consumer)
     assert coordinator.time_to_next_poll() > 0

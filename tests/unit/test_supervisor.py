@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import subprocess
 from pathlib import Path
@@ -33,12 +34,12 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
     monkeypatch.setattr(supervisor, "time", made)
-    monkeypatch.setattr(supervisor.faulthandler, "dump_traceback", lambda _: None)
+    monkeypatch.setattr(faulthandler, "dump_traceback", lambda _: None)
 
     def left(code: int) -> None:
         raise SystemExit(code)
 
-    monkeypatch.setattr(supervisor.os, "_exit", left)
+    monkeypatch.setattr(os, "_exit", left)
     return made
 
 

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from yadtq_core.errors import LocalStackError
-from yadtq_core.local.discovery import FILE
+from yadtq_core.discovery import FILE
 from yadtq_core.local.kafka import LocalKafka
 from yadtq_core.local.server import LocalServer, Report, silent
 from yadtq_core.local.valkey import LocalValkey

@@ -12,12 +12,11 @@ from typing import Any
 from yadtq_core.backends.scripts import BATCH, Call, evaluate
 from yadtq_core.brokers.published import Published
 from yadtq_core.brokers.redis_streams.consumer import StreamsConsumer, make_group
-from yadtq_core.brokers.redis_streams.sender import BULK, Sender
 from yadtq_core.brokers.redis_streams.streams import GONE, GROUP, PUBLISH, Streams
 from yadtq_core.connect import SCHEMES, ServerError, Store, open_store
 from yadtq_core.errors import BrokerUnavailable, ConfigurationRefused
 from yadtq_core.findings import Finding, ok, problem
-from yadtq_core.interfaces import Outgoing, Publication
+from yadtq_core.interfaces import Outgoing
 from yadtq_core.model import Partition
 from yadtq_core.settings import Settings, masked_url
 
@@ -49,7 +48,6 @@ class RedisStreamsBroker:
             unavailable=BrokerUnavailable,
             name="yadtq-broker",
         )
-        self._sender = Sender()
         self._is_the_backends = False
 
     def ensure(self, queues: Sequence[str], *, create: bool) -> None:
@@ -67,17 +65,12 @@ class RedisStreamsBroker:
                 elif not self._store.run("EXISTS", key):
                     raise ConfigurationRefused(f"queue {queue} does not exist: run `yadtq provision -Q {queue}`")
 
-    def publish(self, messages: Sequence[Outgoing], *, timestamp_ms: int) -> Publication:
-        """Add messages to the streams of their shards; few are there when it returns, many go behind the caller.
+    def publish(self, messages: Sequence[Outgoing], *, timestamp_ms: int) -> Published:
+        """Add messages to the streams of their shards; returns when they stand there.
 
         Where the answer is lost they may stand there or not, and have no position. `timestamp_ms` is not needed:
         what waits is kept however old it is.
         """
-        if len(messages) < BULK:
-            return self._sent(messages)
-        return self._sender.send(lambda: self._sent(messages), len(messages))
-
-    def _sent(self, messages: Sequence[Outgoing]) -> Published:
         positions: list[str | None] = [None] * len(messages)
         errors: dict[int, str] = {}
         for partition, indexes in self._sorted(messages).items():
@@ -109,8 +102,8 @@ class RedisStreamsBroker:
         return Published([None if i in refused else f"dead:{m.id}" for i, m in enumerate(messages)], refused)
 
     def unacknowledged(self) -> int:
-        """Return how many published messages are on their way; an answer that was lost is lost for good."""
-        return self._sender.count()
+        """Return 0: what was published was answered, or its answer is lost for good."""
+        return 0
 
     def undeliverable(self, positions: Sequence[tuple[str, str]]) -> Sequence[bool]:
         """For each (queue, position): True if no consumer will ever be given that message again.
@@ -146,16 +139,16 @@ class RedisStreamsBroker:
         return map(self._finding, self._settings.queues)
 
     def close(self, timeout: float) -> None:
-        """Send what was accepted, for at most `timeout` seconds, and let go. Never raises."""
-        self._sender.close(timeout)
+        """Let go; what was accepted was sent. Never raises."""
         self._store.close()
 
     def _sorted(self, messages: Sequence[Outgoing]) -> dict[Partition, list[int]]:
         """Return the indexes of messages by the stream they belong to."""
-        found: dict[Partition, list[int]] = {}
+        found: dict[tuple[str, int], list[int]] = {}
+        shard = self._streams.shard
         for index, message in enumerate(messages):
-            found.setdefault(Partition(message.queue, self._streams.shard(message.id)), []).append(index)
-        return found
+            found.setdefault((message.queue, shard(message.id)), []).append(index)
+        return {Partition(*place): indexes for place, indexes in found.items()}
 
     def _letter(self, message: Outgoing, timestamp_ms: int) -> tuple[Any, ...]:
         key = self._streams.dead(message.queue, message.id)
