@@ -79,8 +79,8 @@ class Proxy:
         return server
 
     def _pass_on(self, source: socket.socket, sink: socket.socket, replies: bool) -> None:
-        source.settimeout(None)
         with contextlib.suppress(OSError):
+            source.settimeout(None)
             while data := source.recv(_CHUNK):
                 time.sleep(self.latency)
                 while self.blackhole:

@@ -11,6 +11,7 @@ from typing import cast
 
 from yadtq_core.hookspecs import hookimpl
 from yadtq_core.interfaces import Backend, BackendFactory, Broker, BrokerFactory
+from yadtq_core.redis_address import SCHEMES
 from yadtq_core.settings import Settings
 
 
@@ -37,19 +38,11 @@ def _redis(settings: Settings) -> Backend:
 @hookimpl
 def yadtq_brokers() -> Mapping[str, BrokerFactory]:
     """Offer Kafka, the streams of the Redis or Valkey that keeps the records, and this process's memory."""
-    return {
-        "kafka": _kafka,
-        "kafka+ssl": _kafka,
-        "memory": _memory_broker,
-        "redis+streams": _redis_streams,
-        "rediss+streams": _redis_streams,
-        "unix+streams": _redis_streams,
-        "redis+sentinel+streams": _redis_streams,
-        "rediss+sentinel+streams": _redis_streams,
-    }
+    streams = {f"{scheme}+streams": _redis_streams for scheme in SCHEMES}
+    return {"kafka": _kafka, "kafka+ssl": _kafka, "memory": _memory_broker, **streams}
 
 
 @hookimpl
 def yadtq_backends() -> Mapping[str, BackendFactory]:
-    """Offer Redis and Valkey (plain, with TLS, by a unix socket), and this process's memory."""
-    return {"redis": _redis, "rediss": _redis, "unix": _redis, "memory": _memory_backend}
+    """Offer Redis and Valkey (plain, with TLS, by a unix socket, by Sentinels), and this process's memory."""
+    return {"memory": _memory_backend, **dict.fromkeys(SCHEMES, _redis)}

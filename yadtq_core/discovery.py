@@ -27,7 +27,7 @@ def find(start: Path) -> Addresses | None:
     """Return the stack of the nearest folder at or above `start`; None unless one runs there and answers."""
     for folder in (start, *start.parents):
         file = folder / FOLDER / FILE
-        if file.is_file():
+        if _there(file):
             return _believed(file, folder)
     return None
 
@@ -38,6 +38,13 @@ def addresses_found(start: Path) -> tuple[str, Mapping[str, str]] | None:
     if stack is None:
         return None
     return f"local stack in {stack.folder}", {"broker": stack.broker, "backend": stack.backend}
+
+
+def _there(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except OSError:
+        return False  # somebody else's folder, into which we may not look, has no stack of ours
 
 
 def _believed(file: Path, folder: Path) -> Addresses | None:
@@ -74,5 +81,7 @@ def _answers(backend: str) -> bool:
 
 
 def _pong(connection: socket.socket) -> bool:
+    """Return whether this is a Redis; an error counts: a full disk is answered so, and the command then says it."""
     connection.sendall(b"PING\r\n")
-    return connection.recv(5) == b"+PONG"
+    answer = connection.recv(5)
+    return answer == b"+PONG" or answer.startswith(b"-")

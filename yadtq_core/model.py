@@ -229,6 +229,8 @@ class Lease(Struct, frozen=True, gc=False):
     fence: int
     attempt: int
     started_at_ms: int
+    lost: int = 0
+    """How many earlier runs were lost with their worker or child: they are no failures of the task."""
 
     @property
     def id(self) -> str:

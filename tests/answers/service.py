@@ -57,7 +57,7 @@ def on_record(
 
     def ask(bed: Bed) -> Answer:
         namespace = bed.other_namespace()
-        assert bed.run("provision", env={"YADTQ_NAMESPACE": namespace}).code == 0
+        bed.provision({"YADTQ_NAMESPACE": namespace})
         for command in commands:
             bed.store.run(*(part.replace("%", namespace) if isinstance(part, str) else part for part in command))
         return bed.run(*words, env={"YADTQ_NAMESPACE": namespace, **env})
@@ -158,7 +158,7 @@ def program(name: str, code: int, text: str, source: str, shown: str, *, kafka: 
             return bed.python("-c", textwrap.dedent(source), env=env)
         with bed.kafka() as server:
             env |= {"YADTQ_BROKER": server.url, "KAFKA": str(server.pid)}
-            assert bed.run("provision", env=env).code == 0
+            bed.provision(env)
             return bed.python("-c", textwrap.dedent(source), env=env)
 
     return Case("service", name, shown, ask, code, text, writes=True, within=20)
@@ -201,7 +201,7 @@ def _topic(partitions: str | None, words: list[str], text: str, name: str) -> Ca
     def ask(bed: Bed) -> Answer:
         namespace = bed.other_namespace()
         if partitions is not None:
-            assert bed.run("provision", env={"YADTQ_NAMESPACE": namespace, "YADTQ_PARTITIONS": partitions}).code == 0
+            bed.provision({"YADTQ_NAMESPACE": namespace, "YADTQ_PARTITIONS": partitions})
         return bed.run(*words, env={"YADTQ_NAMESPACE": namespace, "YADTQ_PARTITIONS": "8"})
 
     return Case("service", name, f"yadtq {' '.join(words)}", ask, 7, text)
@@ -221,7 +221,7 @@ def _outlived(bed: Bed, kafka: LocalKafka, valkey: LocalValkey) -> Answer:
         "YADTQ_NAMESPACE": bed.namespace + "o",
         "CLAIM_STALE_SECONDS": "3",
     }
-    assert bed.run("provision", env=env).code == 0
+    bed.provision(env)
     bed.worker("outlives", env=env)
     wait = ["--wait", "--timeout", "40"]
     servers: tuple[LocalServer, ...] = (valkey, kafka)
@@ -240,7 +240,7 @@ def _waits(bed: Bed) -> Answer:
     """Wait for a task while the Redis is restarted."""
     valkey = bed.valkey(port=0)
     env = {"YADTQ_BACKEND": valkey.url, "YADTQ_NAMESPACE": bed.namespace + "r", "CLAIM_STALE_SECONDS": "3"}
-    assert bed.run("provision", env=env).code == 0
+    bed.provision(env)
     bed.worker("waited-for", env=env)
     process = bed.start("submit", "sleep", "[5]", "--wait", env=env)
     assert process.stdout is not None
@@ -272,7 +272,8 @@ def after(name: str, code: int, text: str, *prepare: tuple[str, ...]) -> Case:
 
     def ask(bed: Bed) -> Answer:
         env = {"YADTQ_NAMESPACE": bed.other_namespace()}
-        for words in (("provision",), *prepare):
+        bed.provision(env)
+        for words in prepare:
             done = bed.python("-c", textwrap.dedent(OLD), env=env) if words == ("OLD",) else bed.run(*words, env=env)
             assert done.code == 0, done
         return bed.run("doctor", env=env)

@@ -59,10 +59,9 @@ def test_an_address_of_no_known_scheme(address: str, text: str) -> None:
 
 
 def test_the_schemes_of_the_backend_are_named() -> None:
-    with pytest.raises(
-        InvalidSetting, match=r"no backend for mysql:// here; known: memory://, redis://, rediss://, unix://"
-    ):
+    with pytest.raises(InvalidSetting, match="no backend for mysql:// here; known: memory://, redis://, ") as refused:
         open_backend(Settings(backend="mysql://x"))
+    assert "rediss+sentinel://, unix://" in str(refused.value)
 
 
 def test_two_plugins_with_one_scheme_are_both_named(installed: Distributions) -> None:

@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from yadtq_core.child.pipe import Done, Job, decode_report, frame
 from yadtq_core.child.runner import MAX_TEXT, Runner
@@ -448,3 +449,15 @@ def test_a_task_that_changes_its_surroundings_does_not_harm_the_runner(
 
     assert error_of(stage.run(upset)).message == "[Errno 28] No space left on device"
     assert stage.run(lambda_sum, 1).result == b"1"
+
+
+def test_a_run_lost_with_its_worker_uses_up_no_retry() -> None:
+    stage = Stage()
+    stage.tasks["flaky"] = task(retries=1)(_fails)
+    job = Job(1, ID, "flaky", 3, 77, "slow", {}, None, b"[[],{}]", 2)
+    assert stage.runner.run(job).status == "scheduled"
+    assert stage.runner.run(structs.replace(job, lost=1)).status == "failed"
+
+
+def _fails() -> None:
+    raise ValueError("again")

@@ -150,7 +150,7 @@ def test_words_out_of_a_list_are_refused_with_the_list(tmp_path: Path) -> None:
         (b"a = 1\n\nb c\n", "line 3"),
         (b"broker = '\xff'", "is not UTF-8 at byte 10"),
         (b"#" * (settings_module.MAX_FILE_BYTES + 1), "larger than 1024 KiB: not a settings file"),
-        (b"a = " + b"[" * 100_000, "recursion"),
+        (b"a = " + b"[" * 100_000, "nested too deeply"),
         (b"threads: 3", "line 1"),
     ],
 )
@@ -226,6 +226,9 @@ def test_any_text_is_a_finite_duration_or_refused(text: str) -> None:
         ("user:hunter2@host:9092", "***@host:9092"),
         ("redis://host/0?password=hunter2&db=1", "redis://host/0?password=***&db=1"),
         ("kafka+ssl://h?ssl_password=hunter2", "kafka+ssl://h?ssl_password=***"),
+        ("kafka+ssl://h?PassPhrase=hunter2&ca=/c", "kafka+ssl://h?PassPhrase=***&ca=/c"),
+        ("kafka+ssl://u:hunter2@h1:1,h2?sasl=PLAIN", "kafka+ssl://u:***@h1:1,h2?sasl=PLAIN"),
+        ("kafka+ssl://h?password_file=/run/secret", "kafka+ssl://h?password_file=/run/secret"),
         ("unix:///run/valkey.sock?db=0", "unix:///run/valkey.sock?db=0"),
         ("memory://", "memory://"),
     ],

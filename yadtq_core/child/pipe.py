@@ -37,6 +37,7 @@ class Job(Struct, frozen=True, gc=False, array_like=True):
     headers: dict[str, str]
     retries: int | None
     arguments: bytes
+    lost: int = 0
 
 
 class Work(Struct, frozen=True, gc=False, array_like=True):

@@ -137,7 +137,8 @@ class Runner:
         if job.retries is not None:
             policy = RetryPolicy(job.retries, policy.base, policy.most)
         asked = error.delay if isinstance(error, Retry) else None
-        return self._failed(job, error, begun, policy.next(job.attempt, asked))
+        # A run that was lost with its worker is no failure of the task's.
+        return self._failed(job, error, begun, policy.next(job.attempt - job.lost, asked))
 
     def _failed(self, job: Job, error: BaseException, begun: float, retry_in: float | None) -> Done:
         status = Status.FAILED if retry_in is None else Status.SCHEDULED

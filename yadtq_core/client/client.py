@@ -12,8 +12,8 @@ from yadtq_core.client.handle import Handle, check_timeout
 from yadtq_core.client.services import Opened
 from yadtq_core.client.submissions import Builder
 from yadtq_core.client.submitter import Confirm
-from yadtq_core.errors import InvalidInput, YadtqError
 from yadtq_core.discovery import addresses_found
+from yadtq_core.errors import InvalidInput, YadtqError
 from yadtq_core.model import CancelCode, Counts, Record, WorkerRow, check_id, check_queue
 from yadtq_core.plugins import Plugins
 from yadtq_core.registry import Registry

@@ -104,6 +104,18 @@ class LocalServer(ABC):
         self._signal(signal.SIGKILL)
         self._settle()
 
+    def await_folder(self, seconds: float) -> None:
+        """Return once no server uses the folder, or `seconds` later: one whose parent was killed is on its way out."""
+        until = time.monotonic() + seconds
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        while time.monotonic() < until:
+            try:
+                self._locked_folder().close()
+            except LocalStackError:
+                time.sleep(_POLL_SECONDS)
+            else:
+                return
+
     def restart(self) -> None:
         """Stop the server where it runs, and start it with the same address and the same data."""
         self.stop()

@@ -14,11 +14,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from yadtq_core.errors import LocalStackError
 from yadtq_core.discovery import FILE
+from yadtq_core.errors import LocalStackError
 from yadtq_core.local.kafka import LocalKafka
 from yadtq_core.local.server import LocalServer, Report, silent
 from yadtq_core.local.valkey import LocalValkey
+
+_LEFTOVER_SECONDS = 10.0
+"""A server outlives a stack that was killed by the guard's patience, and a moment."""
 
 
 class Stack:
@@ -55,16 +58,25 @@ class Stack:
     def __enter__(self) -> Self:
         """Start the servers and tell where they are.
 
-        Raises LocalStackError where another stack runs in this folder, or a server cannot be started.
+        Raises LocalStackError where another stack runs in this folder, the folder cannot be written, or a server
+        cannot be started.
         """
+        try:
+            self._start()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise LocalStackError(f"the local stack cannot keep its data in {self.folder}: {reason}") from None
+        return self
+
+    def _start(self) -> None:
         with ExitStack() as undo:
             undo.enter_context(self._own_folder())
             for server in self.servers:
+                server.await_folder(_LEFTOVER_SECONDS)
                 undo.enter_context(server)
-            self._tell()
             undo.callback((self.folder / FILE).unlink, missing_ok=True)
+            self._tell()
             self._at_end = undo.pop_all()
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -101,6 +113,10 @@ class Stack:
         told = {"broker": self.broker, "backend": self.backend, "pid": os.getpid(), "servers": pids}
         draft = self.folder / f"{FILE}.{os.getpid()}"
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(told, file)
-        draft.replace(self.folder / FILE)
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                json.dump(told, file)
+            draft.replace(self.folder / FILE)
+        except OSError:
+            draft.unlink()
+            raise

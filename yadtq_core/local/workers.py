@@ -6,11 +6,16 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
 _GUARD = Path(__file__).with_name("guard.py")
+_POLL_SECONDS = 0.02
+HAND_BACK_SECONDS = 5.0
+"""What a worker that was told twice may take: it ends its children and writes down what they ran."""
 
 
 class LocalWorker:
@@ -67,11 +72,27 @@ class LocalWorker:
                 pass  # it has ended since
 
 
-def end_all(workers: Sequence[LocalWorker], grace: float) -> None:
-    """End workers in order, and those that have not ended after `grace` seconds at once."""
+def end_all(workers: Sequence[LocalWorker], grace: float, hurry: threading.Event | None = None) -> None:
+    """End workers in order; those that still run `grace` seconds later, or once `hurry` is set, hand back what runs.
+
+    One that does not answer even then is killed, and its tasks wait for the end of their leases.
+    """
     for worker in workers:
         worker.terminate()
+    if _all_ended(workers, grace, hurry):
+        return
     for worker in workers:
-        if not worker.wait(grace):
+        worker.terminate()
+    if not _all_ended(workers, HAND_BACK_SECONDS):
+        for worker in workers:
             worker.kill()
-            worker.wait(grace)
+        _all_ended(workers, HAND_BACK_SECONDS)
+
+
+def _all_ended(workers: Sequence[LocalWorker], seconds: float, hurry: threading.Event | None = None) -> bool:
+    """Return whether all have ended within `seconds`; no longer than until `hurry` is set."""
+    until = time.monotonic() + seconds
+    left = list(workers)
+    while left and time.monotonic() < until and not (hurry is not None and hurry.is_set()):
+        left = [worker for worker in left if not worker.wait(_POLL_SECONDS)]
+    return not left

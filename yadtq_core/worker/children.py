@@ -192,6 +192,7 @@ def job_of(seq: int, lease: Lease) -> Job:
         message.headers,
         message.retries,
         bytes(message.arguments),
+        lease.lost,
     )
 
 

@@ -255,10 +255,12 @@ class Executor:
             if place := self._where.get(task_id):
                 place[0].cancel(place[1])
 
-    def held(self) -> list[Lease]:
-        """Return the leases of all jobs that the children hold."""
+    def held(self, *, older_than: float = 0.0) -> list[Lease]:
+        """Return the leases of all jobs that the children have held for `older_than` seconds or more."""
+        limit = time.monotonic() - older_than
         with self._lock:
-            return [entry.lease for child in self._children.values() for entry in child.given.values()]
+            entries = [entry for child in self._children.values() for entry in child.given.values()]
+        return [entry.lease for entry in entries if entry.at <= limit]
 
     def drain(self) -> None:
         """Start no new children and move no work among them; what was given still runs unless taken back."""

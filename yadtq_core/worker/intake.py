@@ -213,7 +213,7 @@ class Intake:
         for delivery, answer in zip(batch, answers, strict=True):
             if answer.verdict is Verdict.RUN:
                 self._running.add(delivery.message.id)
-                leases.append(Lease(delivery, answer.fence, answer.attempt, answer.started_at_ms))
+                leases.append(Lease(delivery, answer.fence, answer.attempt, answer.started_at_ms, answer.lost))
             elif answer.verdict is Verdict.BUSY:
                 self._park_busy(delivery, answer, now)
             elif answer.verdict in SETTLED:

@@ -18,6 +18,8 @@ from yadtq_core.worker.desk import Desk
 log = logging.getLogger("yadtq.worker")
 
 MAX_WAIT_SECONDS = 0.5
+LOOK_SECONDS = 1.0
+"""So late at most a running task hears that it was cancelled, and others how far it is."""
 
 
 class KeeperThread:
@@ -27,6 +29,9 @@ class KeeperThread:
         self._desk = desk
         self._epochs: tuple[Epoch, ...] = ()
         self._lost: set[tuple[str, int]] = set()
+        self._next_look = 0.0
+        self._told = (0, 0)
+        """What the last heartbeat said: tasks executed, jobs held."""
 
     def run(self) -> None:
         """Keep the worker's place until it has finished."""
@@ -34,13 +39,33 @@ class KeeperThread:
         while not desk.finished.is_set():
             now = desk.alive["keeper"] = time.monotonic()
             due = desk.keeper.due(now)
-            was_silent = due.beat and self.beat("stopping" if desk.stopping.is_set() else "online")
+            was_silent = due.beat and self.beat(self._state())
             if due.extend or was_silent:
-                self._extend(self._holds())
-            elif desk.progress:
-                self._extend([hold for hold in self._holds() if hold.progress])
+                self._extend(self._holds(desk.executor.held()))
+            elif now >= self._next_look:
+                self._look()
             desk.finished.wait(min(desk.keeper.wait(time.monotonic()), MAX_WAIT_SECONDS))
         self.beat("offline")
+
+    def _look(self) -> None:
+        """Each second: hear of cancels and tell of progress where something runs for longer; tell what was done.
+
+        A heartbeat of this kind is for whoever looks at the workers; it leaves epochs and watermarks alone.
+        """
+        desk = self._desk
+        self._next_look = time.monotonic() + LOOK_SECONDS
+        holds = self._holds(desk.executor.held(older_than=LOOK_SECONDS))
+        if holds:
+            self._extend(holds)
+        told = (desk.executed, desk.executor.running)
+        if told != self._told and desk.keeper.may_claim(time.monotonic()):
+            try:
+                desk.backend.heartbeat(desk.identity, self._stats(self._state()), self._epochs)
+            except YadtqError as error:
+                desk.health.backend_failed(error)
+
+    def _state(self) -> str:
+        return "stopping" if self._desk.stopping.is_set() else "online"
 
     # Heartbeat and leases
 
@@ -64,6 +89,7 @@ class KeeperThread:
     def _stats(self, state: str) -> WorkerStats:
         desk = self._desk
         running = desk.executor.running
+        self._told = (desk.executed, running)
         return WorkerStats(
             state=state,
             tasks_executed=desk.executed,
@@ -76,9 +102,9 @@ class KeeperThread:
             version=_version(),
         )
 
-    def _holds(self) -> list[Hold]:
+    def _holds(self, running: Sequence[Lease]) -> list[Hold]:
         desk = self._desk
-        leases: list[Lease] = [*desk.executor.held(), *desk.completion.held()]
+        leases: list[Lease] = [*running, *desk.completion.held()]
         return [
             Hold(lease.id, lease.fence, desk.progress.pop(lease.id, ""))
             for lease in {lease.id: lease for lease in leases}.values()
