@@ -7,6 +7,9 @@ BIN    := $(VENV)/bin
 OURS   := $(wildcard yadtq_builtin_tasks/pyproject.toml plugins/*/pyproject.toml)
 EDITABLE := -e . $(patsubst %/pyproject.toml,-e ./%,$(OURS))
 
+# What `demo` and `dev` need: all of `setup` where that was made, else only what runs, which is quickly fetched.
+TO_RUN := $(if $(wildcard $(VENV)/.installed),setup,$(VENV)/.$(if $(KAFKA),kafka,demo))
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo dev check format test test-fast answers bench docs lock fetch clean
 
@@ -15,10 +18,10 @@ help: ## show this list
 
 setup: $(VENV)/.installed ## make .venv with the locked versions and our own packages, editable
 
-demo: setup ## see it work, on services that start here (KAFKA=1: on a real Kafka)
+demo: $(TO_RUN) ## see it work, on services that start here (KAFKA=1: on a real Kafka)
 	@$(BIN)/yadtq demo $(if $(KAFKA),--kafka)
 
-dev: setup ## the local stack and a worker in the foreground (KAFKA=1; MODULES="shop"): other terminals find it
+dev: $(TO_RUN) ## the local stack and a worker in the foreground (KAFKA=1; MODULES="shop"): other terminals find it
 	@$(BIN)/yadtq dev $(MODULES) $(if $(KAFKA),--kafka)
 
 check: setup ## format, lint, types and import contracts (under 30 s)
@@ -48,11 +51,14 @@ bench: setup ## submit and execute rates beside the raw limit of the same servic
 docs: setup ## write the generated parts of docs/ anew: settings, options of the commands, numbers
 	$(BIN)/python -m docs.generate
 
-lock: $(VENV)/.locked ## resolve requirements/lock.txt anew from pyproject.toml
+COMPILE = PATH="$$PATH:$(BIN)" uv pip compile --quiet --universal --generate-hashes --no-sources --python-version 3.11 \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" pyproject.toml --extra local
+
+lock: $(VENV)/.locked ## resolve the locks in requirements/ anew from pyproject.toml
 	@command -v uv >/dev/null 2>&1 || test -x $(BIN)/uv || { echo "fetching uv into $(VENV)"; $(BIN)/python -m pip install --quiet uv; }
-	PATH="$$PATH:$(BIN)" uv pip compile --quiet --upgrade --universal --generate-hashes --no-sources --python-version 3.11 \
-		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
-		pyproject.toml --extra local --extra kafka-local --group dev --output-file requirements/lock.txt
+	$(COMPILE) --upgrade --extra kafka-local --group dev --output-file requirements/lock.txt
+	$(COMPILE) --upgrade --group install --constraint requirements/lock.txt --output-file requirements/demo.txt
+	$(COMPILE) --upgrade --extra kafka-local --group install --constraint requirements/lock.txt --output-file requirements/kafka.txt
 
 fetch: setup ## fetch the jars of the Kafka that runs without Docker (45 MB, once)
 	@$(BIN)/python -m yadtq_core.local
@@ -73,4 +79,13 @@ $(VENV)/.locked: requirements/lock.txt | $(VENV)/bin/python
 $(VENV)/.installed: $(VENV)/.locked pyproject.toml $(OURS)
 	@echo "setup: installing our own packages: $(EDITABLE)"
 	@./requirements/install $(VENV) --no-deps --no-build-isolation $(EDITABLE)
+	@touch $@
+
+# The same for `demo` and `dev` alone: what runs, without what checks and tests it.
+$(VENV)/.demo: MB = 65
+$(VENV)/.kafka: MB = 180
+$(VENV)/.demo $(VENV)/.kafka: $(VENV)/.%: requirements/%.txt pyproject.toml | $(VENV)/bin/python
+	@echo "setup: fetching the packages of $< into $(VENV) ($(MB) MB unpacked, once)"
+	@./requirements/install $(VENV) --require-hashes -r $<
+	@./requirements/install $(VENV) --no-deps --no-build-isolation -e . -e ./yadtq_builtin_tasks
 	@touch $@

@@ -6,6 +6,7 @@ tests/unit needs no service, tests/integration needs them, tests/e2e runs real p
 from __future__ import annotations
 
 import secrets
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +16,12 @@ import pytest
 
 from tests import services
 from yadtq_core.local import LocalKafka, LocalValkey
+
+
+def pytest_configure() -> None:
+    """Let programs that the tests start hear SIGINT, also where the tests were started in the background of a shell."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

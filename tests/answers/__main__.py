@@ -1,4 +1,6 @@
-"""`python -m tests.answers`: try every case now and print the table; exit 1 if one is not as it must be."""
+"""`python -m tests.answers`: try every case and every contract now and print the tables; exit 1 if one is not as it
+must be.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
+from tests.answers.contracts import contract_table
 from tests.answers.table import CASES, beds, row, under_way
 from tests.services import KAFKA_VARIABLE
 from yadtq_core.errors import LocalStackError
@@ -33,7 +36,9 @@ def main() -> int:
         print(
             f"\n{len(CASES)} cases, {wrong} not as they must be; left behind by those that must leave nothing: {left}"
         )
-    return 1 if wrong or left else 0
+    contracts, failed = contract_table()
+    print(f"\n{contracts}")
+    return 1 if wrong or left or failed else 0
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -97,6 +98,31 @@ def ended(shell: Shell, task_id: str) -> Callable[[], bool]:
     return lambda: (
         json.loads(shell.yadtq("query", task_id, "--json").stdout)["status"] in ("success", "failed", "cancelled")
     )
+
+
+def test_three_workers_and_a_kill_in_the_middle_of_slow_task(shell: Shell) -> None:
+    classic = EXAMPLES / "classic"
+    given = {"YADTQ_PROCESSES": "1", "CLAIM_STALE_SECONDS": "3"}
+    workers = {
+        name: shell.start(sys.executable, "worker.py", folder=classic, WORKER_ID=name, **given)
+        for name in ("worker1", "worker2", "worker3")
+    }
+    wait_until(lambda: shell.yadtq("monitor", "--once").stdout.count("state online") == 3, "all three are online", 30)
+    task_id = id_in(shell.run(sys.executable, "client.py", "--submit", "slow_task", "[20]", folder=classic))
+
+    def runs_on(attempt: int) -> str | None:
+        record = json.loads(shell.yadtq("query", task_id, "--json").stdout)
+        return str(record["worker_id"]) if (record["status"], record["attempt"]) == ("processing", attempt) else None
+
+    wait_until(lambda: runs_on(1), "slow_task has begun", 20)
+    victim = runs_on(1)
+    assert victim is not None
+    time.sleep(2.0)
+    workers[victim].kill()
+    wait_until(lambda: runs_on(2) not in (None, victim), "another has taken it", 10)
+    wait_until(ended(shell, task_id), "it has ended", 40)
+    shown = shell.run(sys.executable, "client.py", "--query", task_id, folder=classic)
+    assert shown.stdout == f"Task ID: {task_id}\nStatus: success\nResult: 20\n"
 
 
 def test_the_original_s_session_word_for_word(shell: Shell) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.waiting import wait_until
+from yadtq_core.cli.crew import TOO_SOON_SECONDS
 
 SHOP = 'from yadtq_core import task\n\n\n@task\ndef price() -> int:\n    """Return it."""\n    return {}\n'
 
@@ -73,32 +77,54 @@ def pids_of(folder: Path) -> list[int]:
     return found
 
 
-def test_the_demo_tells_its_story_and_ends_well(tmp_path: Path) -> None:
-    told = yadtq(tmp_path, "demo", timeout=40)
+def tells_its_story(told: subprocess.CompletedProcess[str]) -> None:
+    """Assert that a demo went as it should."""
     assert told.returncode == 0, told.stdout + told.stderr
-    assert "kill -9" in told.stdout
+    assert "dies in the middle of slow_task" in told.stdout
     assert "305 of 305 tasks ended, each exactly once in its record" in told.stdout
-    assert "run 2" in told.stdout
+    assert re.search(r"slow_task \[5\] +=\s5 +ran on (\w+), run 2 \((?!\1)\w+ was killed\)", told.stdout), told.stdout
+    assert told.stdout.count("nothing was lost") == 1
     assert told.stderr == ""
+
+
+@pytest.mark.slow
+def test_the_demo_tells_its_story_and_ends_well(tmp_path: Path) -> None:
+    tells_its_story(yadtq(tmp_path, "demo", timeout=30))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_demo_cleans_up_when_it_is_interrupted(tmp_path: Path) -> None:
+@pytest.mark.slow
+@pytest.mark.usefixtures("kafka_url")  # skipped where none can be had
+def test_the_demo_tells_its_story_on_a_real_kafka(tmp_path: Path) -> None:
+    tells_its_story(yadtq(tmp_path, "demo", "--kafka", timeout=45))
+
+
+def test_the_demo_minds_no_settings_around_it_and_ends_at_once_when_it_is_interrupted(tmp_path: Path) -> None:
+    around, temporary = tmp_path / "around", tmp_path / "temporary"
+    around.mkdir()
+    temporary.mkdir()
+    (around / "yadtq.toml").write_text('imports = ["nowhere"]\nqueues = ["other"]\nbackend_password = "x"\n')
+    ours, theirs = pty.openpty()
     demo = subprocess.Popen(
         [sys.executable, "-m", "yadtq_core.cli", "demo"],
-        env={**clean_environment(), "TMPDIR": str(tmp_path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
+        cwd=around,
+        env={**clean_environment(), "YADTQ_QUEUES": "other", "TMPDIR": str(temporary), "TERM": "xterm"},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
         start_new_session=True,
     )
-    assert demo.stdout is not None
-    with demo.stdout as lines:
-        assert any("300 more" in line for line in lines)
-        demo.send_signal(signal.SIGINT)
-        assert demo.wait(20) == 130
-    wait_until(lambda: pids_of(tmp_path) == [], "its processes are gone", 10)
-    assert list(tmp_path.iterdir()) == []
+    os.close(theirs)
+    seen = b""
+    while b"dies in the middle of slow_task" not in seen:
+        seen += os.read(ours, 1000)
+    assert b"all tasks:" in seen
+    assert len(pids_of(temporary)) > 3
+    demo.send_signal(signal.SIGINT)
+    assert demo.wait(3) == 130
+    os.close(ours)
+    wait_until(lambda: pids_of(temporary) == [], "its processes are gone", 3)
+    assert list(temporary.iterdir()) == []
 
 
 def test_a_task_of_ones_own_is_run_found_from_below_and_started_anew_when_it_changes(tmp_path: Path) -> None:
@@ -148,3 +174,58 @@ def test_the_files_are_for_their_owner_alone(tmp_path: Path) -> None:
         wait_until((tmp_path / ".yadtq" / "stack.json").exists, "the stack is up", 20)
         assert (tmp_path / ".yadtq").stat().st_mode & 0o777 == 0o700
         assert (tmp_path / ".yadtq" / "stack.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_second_ctrl_c_hands_back_what_runs_at_once(tmp_path: Path) -> None:
+    with dev(tmp_path, "-c", "1") as process:
+        wait_until(lambda: "tasks: add" in logged(tmp_path), "the worker is up", 20)
+        task_id = json.loads(yadtq(tmp_path, "submit", "slow_task", "[60]", "--json").stdout)["task_id"]
+        wait_until(lambda: '"processing"' in yadtq(tmp_path, "query", task_id, "--json").stdout, "it runs", 20)
+        process.send_signal(signal.SIGINT)
+        wait_until(lambda: "stopping: runs may go on" in logged(tmp_path), "the worker drains", 10)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(8) == 0
+    with dev(tmp_path, "--workers", "0"):
+        wait_until(lambda: "backend" in logged(tmp_path), "it is up again", 20)
+        assert json.loads(yadtq(tmp_path, "query", task_id, "--json").stdout)["status"] == "queued"
+
+
+def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
+    with dev(tmp_path, "-c", "1"):
+        wait_until(lambda: "tasks: add" in logged(tmp_path), "the worker is up", 20)
+        (row,) = json.loads(yadtq(tmp_path, "monitor", "--once", "--json").stdout)["workers"]
+        time.sleep(TOO_SOON_SECONDS)
+        os.kill(row["pid"], signal.SIGKILL)
+        wait_until(lambda: logged(tmp_path).count("tasks: add") == 2, "another is up", 20)
+        assert "worker dev1 ended with exit code 137\n" in logged(tmp_path)
+
+
+def test_a_stack_that_was_killed_can_be_started_again_at_once(tmp_path: Path) -> None:
+    with dev(tmp_path, "-c", "1") as process:
+        wait_until(lambda: "tasks: add" in logged(tmp_path), "the worker is up", 20)
+        process.kill()
+        process.wait(5)
+    with dev(tmp_path, "--workers", "0"):
+        wait_until(lambda: "backend" in logged(tmp_path), "it is up again", 20)
+
+
+def test_a_folder_that_cannot_be_used_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / ".yadtq").touch()
+    refused = yadtq(tmp_path, "dev")
+    assert refused.returncode == 3
+    assert refused.stderr == (f"Error: the local stack cannot keep its data in {tmp_path / '.yadtq'}: File exists\n")
+
+
+def test_a_server_that_does_not_start_shows_the_end_of_its_log(tmp_path: Path) -> None:
+    with dev(tmp_path, "--workers", "0"):
+        wait_until((tmp_path / ".yadtq" / "stack.json").exists, "the stack is up", 20)
+    (manifest,) = (tmp_path / ".yadtq" / "valkey" / "appendonlydir").glob("*.manifest")
+    manifest.write_text("spoilt\n")
+    refused = yadtq(tmp_path, "dev")
+    assert refused.returncode == 3
+    first, second, *rest = refused.stderr.splitlines()
+    assert (first, second) == (
+        "Error: Valkey ended while it started.",
+        f"The end of {tmp_path}/.yadtq/valkey/server.log:",
+    )
+    assert any("FATAL AOF MANIFEST" in line for line in rest)

@@ -26,7 +26,7 @@ from yadtq_core.cli.query import query
 from yadtq_core.cli.submit import submit
 from yadtq_core.cli.task import tasks
 from yadtq_core.cli.worker import worker
-from yadtq_core.errors import Unavailable, YadtqError
+from yadtq_core.errors import LocalStackError, Unavailable, YadtqError
 
 INTERRUPTED = 130
 """What a shell answers for a program that ctrl-C ended: 128 + SIGINT."""
@@ -95,6 +95,10 @@ def run(arguments: list[str]) -> int:
 
 def _told(error: Exception) -> int:
     """Say what went wrong on stderr; return the exit code."""
+    if isinstance(error, LocalStackError):
+        for line in f"Error: {error}".splitlines():  # the end of a server's log
+            complain(line)
+        return error.exit_code
     if isinstance(error, YadtqError):
         complain(f"Error: {error}")
         return error.exit_code

@@ -1,5 +1,6 @@
 """The workers of `yadtq dev`: kept at their number, and started anew when their files change."""
 
+import os
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,15 +43,15 @@ class Crew:
         self, number: int, arguments: Sequence[str], environment: Mapping[str, str], modules: Sequence[str]
     ) -> None:
         self._arguments = arguments
-        self._environment = environment
+        self._environment = {**os.environ, **environment}
         self._modules = modules
-        self._running = self._seen = self._files()
+        self._running = self._seen = self.files()
         self._seats = [self._seated(f"dev{index + 1}") for index in range(number)]
 
     def look(self) -> None:
         """Replace workers that have ended; have all replaced where files have changed and are at rest again."""
         now = time.monotonic()
-        files = self._files()
+        files = self.files()
         at_rest, self._seen = files == self._seen, files
         if at_rest and files != self._running:
             self._running = files
@@ -88,7 +89,7 @@ class Crew:
         """End all workers: runs may go on for a while, or until `hurry` is set; then they are handed back."""
         end_all([seat.worker for seat in self._seats], GRACE_SECONDS, hurry)
 
-    def _files(self) -> dict[Path, int]:
+    def files(self) -> dict[Path, int]:
         """Return the modules' source files and when each was changed last (ns)."""
         return {path: _changed(path) for module in self._modules for path in _sources(module)}
 

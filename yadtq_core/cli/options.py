@@ -49,6 +49,7 @@ class Given:
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
         self.debug = False
+        self._told = False
 
     def take(self, values: dict[str, Any]) -> None:
         """Add the common options that one place on the command line gave."""
@@ -62,8 +63,9 @@ class Given:
         where no address is given. `more` are settings of the command's own.
         """
         loaded = load(self.values | more, found=addresses_found if find_stack else None)
-        if loaded.origins["broker"].startswith("local stack"):
+        if loaded.origins["broker"].startswith("local stack") and not self._told:
             complain(f"using the {loaded.origins['broker']}")
+            self._told = True
         _not_in_memory(loaded.settings)
         if loaded.settings.log_level == "debug":
             level = "debug"

@@ -1,23 +1,27 @@
 """What the demo is shown on: plain lines, and below them on a terminal a live picture of workers and tasks."""
 
-import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from yadtq_core.cli.output import escape, say
+from yadtq_core.cli.record import progress_text
 from yadtq_core.client.client import Client
 from yadtq_core.errors import YadtqError
-from yadtq_core.model import Status
+from yadtq_core.model import ENDED, Record, Status, WorkerRow
 
-LOOK_SECONDS = 0.25
-_COLOURS = {"online": "green", "stopping": "yellow", "offline": "red"}
+LOOK_SECONDS = 0.2
+WIDE = 92
+"""Columns of a terminal from which on workers and tasks stand side by side."""
+_STATE = {"online": "green", "stopping": "yellow", "offline": "bold red"}
+_STATUS = {Status.SUCCESS: "green", Status.FAILED: "bold red", Status.PROCESSING: "yellow", Status.QUEUED: "dim"}
+_SHOWN = (Status.QUEUED, Status.PROCESSING, Status.SUCCESS, Status.FAILED)
 
 
 class Stage:
@@ -26,34 +30,36 @@ class Stage:
     def __init__(self) -> None:
         self._begun = time.monotonic()
 
-    def tell(self, line: str) -> None:
-        """Tell one line."""
+    def tell(self, line: str, style: str = "") -> None:
+        """Tell one line; `style` is a colour for where there are colours."""
         say(f"{time.monotonic() - self._begun:5.1f} s  {line}")
 
-    def watch(self, client: Client) -> None:
-        """Show what this client sees from now on, where there is a picture."""
+    def watch(self, client: Client, tasks: Mapping[str, str]) -> None:
+        """Show workers and these tasks (name to ID) from now on, where there is a picture."""
 
     def done(self) -> None:
-        """There is nothing more to look at."""
+        """Nothing happens any more: the picture stays as it is."""
 
 
 class LiveStage(Stage):
     """The same on a terminal, with a live picture below the lines."""
 
-    def __init__(self, live: Live) -> None:
+    def __init__(self, console: Console) -> None:
         super().__init__()
-        self._live = live
+        self._console = console
+        self._live = Live(console=console, auto_refresh=False)
         self._over = threading.Event()
         self._watcher: threading.Thread | None = None
 
-    def tell(self, line: str) -> None:
-        """Tell one line above the picture."""
+    def tell(self, line: str, style: str = "") -> None:
+        """Tell one line above the picture; below it once it stands still."""
         text = Text(f"{time.monotonic() - self._begun:5.1f} s  ", style="dim")
-        self._live.console.print(text.append(escape(line), style="not dim"))
+        self._console.print(text.append(escape(line), style=f"not dim {style}"))
 
-    def watch(self, client: Client) -> None:
-        """Show workers and counts until `done`."""
-        self._watcher = threading.Thread(target=self._look, args=(client,), name="yadtq-demo", daemon=True)
+    def watch(self, client: Client, tasks: Mapping[str, str]) -> None:
+        """Show workers and tasks until `done`."""
+        self._live.start()
+        self._watcher = threading.Thread(target=self._look, args=(client, tasks), name="yadtq-demo", daemon=True)
         self._watcher.start()
 
     def done(self) -> None:
@@ -61,42 +67,71 @@ class LiveStage(Stage):
         self._over.set()
         if self._watcher is not None:
             self._watcher.join(5.0)
+            self._watcher = None
+            self._live.stop()
+            self._console.print()
 
-    def _look(self, client: Client) -> None:
+    def _look(self, client: Client, tasks: Mapping[str, str]) -> None:
         last = False
         while not last:
             last = self._over.wait(LOOK_SECONDS)
             with suppress(YadtqError):
-                self._live.update(picture(client), refresh=True)
+                self._live.update(picture(client, tasks, self._console.width), refresh=True)
 
 
-def picture(client: Client) -> Group:
-    """Return workers and counts as tables."""
-    workers = Table(
-        "worker", "state", "running", "executed", "last seen", box=None, pad_edge=False, header_style="bold"
-    )
-    now = time.time()
-    for row in client.workers():
-        state = row.stats.state if row.online else "offline"
-        seen = f"{max(0.0, now - row.last_seen):.1f} s ago"
-        shown = Text(state, style=_COLOURS.get(state, ""))
-        workers.add_row(row.identity.id, shown, str(row.stats.running), str(row.stats.tasks_executed), seen)
+def picture(client: Client, tasks: Mapping[str, str], width: int) -> RenderableType:
+    """Return workers, the tasks that are followed, and the counts of all, as tables."""
+    workers = client.workers()
+    records = dict(zip(tasks, client.query(tasks.values()), strict=True))
     counts = client.counts()
-    shown_statuses = (Status.QUEUED, Status.PROCESSING, Status.SUCCESS, Status.FAILED)
-    totals = Text("  ".join(f"{status.value} {counts.total(status)}" for status in shown_statuses), style="bold")
-    return Group(Text(), workers, Text(), totals)
+    both = [_workers(workers), _tasks(records, {row.identity.id for row in workers if not row.online})]
+    totals = Text("all tasks:  ", style="dim")
+    for status in _SHOWN:
+        number = counts.total(status)
+        totals.append(f"{status.value} {number}  ", style=f"not dim {_STATUS[status]}" if number else "dim")
+    if width < WIDE:
+        return Group(Text(), both[0], Text(), both[1], Text(), totals)
+    side_by_side = Table.grid(padding=(0, 5, 0, 0))
+    side_by_side.add_row(*both)
+    return Group(Text(), side_by_side, Text(), totals)
+
+
+def _workers(rows: Sequence[WorkerRow]) -> Table:
+    table = _table("worker", "state", "executed", "last seen")
+    now = time.time()
+    for row in rows:
+        state = row.stats.state if row.online else "offline"
+        seen = f"{max(0.0, now - row.last_seen):4.1f} s ago"
+        table.add_row(row.identity.id, Text(state, _STATE.get(state, "")), str(row.stats.tasks_executed), seen)
+    return table
+
+
+def _tasks(records: Mapping[str, Record | None], dead: set[str]) -> Table:
+    table = _table("task", "status", "on", "run", "progress")
+    for name, record in records.items():
+        if record is None:
+            continue
+        lost = record.worker_id in dead and record.status not in ENDED
+        table.add_row(
+            name,
+            Text(record.status.value, _STATUS.get(record.status, "")),
+            Text(record.worker_id or "", "bold red" if lost else ""),
+            str(record.attempt or ""),
+            progress_text(record.progress) if record.progress and record.status is Status.PROCESSING else "",
+        )
+    return table
+
+
+def _table(*names: str) -> Table:
+    return Table(*names, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
 
 
 @contextmanager
 def open_stage() -> Iterator[Stage]:
     """Yield the stage that fits where stdout goes."""
-    console = Console()
-    if not console.is_terminal or not sys.stdout.isatty():
-        yield Stage()
-        return
-    with Live(console=console, auto_refresh=False) as live:
-        stage = LiveStage(live)
-        try:
-            yield stage
-        finally:
-            stage.done()
+    console = Console(highlight=False)
+    stage = LiveStage(console) if console.is_terminal and not console.is_dumb_terminal else Stage()
+    try:
+        yield stage
+    finally:
+        stage.done()

@@ -1,11 +1,12 @@
 """The story that `yadtq demo` plays: services, three workers, some hundred tasks, and a kill."""
 
+import os
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from yadtq_core.cli.stage import Stage
 from yadtq_core.client.calls import call
@@ -15,135 +16,193 @@ from yadtq_core.errors import WaitTimeout, YadtqError
 from yadtq_core.local.stack import Stack
 from yadtq_core.local.workers import LocalWorker, end_all
 from yadtq_core.model import ENDED, Record, Status
+from yadtq_core.settings import ALIASES, Settings
 
 LEASE_SECONDS = 3
+USUAL_LEASE_SECONDS = 15
 NAMES = ("ann", "bob", "cid")
+NAMESPACE = "demo"
 MANY = 300
 SLOW_SECONDS = 5
 KILL_AFTER_SECONDS = 1.5
 PATIENCE_SECONDS = 30.0
 GRACE_SECONDS = 5.0
-CALLS = (
-    ("add", (1, 2, 3), 6),
-    ("sub", (10, 4), 6),
-    ("mul", (2, 3, 4), 24),
-    ("sleep", (1,), 1),
-    ("slow_task", (SLOW_SECONDS,), SLOW_SECONDS),
-)
-"""Task, arguments, and the result that proves it ran."""
+KILLED = 128 + 9
+
+
+class Step(NamedTuple):
+    """One call of a built-in task, and the result that proves that it ran."""
+
+    task: str
+    arguments: tuple[int, ...]
+    result: int
+
+    @property
+    def text(self) -> str:
+        """The call as a user would type it: `add [1, 2, 3]`."""
+        return f"{self.task} {list(self.arguments)}"
+
+
+SLOW = Step("slow_task", (SLOW_SECONDS,), SLOW_SECONDS)
+STEPS = (Step("add", (1, 2, 3), 6), Step("sub", (10, 4), 6), Step("mul", (2, 3, 4), 24), Step("sleep", (1,), 1), SLOW)
+EXPECTED = {step.text: step.result for step in STEPS} | {f"add [{n}, 1]": n + 1 for n in range(MANY)}
+
+
+class Takeover(NamedTuple):
+    """Who was killed, who took the task over, and after how many seconds."""
+
+    victim: str
+    heir: str
+    seconds: float
 
 
 class Demo:
-    """The story, told step by step on a stage."""
+    """The story, told step by step on a stage. It minds no settings of its surroundings: they are not about it."""
 
     def __init__(self, folder: Path, stage: Stage, *, kafka: bool) -> None:
         self._folder = folder
         self._stage = stage
         self._kafka = kafka
         self._workers: dict[str, LocalWorker] = {}
+        self._over = False
 
     def run(self) -> list[str]:
         """Play it; return what went wrong, a line each."""
         begun = time.monotonic()
         with ExitStack() as at_end:
-            carriers = (
-                "a real Kafka carries the tasks, a Valkey" if self._kafka else "a real Valkey carries the tasks and"
-            )
-            self._stage.tell(f"Starting services in a temporary folder: {carriers} keeps the records.")
-            stack = at_end.enter_context(Stack(self._folder, kafka=self._kafka, report=self._stage.tell))
-            client = at_end.enter_context(self._client(stack))
-            at_end.callback(lambda: end_all(list(self._workers.values()), GRACE_SECONDS))
+            stack = self._serve(at_end)
+            client = at_end.enter_context(Client(self._settings(stack)))
+            client.provision()
+            at_end.callback(self._dismiss)
             self._hire(stack, client)
-            self._stage.watch(client)
-            handles, slow = self._submit(client)
-            killed, taken_after = self._kill_in_the_middle(client, slow)
-            records = self._wait_for_all(client, handles, slow)
-            wrong = self._report(records, slow, killed, taken_after)
+            handles = self._submit(client)
+            at_end.callback(self._stage.done)
+            takeover = self._kill_in_the_middle(handles[SLOW.text])
+            records = self._wait_for_all(client, handles)
+            self._hear_all(client)
             self._stage.done()
-        self._stage.tell(f"Cleaned up. The whole took {time.monotonic() - begun:.1f} s.")
+            wrong = self._report(records, takeover)
+            self._over = True
+        self._stage.tell(f"Cleaned up: nothing is left. The whole took {time.monotonic() - begun:.1f} s.")
         return wrong
 
-    def _client(self, stack: Stack) -> Client:
-        client = Client.connect(stack.broker, stack.backend, namespace="demo", claim_stale_seconds=LEASE_SECONDS)
-        client.provision()
-        return client
+    def _serve(self, at_end: ExitStack) -> Stack:
+        self._stage.tell(
+            "Starting a real Kafka for the tasks, a real Valkey for their records."
+            if self._kafka
+            else "Starting a real Valkey: it carries the tasks and keeps their records."
+        )
+        return at_end.enter_context(Stack(self._folder, kafka=self._kafka, report=self._stage.tell))
+
+    def _settings(self, stack: Stack) -> Settings:
+        return Settings(
+            broker=stack.broker, backend=stack.backend, namespace=NAMESPACE, claim_stale_seconds=float(LEASE_SECONDS)
+        )
 
     def _hire(self, stack: Stack, client: Client) -> None:
-        self._stage.tell(
-            f"Starting three workers: {', '.join(NAMES)}. A lease is {LEASE_SECONDS} s here, not the usual 15, so that "
-            "you need not wait."
-        )
-        environment = {
+        self._stage.tell(f"Starting three workers ({', '.join(NAMES)}); each runs one task at a time.")
+        lease = f"Lease: {LEASE_SECONDS} s, not the usual {USUAL_LEASE_SECONDS}"
+        self._stage.tell(f"{lease}: who is silent for so long loses its task.")
+        (self._folder / "yadtq.toml").touch()  # what stands in one further up is not for these workers
+        environment = _environment() | {
             "YADTQ_BROKER": stack.broker,
             "YADTQ_BACKEND": stack.backend,
-            "YADTQ_NAMESPACE": "demo",
+            "YADTQ_NAMESPACE": NAMESPACE,
             "CLAIM_STALE_SECONDS": str(LEASE_SECONDS),
         }
         for name in NAMES:
             with (self._folder / f"{name}.log").open("wb") as log:
-                self._workers[name] = LocalWorker(["--id", name, "-c", "1"], environment, log=log)
+                arguments = ["--id", name, "-c", "1"]
+                self._workers[name] = LocalWorker(arguments, environment, folder=self._folder, log=log)
         self._until(lambda: sum(row.online for row in client.workers()) == len(NAMES), "all workers are online")
+        if any(SLOW.task not in row.stats.tasks for row in client.workers()):
+            raise YadtqError("the built-in tasks are not installed: pip install 'yadtq[builtin]'")
 
-    def _submit(self, client: Client) -> tuple[dict[str, Handle[Any]], Handle[Any]]:
-        handles = {}
-        for name, arguments, _ in CALLS:
-            handles[name] = client.submit(name, *arguments)
-            self._stage.tell(f"submitted {name} {list(arguments)}: {handles[name].id}")
+    def _submit(self, client: Client) -> dict[str, Handle[Any]]:
+        self._stage.tell(f"Submitting the five built-in tasks, and {MANY} more additions in one go.")
+        handles: dict[str, Handle[Any]] = {step.text: client.submit(step.task, *step.arguments) for step in STEPS}
+        self._stage.watch(client, {text: handle.id for text, handle in handles.items()})
         many = client.submit_many(call("add", number, 1) for number in range(MANY))
-        self._stage.tell(f"submitted {MANY} more additions in one go")
-        return handles | {f"add {number} + 1": handle for number, handle in enumerate(many)}, handles["slow_task"]
+        return handles | {f"add [{number}, 1]": handle for number, handle in enumerate(many)}
 
-    def _kill_in_the_middle(self, client: Client, slow: Handle[Any]) -> tuple[str, float]:
-        """Kill the worker that runs slow_task; return its name, and after how many seconds another had it."""
-        self._until(lambda: self._running(slow), "slow_task has begun")
+    def _kill_in_the_middle(self, slow: Handle[Any]) -> Takeover:
+        """Kill the worker that runs slow_task; return who that was, and who had it then."""
+        self._until(lambda: slow.record().worker_id, "slow_task has begun")
         time.sleep(KILL_AFTER_SECONDS)
         victim = slow.record().worker_id or ""
-        self._stage.tell(f"slow_task runs on {victim}. Now: kill -9 {self._workers[victim].pid}, in the middle of it.")
+        self._stage.tell(f"kill -9 {self._workers[victim].pid}: {victim} dies in the middle of slow_task.", "bold red")
+        self._stage.tell(f"Nobody was told. The record still says: processing on {victim}.")
         killed_at = time.monotonic()
         self._workers[victim].kill()
-        self._until(lambda: (record := slow.record()).attempt > 1 and record.worker_id != victim, "another took it")
-        taken_after = time.monotonic() - killed_at
-        heir = slow.record().worker_id
-        self._stage.tell(f"{heir} has taken slow_task over, {taken_after:.1f} s after the kill: the lease had ended.")
-        return victim, taken_after
+        self._until(lambda: slow.record().worker_id not in (None, victim), "another took slow_task over")
+        seconds, heir = time.monotonic() - killed_at, slow.record().worker_id or ""
+        after = f"{seconds:.1f} s after the kill (lease {LEASE_SECONDS} s)"
+        self._stage.tell(f"{heir} has taken slow_task over {after}: run 2.", "bold green")
+        return Takeover(victim, heir, seconds)
 
-    def _running(self, slow: Handle[Any]) -> bool:
-        record = slow.record()
-        return record.status is Status.PROCESSING and record.worker_id is not None
-
-    def _wait_for_all(self, client: Client, handles: dict[str, Handle[Any]], slow: Handle[Any]) -> dict[str, Record]:
-        found = client.wait_all(list(handles.values()), PATIENCE_SECONDS)
-        late = [name for name, record in zip(handles, found, strict=True) if record is None]
+    def _wait_for_all(self, client: Client, handles: Mapping[str, Handle[Any]]) -> dict[str, Record]:
+        found = client.wait_all(handles.values(), PATIENCE_SECONDS)
+        records = {text: record for text, record in zip(handles, found, strict=True) if record is not None}
+        late = [text for text in handles if text not in records or records[text].finished_at is None]
         if late:
             raise WaitTimeout(handles[late[0]].id, PATIENCE_SECONDS, f"one of {len(late)} unfinished ones: {late[0]}")
-        return {name: record for name, record in zip(handles, found, strict=True) if record is not None}
+        return records
 
-    def _report(self, records: dict[str, Record], slow: Handle[Any], killed: str, taken_after: float) -> list[str]:
-        expected = {name: result for name, _, result in CALLS}
-        expected |= {f"add {number} + 1": number + 1 for number in range(MANY)}
-        wrong = []
-        for name, record in records.items():
-            result = record.result.decode() if record.result is not None else record.status.value
-            if record.status is not Status.SUCCESS or float(result) != expected[name]:
-                wrong.append(f"{name} ended as {record.status.value} with {result}, not {expected[name]}")
-            if name in dict.fromkeys(task for task, _, _ in CALLS):
-                runs = f", run {record.attempt}" if record.attempt > 1 else ""
-                self._stage.tell(f"{name:10} = {result:6} on {record.worker_id}{runs}")
-        by_worker = Counter(record.worker_id for record in records.values())
-        shares = ", ".join(f"{name} {by_worker[name]}" for name in NAMES)
-        ended = sum(record.status in ENDED for record in records.values())
-        self._stage.tell(f"{ended} of {len(records)} tasks ended, each exactly once in its record ({shares}).")
-        self._stage.tell(
-            f"{killed} was killed; its task waited {taken_after:.1f} s for another, and ended on its second run."
+    def _hear_all(self, client: Client) -> None:
+        """Wait for a heartbeat of each worker: what they say of themselves is of their last."""
+        ended_at = max(row.last_seen for row in client.workers())
+        self._until(
+            lambda: all(row.last_seen > ended_at for row in client.workers() if row.online), "all are heard again"
         )
+
+    def _report(self, records: Mapping[str, Record], takeover: Takeover) -> list[str]:
+        """Tell the results and the sum of it; return what is not as it should be."""
+        for step in STEPS:
+            record = records[step.text]
+            again = f", run {record.attempt} ({takeover.victim} was killed)" if record.attempt > 1 else ""
+            self._stage.tell(f"{step.text:15} = {_result(record):4} ran on {record.worker_id}{again}")
+        wrong = [
+            f"{text} is {record.status.value} with {_result(record)}, not success with {EXPECTED[text]}"
+            for text, record in records.items()
+            if record.status is not Status.SUCCESS or _result(record) != str(EXPECTED[text])
+        ]
+        if records[SLOW.text].attempt != 2:
+            wrong.append(f"slow_task ended on run {records[SLOW.text].attempt}, not on its second")
+        shares = Counter(record.worker_id for record in records.values())
+        who = ", ".join(f"{name} {shares[name]}" for name in NAMES)
+        ended = sum(record.status in ENDED for record in records.values())
+        self._stage.tell(f"{ended} of {len(EXPECTED)} tasks ended, each exactly once in its record ({who}).")
+        if not wrong:
+            self._stage.tell(f"{takeover.victim} was killed, and nothing was lost.", "bold")
         return wrong
+
+    def _dismiss(self) -> None:
+        """End the workers: in order after the last scene, at once where the story breaks off."""
+        if self._over:
+            end_all(list(self._workers.values()), GRACE_SECONDS)
+            return
+        for worker in self._workers.values():
+            worker.kill()
+        for worker in self._workers.values():
+            worker.wait(GRACE_SECONDS)
 
     def _until(self, condition: Callable[[], object], what: str) -> None:
         until = time.monotonic() + PATIENCE_SECONDS
         while not condition():
-            ended = [name for name, worker in self._workers.items() if worker.exit_code not in (None, 137)]
+            ended = [name for name, worker in self._workers.items() if worker.exit_code not in (None, KILLED)]
             if ended:
-                raise YadtqError(f"worker {ended[0]} ended:\n{(self._folder / f'{ended[0]}.log').read_text()[-1500:]}")
+                log = (self._folder / f"{ended[0]}.log").read_text(errors="replace").strip().splitlines()
+                raise YadtqError(f"worker {ended[0]} ended: {log[-1] if log else 'it said nothing'}")
             if time.monotonic() > until:
                 raise YadtqError(f"not within {PATIENCE_SECONDS:g} s: {what}")
             time.sleep(0.05)
+
+
+def _environment() -> dict[str, str]:
+    """Return our environment without a setting of yadtq."""
+    ours = {name for name in os.environ if name.startswith("YADTQ_")} | set(ALIASES.values())
+    return {name: value for name, value in os.environ.items() if name not in ours}
+
+
+def _result(record: Record) -> str:
+    return record.result.decode(errors="replace") if record.result is not None else "no result"

@@ -20,7 +20,7 @@ from yadtq_core.errors import LocalStackError
 _GUARD = Path(__file__).with_name("guard.py")
 _POLL_SECONDS = 0.02  # between two looks whether a server answers or has ended
 _STOP_SECONDS = 10.0  # from SIGTERM to SIGKILL: a Kafka with little data needs 0.5 s, a Valkey less
-_LOG_TAIL_LINES = 20
+_LOG_TAIL_LINES = 10
 
 Report = Callable[[str], None]
 """Told, a line at a time, what a person who waits should know."""
@@ -201,4 +201,5 @@ class LocalServer(ABC):
         with self.log.open("rb") as log:
             log.seek(self._log_start)
             lines = log.read().decode(errors="replace").splitlines()
-        return "\n".join([f"The end of {self.log}:", *lines[-_LOG_TAIL_LINES:]])
+        said = [line for line in lines if line.strip()]
+        return "\n".join([f"The end of {self.log}:", *said[-_LOG_TAIL_LINES:]])

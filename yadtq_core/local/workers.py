@@ -21,16 +21,22 @@ HAND_BACK_SECONDS = 5.0
 class LocalWorker:
     """One `yadtq worker` process under a guard, so that even kill -9 of the process that started it ends it.
 
-    arguments: what follows `yadtq worker`. environment: variables added to ours. log: where it logs; default: our
-    own stderr.
+    arguments: what follows `yadtq worker`. environment: all its variables. folder: where it works; default: where
+    we do. log: where it logs; default: our own stderr.
     """
 
     def __init__(
-        self, arguments: Sequence[str], environment: Mapping[str, str], *, log: IO[bytes] | None = None
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        folder: Path | None = None,
+        log: IO[bytes] | None = None,
     ) -> None:
         self._guard = subprocess.Popen(
             [sys.executable, "-I", "-S", str(_GUARD), sys.executable, "-m", "yadtq_core.cli", "worker", *arguments],
-            env={**os.environ, **environment},
+            cwd=folder,
+            env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -70,7 +70,8 @@ class CompletionThread:
             desk.progress.pop(lease.id, None)
         stopped_by_us = desk.killed.is_set()
         reason = ReleaseReason.HANDED_BACK if stopped_by_us else ReleaseReason.CHILD_DIED
-        desk.release(death.begun, reason, note=death.cause, lost=not stopped_by_us)
+        note = "handed back: its worker was told to stop" if stopped_by_us else death.cause
+        desk.release(death.begun, reason, note=note, lost=not stopped_by_us)
         if death.unbegun and not desk.executor.give(death.unbegun):
             desk.give_back(death.unbegun)
         desk.sweep_soon()

@@ -122,8 +122,12 @@ class SweeperThread:
             return 0
         deliveries = self._messages(dues)
         letters = [Encoded(d.message.id, d.message.queue, d.body) for d in deliveries]
-        positions = desk.broker.publish_dead(letters, timestamp_ms=now_ms).wait(ACK_SECONDS) if letters else []
-        buried = [letter.id for letter, position in zip(letters, positions, strict=True) if position is not None]
+        publication = desk.broker.publish_dead(letters, timestamp_ms=now_ms)
+        positions = publication.wait(ACK_SECONDS)
+        refused = publication.errors
+        for index, reason in refused.items():
+            log.error("no dead letter for task %s, only its record tells of it: %s", letters[index].id, reason)
+        buried = [letter.id for index, letter in enumerate(letters) if positions[index] is not None or index in refused]
         without = {due.id for due in dues} - {letter.id for letter in letters}
         desk.backend.buried([*buried, *without])
         return len(buried) + len(without)
