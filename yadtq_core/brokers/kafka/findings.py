@@ -219,7 +219,10 @@ def _dead(admin: Admin, names: Names, topics: Sequence[Topic]) -> Iterator[Findi
         queue = names.queue(topic.name).removesuffix(_DEAD)
         if count:
             found = f"queue {queue}: {some(count, 'dead letter')} (those dealt with may be among them)"
-            yield warning("dead-letters", found, f"read topic {topic.name}: each says why it failed")
+            remedy = (
+                f"each message of topic {topic.name} has a task's ID as its key: `yadtq query ID` says why it failed"
+            )
+            yield warning("dead-letters", found, remedy)
 
 
 def _days(seconds: float) -> str:
