@@ -10,7 +10,7 @@ from typing import Self
 
 import pytest
 
-from yadtq_core import plugins
+from yadtq_core import entrypoints
 
 
 class Distributions:
@@ -45,10 +45,10 @@ class Distributions:
             )
         )
         self._modules.append(module)
-        plugins.entry_points.cache_clear()
+        _forget()
 
     def __enter__(self) -> Self:
-        plugins.entry_points.cache_clear()
+        _forget()
         return self
 
     def __exit__(
@@ -56,4 +56,9 @@ class Distributions:
     ) -> None:
         for module in self._modules:
             sys.modules.pop(module, None)
-        plugins.entry_points.cache_clear()
+        _forget()
+
+
+def _forget() -> None:
+    entrypoints.entry_points.cache_clear()
+    entrypoints.blocked_entry_points.cache_clear()

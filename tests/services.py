@@ -16,6 +16,9 @@ Server = TypeVar("Server", bound=LocalServer)
 
 KAFKA_VARIABLE, REDIS_VARIABLE = "YADTQ_TEST_KAFKA", "YADTQ_TEST_REDIS"
 
+NOWHERE = "127.0.0.1:1"
+"""Where nothing listens, now or later: a port that neither servers of tests nor outgoing connections are given."""
+
 
 @contextmanager
 def address(variable: str, make: Callable[[], LocalServer]) -> Iterator[str]:

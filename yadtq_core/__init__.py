@@ -15,7 +15,7 @@ These are the public names. Plugins import nothing else but `yadtq_core.interfac
 from yadtq_core.client.calls import Call, call
 from yadtq_core.client.client import Client
 from yadtq_core.client.handle import Handle
-from yadtq_core.context import Cancelled, current
+from yadtq_core.context import Cancelled, Run, current
 from yadtq_core.errors import (
     BackendUnavailable,
     BrokerUnavailable,
@@ -29,7 +29,9 @@ from yadtq_core.errors import (
     InvalidTask,
     LocalStackError,
     OutcomeUnknown,
+    PluginError,
     SerializationError,
+    SubmitRefused,
     TaskCancelled,
     TaskFailed,
     TaskLoadError,
@@ -40,9 +42,9 @@ from yadtq_core.errors import (
     YadtqError,
 )
 from yadtq_core.hookspecs import hookimpl
-from yadtq_core.model import CancelCode, Outcome, Record, Status
-from yadtq_core.retry import Retry
-from yadtq_core.task import task
+from yadtq_core.model import CancelCode, Outcome, Record, Refuse, Status
+from yadtq_core.retry import Retry, RetryPolicy
+from yadtq_core.task import Task, task
 
 __version__ = "0.1.0"
 
@@ -65,10 +67,16 @@ __all__ = [
     "LocalStackError",
     "Outcome",
     "OutcomeUnknown",
+    "PluginError",
     "Record",
+    "Refuse",
     "Retry",
+    "RetryPolicy",
+    "Run",
     "SerializationError",
     "Status",
+    "SubmitRefused",
+    "Task",
     "TaskCancelled",
     "TaskFailed",
     "TaskLoadError",

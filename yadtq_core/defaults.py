@@ -1,18 +1,21 @@
-"""The core's own plugin: offers its brokers and backends by the hooks that every plugin uses.
+"""The core's own plugin: offers brokers, backends, the serializer and the runner by the hooks that every plugin uses.
 
 What a factory opens is imported when it is called, so that listing the schemes loads neither kafka nor redis.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import cast
+from typing import Any, cast
 
-from yadtq_core.hookspecs import hookimpl
-from yadtq_core.interfaces import Backend, BackendFactory, Broker, BrokerFactory
+from yadtq_core.hookspecs import TaskRunner, hookimpl
+from yadtq_core.interfaces import Backend, BackendFactory, Broker, BrokerFactory, Serializer
 from yadtq_core.redis_address import SCHEMES
+from yadtq_core.retry import RetryPolicy
+from yadtq_core.serializers import JsonSerializer
 from yadtq_core.settings import Settings
+from yadtq_core.task import Task
 
 
 def _kafka(settings: Settings) -> Broker:
@@ -46,3 +49,27 @@ def yadtq_brokers() -> Mapping[str, BrokerFactory]:
 def yadtq_backends() -> Mapping[str, BackendFactory]:
     """Offer Redis and Valkey (plain, with TLS, by a unix socket, by Sentinels), and this process's memory."""
     return {"memory": _memory_backend, **dict.fromkeys(SCHEMES, _redis)}
+
+
+@hookimpl
+def yadtq_serializers() -> Sequence[Serializer]:
+    """Offer JSON."""
+    return [JsonSerializer()]
+
+
+@hookimpl(trylast=True)
+def yadtq_task_runner(task: Task[..., Any]) -> TaskRunner:
+    """Call the task's function."""
+    return task.function
+
+
+@hookimpl(trylast=True)
+def yadtq_result_serializer() -> str:
+    """Keep results as JSON."""
+    return "json"
+
+
+@hookimpl(trylast=True)
+def yadtq_retry_policy(task: Task[..., Any]) -> RetryPolicy:
+    """Repeat as the task's definition says."""
+    return task.retry

@@ -60,17 +60,23 @@ def build(
     queue: str = "default",
     headers: dict[str, str] | None = None,
     retries: int | None = None,
+    carried: Raw | None = None,
+    codecs: str = "",
 ) -> Message:
-    """Return the message of one call; `arguments` is the serialised `[positional, keyword]`."""
+    """Return the message of one call; `arguments` is the serialised `[positional, keyword]`.
+
+    carried: the arguments as they travel, where they passed codecs, and the names of these.
+    """
     return Message(
         v=VERSION,
         id=id,
         task=task,
-        arguments=Raw(arguments),
+        arguments=Raw(arguments) if carried is None else carried,
         digest=digest_of(task, arguments),
         queue=queue,
         headers=headers or {},
         retries=retries,
+        codecs=codecs,
     )
 
 

@@ -7,6 +7,7 @@
     │   ├── UnknownTask             no task of this name
     │   ├── InvalidId               not a task ID
     │   ├── IdConflict              the ID stands already, with other arguments
+    │   ├── SubmitRefused           a plugin refused the submit
     │   └── InvalidSetting          a setting's name or value
     ├── Unavailable             3   a service cannot be reached
     │   ├── BrokerUnavailable
@@ -18,6 +19,7 @@
     ├── TaskFailed              1   the task that was waited for failed
     ├── TaskCancelled           1   the task that was waited for was cancelled
     ├── TaskLoadError           2   a task or module cannot be imported
+    ├── PluginError             2   a plugin cannot be loaded, or does what none may
     ├── SerializationError          a value that the serializer cannot carry
     ├── EnvelopeError               a message that cannot be read
     └── LocalStackError         3   a local Kafka or Valkey cannot be started
@@ -69,6 +71,18 @@ class IdConflict(InvalidInput):
             f"task ID {task_id} exists already with another task or other arguments; "
             f"use a new ID, or `yadtq query {task_id}` to see what it is"
         )
+
+
+class SubmitRefused(InvalidInput):
+    """A plugin refused the submit (`yadtq_before_submit`); nothing was written.
+
+    `plugin` is its name, `reason` its word.
+    """
+
+    def __init__(self, plugin: str, reason: str) -> None:
+        self.plugin = plugin
+        self.reason = reason
+        super().__init__(f"{reason} (refused by plugin {plugin})")
 
 
 class InvalidSetting(InvalidInput):
@@ -166,6 +180,12 @@ class TaskCancelled(YadtqError):
 
 class TaskLoadError(YadtqError):
     """A task, or a module of tasks, cannot be imported."""
+
+    exit_code = 2
+
+
+class PluginError(YadtqError):
+    """A plugin cannot be loaded, or does what none may; the text names it, its distribution and the remedy."""
 
     exit_code = 2
 

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from yadtq_core.errors import ConfigurationRefused, TaskLoadError, Unavailable
+from yadtq_core.client.client import Client
+from yadtq_core.errors import ConfigurationRefused, TaskLoadError, Unavailable, YadtqError
 from yadtq_core.findings import Finding, Level, ok, problem, some, warning
 from yadtq_core.interfaces import Backend
 from yadtq_core.model import Counts, Status, WorkerRow
@@ -43,6 +44,7 @@ def examine(settings: Settings, version: str) -> Report:
     Raises InvalidSetting for an address that cannot be used.
     """
     plugins = load_plugins()
+    settings = plugins.configure(settings)
     registry = Registry(settings.imports)
     findings = [
         ok("yadtq", f"yadtq {version} on Python {platform.python_version()}"),
@@ -67,7 +69,18 @@ def examine(settings: Settings, version: str) -> Report:
     finally:
         broker.close(1.0)
         backend.close()
+    if not unreachable and plugins.manager.heard("yadtq_health"):
+        findings += _of_plugins(settings, plugins)
     return Report(findings, unreachable)
+
+
+def _of_plugins(settings: Settings, plugins: Plugins) -> list[Finding]:
+    """Return what plugins find; one that raises is a finding too."""
+    try:
+        with Client(settings, plugins=plugins) as client:
+            return [one for _, found in plugins.manager.each("yadtq_health", client=client) for one in found]
+    except YadtqError as error:
+        return [problem("plugins", str(error), "")]
 
 
 def _looked(check: str, look: Callable[[], Iterable[Finding]]) -> tuple[list[Finding], bool]:

@@ -12,24 +12,34 @@ from typing import Any, Protocol, runtime_checkable
 from yadtq_core.findings import Finding
 from yadtq_core.model import (
     Answer,
+    Attempt,
     CancelCode,
+    ChildIdentity,
     Counts,
+    CreateCode,
     Created,
     Delivery,
     Due,
     Epoch,
+    Error,
     ExtendCode,
     FinishCode,
     Heartbeat,
     Hold,
+    Lease,
     Message,
     Outcome,
     Partition,
+    Past,
     Place,
     Record,
+    Refuse,
     Release,
+    ReleaseReason,
+    Status,
     Submission,
     Unreadable,
+    Verdict,
     WorkerIdentity,
     WorkerRow,
     WorkerStats,
@@ -319,8 +329,12 @@ class Backend(Protocol):
 
 @runtime_checkable
 class Serializer(Protocol):
-    """Turns values into bytes and back. `content_type` is kept beside what it wrote."""
+    """Turns values into bytes and back.
 
+    `name` is how tasks and settings choose it, `content_type` is kept beside what it wrote; both are unique.
+    """
+
+    name: str
     content_type: str
 
     def dumps(self, value: Any) -> bytes:
@@ -332,20 +346,71 @@ class Serializer(Protocol):
         ...
 
 
+@runtime_checkable
+class Codec(Protocol):
+    """Changes serialised arguments and results on their way out of the process and back: compresses, encrypts.
+
+    `name` (lower-case letters, digits, `_` and `-`) is kept beside what it wrote; it is unique.
+    """
+
+    name: str
+
+    def encode(self, data: bytes, task_id: str) -> bytes:
+        """Return what leaves the process; raises SerializationError, with which nothing leaves."""
+        ...
+
+    def decode(self, data: bytes, task_id: str) -> bytes:
+        """Return what `encode` was given; raises SerializationError saying what is missing or broken."""
+        ...
+
+
 BrokerFactory = Callable[..., Broker]
 """`factory(settings) -> Broker`, for the scheme of `settings.broker`."""
 BackendFactory = Callable[..., Backend]
 """`factory(settings) -> Backend`, for the scheme of `settings.backend`."""
 
 __all__ = [
+    "Answer",
+    "Attempt",
     "Backend",
     "BackendFactory",
     "Broker",
     "BrokerFactory",
+    "CancelCode",
+    "ChildIdentity",
+    "Codec",
     "Consumer",
+    "Counts",
+    "CreateCode",
+    "Created",
+    "Delivery",
+    "Due",
+    "Epoch",
+    "Error",
+    "ExtendCode",
+    "Finding",
+    "FinishCode",
+    "Heartbeat",
+    "Hold",
+    "Lease",
     "Message",
+    "Outcome",
     "Outgoing",
+    "Partition",
+    "Past",
+    "Place",
     "Publication",
+    "Record",
+    "Refuse",
+    "Release",
+    "ReleaseReason",
     "Serializer",
+    "Status",
+    "Submission",
     "Subscription",
+    "Unreadable",
+    "Verdict",
+    "WorkerIdentity",
+    "WorkerRow",
+    "WorkerStats",
 ]

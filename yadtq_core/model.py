@@ -118,6 +118,8 @@ class Message(
     headers: dict[str, str] = {}
     retries: Annotated[int, Meta(ge=0, le=1000)] | None = None
     """How often a failed run is repeated; None: what the task's definition says."""
+    codecs: str = ""
+    """Names of the codecs that the arguments passed, in order, with commas; then they are one base64 text."""
 
 
 class Partition(NamedTuple):
@@ -132,6 +134,12 @@ class Place(NamedTuple):
 
     partition: Partition
     offset: int
+
+
+class Refuse(Struct, frozen=True):
+    """What a plugin answers to a message that must not be submitted: why, and what to do, in one line."""
+
+    reason: str
 
 
 class Delivery(Struct, frozen=True, gc=False):
@@ -394,6 +402,13 @@ class WorkerIdentity(Struct, frozen=True):
     host: str
     pid: int
     process_started: float
+
+
+class ChildIdentity(Struct, frozen=True):
+    """Who a child is: the name of its worker, and its own process."""
+
+    worker_id: str
+    pid: int
 
 
 class WorkerStats(Struct, frozen=True):

@@ -1,101 +1,144 @@
-"""Plugins: what installed distributions offer, and the broker and backend that an address chooses among it.
+"""Plugins: what installed distributions offer by hooks, and what is chosen among it.
 
-The manager is made by `load_plugins`, one a process, by whoever composes a client or a worker; importing this
-module makes nothing and reads nothing.
+A `Plugins` is made by `load_plugins`, one for each client, worker or child that opens; importing this module makes
+nothing and reads nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pluggy
-
-from yadtq_core import defaults, hookspecs
-from yadtq_core.errors import InvalidSetting, TaskLoadError
-from yadtq_core.interfaces import Backend, Broker
-from yadtq_core.settings import Settings, masked_url
+from yadtq_core import defaults
+from yadtq_core.entrypoints import HOOKS, blocked_entry_points, entry_points, origin_of
+from yadtq_core.errors import InvalidSetting, PluginError
+from yadtq_core.hooks import Hooks
+from yadtq_core.interfaces import Backend, Broker, Codec, Serializer
+from yadtq_core.payloads import Payloads
+from yadtq_core.settings import Settings, masked_url, with_sections
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-GROUP = "yadtq.plugins"
 _CORE = "yadtq's own defaults"
 
 
-class Plugins(NamedTuple):
-    """The plugins of a process: their hooks, and what could not be loaded (with which no worker starts)."""
+class PluginRow(NamedTuple):
+    """What is to be told about one plugin; `error` where it cannot be had, `hooks` in no order of calling."""
 
-    manager: pluggy.PluginManager
-    errors: tuple[TaskLoadError, ...]
+    name: str
+    origin: str
+    """Distribution and version."""
+    place: str
+    hooks: tuple[str, ...] = ()
+    error: str | None = None
+    blocked: bool = False
 
 
-@cache
-def entry_points(group: str) -> tuple[EntryPoint, ...]:
-    """Return a group's entry points of everything installed, by name.
+class Plugins:
+    """The plugins of one client, worker or child: their hooks, and what could not be loaded.
 
-    Read once a process: what is installed later is not seen.
+    `errors`: with one of these no worker starts, unless it is told to be lenient.
     """
-    from importlib import metadata  # noqa: PLC0415  (15 ms that `yadtq --help` need not pay)
 
-    return tuple(sorted(metadata.entry_points(group=group), key=lambda one: (one.name, origin_of(one))))
+    def __init__(self, hooks: Hooks, rows: Sequence[PluginRow], errors: Sequence[PluginError]) -> None:
+        self.manager = hooks
+        self.rows = tuple(rows)
+        self.errors = tuple(errors)
+        self._settings: Settings | None = None
+
+    @property
+    def hook(self) -> Any:
+        """The hooks, to be called with keywords."""
+        return self.manager.hook
+
+    def configure(self, settings: Settings) -> Settings:
+        """Build the plugins' own settings, tell all plugins what is in force, and return it.
+
+        The first call counts: a plugin is configured once. Raises InvalidSetting for what a section does not take,
+        and what a plugin's `yadtq_configure` raises, as PluginError.
+        """
+        if self._settings is None:
+            self._settings = with_sections(settings, self._sections())
+            self.manager.each("yadtq_configure", settings=self._settings)
+        return self._settings
+
+    def payloads(self, settings: Settings) -> Payloads:
+        """Return the serializers and codecs, those of the settings applied; raises InvalidSetting, PluginError."""
+        serializers = self._named("serializer", "yadtq_serializers")
+        _one_type_each(serializers.values())
+        return Payloads(serializers, self._named("codec", "yadtq_codecs"), settings.codecs)
+
+    def _sections(self) -> dict[str, type]:
+        sections: dict[str, type] = {}
+        givers: dict[str, str] = {}
+        for plugin, offered in self.manager.each("yadtq_settings"):
+            for name, kind in offered.items():
+                _unique("settings section", name, givers, plugin)
+                sections[name] = kind
+        return sections
+
+    def _named(self, what: str, hook: str) -> dict[str, Any]:
+        """Return {name: what the plugins offer}; two of one name: PluginError names both."""
+        named: dict[str, Serializer | Codec] = {}
+        givers: dict[str, str] = {}
+        for plugin, offered in self.manager.each(hook):
+            for one in offered:
+                _unique(what, one.name, givers, plugin)
+                named[one.name] = one
+        return named
 
 
-def origin_of(entry_point: EntryPoint) -> str:
-    """Return which distribution an entry point belongs to: name and version."""
-    dist = entry_point.dist
-    return "an unnamed distribution" if dist is None else f"{dist.name} {dist.version}"
+def load_plugins(*more: object) -> Plugins:
+    """Return the core's own plugin, all that is installed, and `more` plugin objects.
 
-
-def load_plugins() -> Plugins:
-    """Return a new manager with the core's own plugin and all that is installed.
-
-    A plugin that cannot be loaded, has a name that stands already, or implements a hook that does not exist
-    is left out; its error names it, its distribution and what is wrong.
+    An installed plugin that cannot be loaded, has a name that stands already, or breaks a rule of hooks is left out;
+    its error names it, its distribution and what is wrong. Raises PluginError for one of `more`.
     """
-    manager = pluggy.PluginManager(hookspecs.PROJECT)
-    manager.add_hookspecs(hookspecs)
-    manager.register(defaults, _CORE)
+    hooks = Hooks()
+    hooks.register(defaults, _CORE)
+    rows = [PluginRow(_CORE, "", defaults.__name__, _hooks_of(hooks, defaults))]
+    errors: list[PluginError] = []
     origins: dict[str, str] = {}
-    errors = []
-    for entry_point in entry_points(GROUP):
+    for entry_point in entry_points(HOOKS):
         origin = origin_of(entry_point)
         try:
             if entry_point.name in origins:
-                raise TaskLoadError(f"{origins[entry_point.name]} has a plugin of this name too: uninstall one")
+                raise PluginError(f"{origins[entry_point.name]} has a plugin of this name too: uninstall one")
             origins[entry_point.name] = origin
-            _register(manager, entry_point, origin)
+            plugin = _load(entry_point)
+            hooks.register(plugin, f"{entry_point.name} ({origin})")
+            rows.append(PluginRow(entry_point.name, origin, entry_point.value, _hooks_of(hooks, plugin)))
         except Exception as error:
-            errors.append(_load_error(entry_point, origin, error))
-    return Plugins(manager, tuple(errors))
+            failed = _load_error(entry_point, origin, error)
+            errors.append(failed)
+            rows.append(PluginRow(entry_point.name, origin, entry_point.value, error=str(failed)))
+    rows += [PluginRow(one.name, origin_of(one), one.value, blocked=True) for one in blocked_entry_points(HOOKS)]
+    for plugin in more:
+        hooks.register(plugin)
+    hooks.seal()
+    return Plugins(hooks, rows, errors)
 
 
-def _register(manager: pluggy.PluginManager, entry_point: EntryPoint, origin: str) -> None:
-    """Load and register one plugin; some versions of pluggy leave it half registered where that fails."""
-    name = f"{entry_point.name} ({origin})"
-    plugin = _load(entry_point)
-    try:
-        manager.register(plugin, name)
-        manager.check_pending()
-    except Exception:
-        if manager.is_registered(plugin):
-            manager.unregister(plugin)
-        raise
+def _hooks_of(hooks: Hooks, plugin: object) -> tuple[str, ...]:
+    return tuple(sorted(caller.name for caller in hooks.get_hookcallers(plugin) or ()))
 
 
 def _load(entry_point: EntryPoint) -> Any:
+    """Return the plugin: a module or an object; a class is made one, so that each client or worker has its own."""
     try:
-        return entry_point.load()
+        found = entry_point.load()
+        return found() if isinstance(found, type) else found
     except SystemExit as error:
-        raise TaskLoadError(f"it called sys.exit({error.code!r}) when it was imported") from error
+        raise PluginError(f"it called sys.exit({error.code!r}) when it was imported") from error
 
 
-def _load_error(entry_point: EntryPoint, origin: str, error: Exception) -> TaskLoadError:
-    reason = (
-        str(error) if isinstance(error, TaskLoadError) else f"{type(error).__name__}: {' '.join(str(error).split())}"
+def _load_error(entry_point: EntryPoint, origin: str, error: Exception) -> PluginError:
+    reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {' '.join(str(error).split())}"
+    failed = PluginError(
+        f"plugin {entry_point.name!r} of {origin} ({entry_point.value}) cannot be loaded: {reason} "
+        f"(YADTQ_BLOCK_PLUGINS={entry_point.name} leaves it out)"
     )
-    failed = TaskLoadError(f"plugin {entry_point.name!r} of {origin} ({entry_point.value}) cannot be loaded: {reason}")
     failed.__cause__ = error
     return failed
 
@@ -106,8 +149,8 @@ def open_broker(settings: Settings, plugins: Plugins | None = None) -> Broker:
     plugins: default those installed. Raises InvalidSetting for an address of no known scheme and where two
     plugins offer one scheme, and what the factory raises.
     """
-    hooks = (plugins or load_plugins()).manager.hook
-    broker: Broker = _chosen("broker", settings.broker, hooks.yadtq_brokers)(settings)
+    plugins = plugins or load_plugins()
+    broker: Broker = _chosen("broker", settings.broker, plugins)(settings)
     return broker
 
 
@@ -116,13 +159,13 @@ def open_backend(settings: Settings, plugins: Plugins | None = None) -> Backend:
 
     plugins: default those installed. Raises as `open_broker` does.
     """
-    hooks = (plugins or load_plugins()).manager.hook
-    backend: Backend = _chosen("backend", settings.backend, hooks.yadtq_backends)(settings)
+    plugins = plugins or load_plugins()
+    backend: Backend = _chosen("backend", settings.backend, plugins)(settings)
     return backend
 
 
-def _chosen(setting: str, address: str, hook: pluggy.HookCaller) -> Callable[[Settings], Any]:
-    offered = _offered(setting, hook)
+def _chosen(setting: str, address: str, plugins: Plugins) -> Callable[[Settings], Any]:
+    offered = _offered(setting, plugins)
     scheme, separator, rest = address.partition("://")
     known = ", ".join(f"{name}://" for name in sorted(offered))
     if not separator or not (rest or scheme == "memory"):  # memory needs no place, only perhaps a name
@@ -134,17 +177,30 @@ def _chosen(setting: str, address: str, hook: pluggy.HookCaller) -> Callable[[Se
     return offered[scheme]
 
 
-def _offered(setting: str, hook: pluggy.HookCaller) -> Mapping[str, Callable[[Settings], Any]]:
-    """Return {scheme: factory} of all plugins; two with one scheme: InvalidSetting names both."""
+def _offered(setting: str, plugins: Plugins) -> Mapping[str, Callable[[Settings], Any]]:
+    """Return {scheme: factory} of all plugins; two with one scheme: PluginError names both."""
     offered: dict[str, Callable[[Settings], Any]] = {}
     givers: dict[str, str] = {}
-    for implementation in hook.get_hookimpls():
-        factories = cast("Mapping[str, Callable[[Settings], Any]]", implementation.function() or {})
+    for plugin, factories in plugins.manager.each(f"yadtq_{setting}s"):
         for scheme, factory in factories.items():
-            if scheme in offered:
-                raise InvalidSetting(
-                    f"two plugins offer a {setting} for {scheme}://: {givers[scheme]} and "
-                    f"{implementation.plugin_name}; uninstall one"
-                )
-            offered[scheme], givers[scheme] = factory, implementation.plugin_name
+            _unique(f"{setting} for {scheme}://", scheme, givers, plugin)
+            offered[scheme] = factory
     return offered
+
+
+def _unique(what: str, name: str, givers: dict[str, str], plugin: str) -> None:
+    if name in givers:
+        said = what if "://" in what else f"{what} {name!r}"
+        raise PluginError(f"two plugins offer a {said}: {givers[name]} and {plugin}; uninstall one")
+    givers[name] = plugin
+
+
+def _one_type_each(serializers: Iterable[Serializer]) -> None:
+    by_type: dict[str, str] = {}
+    for one in serializers:
+        if one.content_type in by_type:
+            raise PluginError(
+                f"serializers {by_type[one.content_type]!r} and {one.name!r} have one content type, "
+                f"{one.content_type}; uninstall one of their plugins"
+            )
+        by_type[one.content_type] = one.name

@@ -21,15 +21,14 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from yadtq_core.entrypoints import TASKS, entry_points, origin_of
 from yadtq_core.errors import InvalidTask, TaskLoadError, UnknownTask, YadtqError
 from yadtq_core.model import check_task_name
-from yadtq_core.plugins import entry_points, origin_of
 from yadtq_core.task import Task
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-GROUP = "yadtq.tasks"
 MAX_LISTED = 20
 """How many known names an error lists."""
 
@@ -94,6 +93,32 @@ class Registry:
             self._loaded[name] = found
         return found
 
+    def load_all(self) -> tuple[list[str], list[TaskLoadError]]:
+        """Import every task; return the names of those that can be run, and why others cannot."""
+        loaded, errors = [], []
+        for module in self._imports:
+            try:
+                self._module(module)
+            except (TaskLoadError, InvalidTask) as error:
+                errors.append(TaskLoadError(str(error)))
+                self._modules[module] = {}
+        for name in sorted(self._offered().keys() | self._own().keys()):
+            try:
+                self.get(name)
+                loaded.append(name)
+            except TaskLoadError as error:
+                errors.append(error)
+        return loaded, errors
+
+    def undotted(self) -> list[str]:
+        """Return what is to be said of names without a dot that third parties offer: they may collide one day."""
+        return [
+            f"task {offer.name!r} of {origin_of(offer)} has no dot in its name; a third party's looks like acme.resize"
+            for offers in self._offered().values()
+            for offer in offers
+            if "." not in offer.name and not origin_of(offer).startswith("yadtq-")
+        ]
+
     def name_of(self, task: AnyTask) -> str:
         """Return the name that workers know a task by.
 
@@ -135,7 +160,7 @@ class Registry:
         """Return the entry points by name; more than one for a name that two distributions claim."""
         if self._offers is None:
             offers: dict[str, list[EntryPoint]] = {}
-            for entry_point in entry_points(GROUP):
+            for entry_point in entry_points(TASKS):
                 offers.setdefault(entry_point.name, []).append(entry_point)
             self._offers = offers
         return self._offers

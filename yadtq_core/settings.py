@@ -13,15 +13,16 @@ import socket
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
-from msgspec import Meta, Struct, inspect
+from msgspec import Meta, Struct, inspect, structs
 
 from yadtq_core.errors import InvalidInput, InvalidSetting
 from yadtq_core.model import check_queue
 
+S = TypeVar("S")
 Seconds = Annotated[float, Meta(gt=0, le=10 * 365 * 86400)]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}\Z")]
 
@@ -88,10 +89,21 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long a task that no worker knows waits for one that does, before it fails."""
     shutdown_grace: Annotated[float, Meta(ge=0, le=86400)] = 25.0
     """How long a worker that was told to stop lets its running tasks go on before it hands them back."""
+    codecs: tuple[str, ...] = ()
+    """Codecs of plugins that arguments and results pass before they leave the process, in this order."""
     log_level: str = "info"
     """debug, info, warning or error."""
     log_format: str = "console"
     """console or json."""
+    sections: dict[str, Any] = {}
+    """Settings of plugins, by section: tables as they were read, once the plugins are loaded their own structs."""
+
+    def section(self, kind: type[S]) -> S:
+        """Return a plugin's own settings by their struct; raises InvalidSetting where no plugin offers it."""
+        for value in self.sections.values():
+            if isinstance(value, kind):
+                return value
+        raise InvalidSetting(f"{kind.__name__} is no section of these settings: offer it by yadtq_settings")
 
     def __post_init__(self) -> None:
         for queue in self.queues:
@@ -110,17 +122,20 @@ class Loaded(NamedTuple):
     origins: dict[str, str]
 
 
-ENVIRONMENT = {name: f"YADTQ_{name.upper()}" for name in Settings.__struct_fields__}
+FIELDS = tuple(name for name in Settings.__struct_fields__ if name != "sections")
+"""The core's own settings."""
+ENVIRONMENT = {name: f"YADTQ_{name.upper()}" for name in FIELDS}
+_OTHER_VARIABLES = frozenset({"YADTQ_BLOCK_PLUGINS", "YADTQ_TRACE_PLUGINS"})
 ALIASES = {"worker_id": "WORKER_ID", "claim_stale_seconds": "CLAIM_STALE_SECONDS"}
 """Names of the original README; the YADTQ_ name wins where both are set."""
 ADDRESSES = ("broker", "backend")
 PASSWORDS = ("broker_password", "backend_password")
 _DURATIONS = frozenset(
     name
-    for name in Settings.__struct_fields__
+    for name in FIELDS
     if "float" in str(Settings.__annotations__[name]) or Settings.__annotations__[name] == "Seconds"
 )
-_LISTS = frozenset({"queues", "imports"})
+_LISTS = frozenset({"queues", "imports", "codecs"})
 _WHOLE_NUMBERS = frozenset({"processes", "threads", "partitions", "replication", "shards", "lost_limit"})
 
 
@@ -140,7 +155,7 @@ def load(
     Raises InvalidSetting with the setting's name, what came, from where, and what is allowed.
     """
     values: dict[str, Any] = {}
-    origins = dict.fromkeys(Settings.__struct_fields__, "default")
+    origins = dict.fromkeys(FIELDS, "default")
     layers = [
         *_from_file(folder or Path.cwd()),
         *_from_environment(os.environ if environment is None else environment),
@@ -150,6 +165,9 @@ def load(
         origin, more = found(folder or Path.cwd()) or ("", {})
         layers += [(origin, name, value) for name, value in more.items()]
     for origin, name, value in layers:
+        if isinstance(value, Mapping) and name not in FIELDS:
+            values.setdefault("sections", {})[name] = dict(value)  # which plugin's it is shows when they are loaded
+            continue
         _known(name, origin)
         values[name] = _shape(name, value, origin)
         origins[name] = origin
@@ -158,6 +176,8 @@ def load(
 
 def _convert(values: dict[str, Any], origins: dict[str, str]) -> Settings:
     for name, value in values.items():
+        if name == "sections":
+            continue
         try:
             msgspec.convert({name: value}, Settings, strict=False)
         except msgspec.ValidationError as error:
@@ -181,10 +201,10 @@ def _allowed(name: str) -> str:
 
 
 def _known(name: str, origin: str) -> None:
-    if name in Settings.__struct_fields__:
+    if name in FIELDS:
         return
-    close = difflib.get_close_matches(name, Settings.__struct_fields__, 1)
-    hint = f"did you mean {close[0]!r}?" if close else "known: " + ", ".join(Settings.__struct_fields__)
+    close = difflib.get_close_matches(name, FIELDS, 1)
+    hint = f"did you mean {close[0]!r}?" if close else "known: " + ", ".join(FIELDS)
     raise InvalidSetting(f"unknown setting {name[:80]!r} ({origin}): {hint}")
 
 
@@ -220,7 +240,7 @@ def _no_misspelt(environment: Mapping[str, str]) -> None:
     """Refuse a variable that is nearly one of ours: it would be passed over in silence."""
     known = ENVIRONMENT.values()
     for variable in environment:
-        if not variable.startswith("YADTQ_") or variable in known:
+        if not variable.startswith("YADTQ_") or variable in known or variable in _OTHER_VARIABLES:
             continue
         if close := difflib.get_close_matches(variable, known, 1, cutoff=0.85):
             raise InvalidSetting(f"unknown variable {variable[:80]} in the environment: did you mean {close[0]}?")
@@ -263,6 +283,38 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise InvalidSetting(f"{path}: arrays or tables nested too deeply") from None
     except tomllib.TOMLDecodeError as error:
         raise InvalidSetting(f"{path}: {error}") from None
+
+
+def with_sections(settings: Settings, kinds: Mapping[str, type]) -> Settings:
+    """Return the settings with each plugin's section built; what a file and the environment say of it counts.
+
+    kinds: {section: msgspec Struct}. Raises InvalidSetting with section, field, what came and what is allowed.
+    """
+    unknown = sorted(set(settings.sections) - set(kinds))
+    if unknown:
+        known = ", ".join(sorted(kinds)) or "none"
+        raise InvalidSetting(f"unknown section [{unknown[0][:80]}]: no plugin that is loaded has it; known: {known}")
+    built = {name: _section(name, kind, settings.sections.get(name, {})) for name, kind in kinds.items()}
+    return structs.replace(settings, sections=built)
+
+
+def _section(name: str, kind: type, table: Any) -> Any:
+    values = dict(msgspec.to_builtins(table))
+    prefix = f"YADTQ_{name.upper().replace('-', '_')}_"
+    for field in inspect.type_info(kind).fields:  # type: ignore[attr-defined]
+        text = os.environ.get(prefix + field.name.upper())
+        if text is not None:
+            several = isinstance(field.type, inspect.ListType | inspect.VarTupleType | inspect.SetType)
+            values[field.name] = [part.strip() for part in text.split(",") if part.strip()] if several else text
+    for field_name in values:
+        if field_name not in kind.__struct_fields__:  # type: ignore[attr-defined]
+            close = difflib.get_close_matches(field_name, kind.__struct_fields__, 1)  # type: ignore[attr-defined]
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise InvalidSetting(f"unknown setting {name}.{field_name[:80]}{hint}")
+    try:
+        return msgspec.convert(values, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidSetting(f"settings of {name}: {error}") from None
 
 
 def duration(text: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import sys
 import threading
@@ -60,6 +61,28 @@ def hold_the_gil(seconds: float) -> None:
     current().progress(0.0, "holding")
     time.sleep(0.2)  # the progress is out by then
     ctypes.PyDLL(None).usleep(int(seconds * 1_000_000))
+
+
+@task(name="chores.hold_the_gil_while_locked")
+def hold_the_gil_while_locked(path: str, go: str) -> None:
+    """Once the file `go` is there, let no other thread of this process run for as long as somebody has `path` locked."""
+    current().progress(0.0, "ready")
+    while not Path(go).exists():
+        time.sleep(0.01)
+    with Path(path).open() as file:
+        ctypes.PyDLL(None).flock(file.fileno(), fcntl.LOCK_EX)
+
+
+@task(name="chores.meet")
+def meet(folder: str, count: int) -> int:
+    """Wait until so many runs are here at the same time; return the process."""
+    (Path(folder) / current().id).touch()
+    until = time.monotonic() + 60
+    while len(list(Path(folder).iterdir())) < count:
+        if time.monotonic() > until:
+            raise TimeoutError(f"{count} runs have not met")
+        time.sleep(0.01)
+    return os.getpid()
 
 
 @task(name="chores.leave")

@@ -24,6 +24,7 @@ NEEDS_PROC = {
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_a_quick_run_has_a_row_for_every_measure(kafka_url: str, redis_url: str, tmp_path: Path) -> None:
     drawing = tmp_path / "ratios.svg"
     done = subprocess.run(
@@ -31,7 +32,7 @@ def test_a_quick_run_has_a_row_for_every_measure(kafka_url: str, redis_url: str,
         env={**os.environ, services.KAFKA_VARIABLE: kafka_url, services.REDIS_VARIABLE: redis_url},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=280,
         check=False,
     )
     assert done.returncode == 0, done.stderr

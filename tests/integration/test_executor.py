@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import signal
@@ -22,6 +23,7 @@ from tests.waiting import wait_until
 from yadtq_core.child.pipe import Done
 from yadtq_core.errors import TaskLoadError
 from yadtq_core.model import Delivery, Lease, Message, Partition, new_id
+from yadtq_core.settings import Settings
 from yadtq_core.worker.executor import Executor
 from yadtq_core.worker.values import Death
 
@@ -39,7 +41,7 @@ class Crew:
     """An executor, and what its children told."""
 
     def __init__(self, processes: int = 1, threads: int = 1, imports: list[str] = CHORES) -> None:
-        self.executor = Executor("w1", processes, threads, imports)
+        self.executor = Executor(Settings(worker_id="w1", processes=processes, threads=threads), imports)
         self.done: dict[str, Done] = {}
         self.progress: list[tuple[str, str]] = []
         self.deaths: list[Death] = []
@@ -56,7 +58,7 @@ class Crew:
         self.progress += news.progress
         self.deaths += news.deaths
 
-    def hear_until(self, condition: Callable[[], object], description: str, timeout: float = 15.0) -> None:
+    def hear_until(self, condition: Callable[[], object], description: str, timeout: float = 40.0) -> None:
         until = time.monotonic() + timeout
         while not condition():
             assert time.monotonic() < until, f"not within {timeout:g} s: {description}"
@@ -115,16 +117,14 @@ def within(seconds: float, started: float) -> None:
 # What goes well
 
 
-def test_jobs_are_spread_over_all_children_and_slots(crew: Callable[..., Crew]) -> None:
+def test_jobs_are_spread_over_all_children_and_slots(crew: Callable[..., Crew], tmp_path: Path) -> None:
     workers = crew(2, 2)
     assert (workers.executor.slots, workers.executor.free) == (4, 4)
     assert {"chores.add", "chores.sleep", "chores.mark"} <= workers.executor.tasks
-    leases = [lease("sleep", 0.3) for _ in range(4)]
-    started = time.monotonic()
+    leases = [lease("meet", str(tmp_path), 4) for _ in range(4)]  # none ends before all have begun
     workers.give(*leases)
     assert (workers.executor.free, workers.executor.running) == (0, 4)
     workers.hear_all(*leases)
-    within(0.3 * 2, started)
     assert Counter(workers.result(one) for one in leases) == dict.fromkeys(workers.pids(), 2)
     assert (workers.executor.free, workers.executor.running, workers.executor.held()) == (4, 0, [])
 
@@ -160,7 +160,7 @@ def test_work_larger_than_the_pipe_does_not_make_the_giver_wait(crew: Callable[.
     for one in leases[100:]:
         workers.give(one)
     workers.hear(0.0)
-    within(5.0, started)
+    within(30.0, started)
     os.kill(pid, signal.SIGCONT)
     workers.hear_all(*leases)
     assert {workers.result(one) for one in leases} == {256 * 1024}
@@ -186,27 +186,29 @@ def test_what_waits_is_taken_back_and_never_begins(crew: Callable[..., Crew], tm
     workers = crew()
     trace = tmp_path / "trace"
     trace.touch()
-    first, rest = lease("sleep", 0.3), [lease("mark", str(trace)) for _ in range(5)]
+    first, rest = lease("until_cancelled"), [lease("mark", str(trace)) for _ in range(5)]
     workers.give(first, *rest)
     workers.begun(first)
-    assert workers.executor.take_back(older_than=5.0) == []
+    assert workers.executor.take_back(older_than=60.0) == []
     assert workers.executor.take_back() == rest
     assert workers.executor.held() == [first]
     after = lease("add", 1)
     workers.give(after)
+    workers.executor.cancel(first.id)
     workers.hear_all(first, after)
     assert trace.read_text() == ""
 
 
 def test_only_what_has_waited_long_is_taken_back(crew: Callable[..., Crew]) -> None:
     workers = crew()
-    first, old = lease("sleep", 0.5), [lease("add", 1) for _ in range(3)]
+    first, old = lease("until_cancelled"), [lease("add", 1) for _ in range(3)]
     workers.give(first, *old)
     workers.begun(first)
-    time.sleep(0.2)
+    time.sleep(1.5)
     young = [lease("add", 2) for _ in range(3)]
     workers.give(*young)
-    assert workers.executor.take_back(older_than=0.15) == old
+    assert workers.executor.take_back(older_than=1.4) == old
+    workers.executor.cancel(first.id)
     workers.hear_all(first, *young)
 
 
@@ -219,7 +221,7 @@ def test_every_job_runs_once_or_is_taken_back(
     trace = tmp_path / "trace"
     trace.touch()
     draw = random.Random(7)
-    jobs = [lease("mark", str(trace)) for _ in range(4000)]
+    jobs: list[Lease] = []
     taken: list[Lease] = []
     over = threading.Event()
 
@@ -231,12 +233,12 @@ def test_every_job_runs_once_or_is_taken_back(
 
     thief = threading.Thread(target=take_back)
     thief.start()
-    at = 0
-    while at < len(jobs):
-        size = draw.randint(1, 60)
-        workers.give(*jobs[at : at + size])
-        at += size
+    while len(jobs) < 4_000 or not (len(workers.done) > 100 and len(taken) > 100):
+        batch = [lease("mark", str(trace)) for _ in range(draw.randint(1, 60))]
+        jobs += batch
+        workers.give(*batch)
         workers.hear(0.0)
+        assert len(jobs) < 200_000, "either nothing runs or nothing is taken back"
     over.set()
     thief.join()
     workers.hear_until(lambda: not workers.executor.held(), "nothing held any more")
@@ -247,8 +249,6 @@ def test_every_job_runs_once_or_is_taken_back(
     assert not ran.keys() & back.keys()
     assert ran.keys() | back.keys() == {one.id for one in jobs}
     assert ran.keys() == workers.done.keys()
-    assert len(ran) > 100
-    assert len(back) > 100
     assert workers.deaths == []
 
 
@@ -274,31 +274,27 @@ def test_jobs_that_are_taken_back_and_given_again_for_ever_still_run_once(
 
 def test_what_waits_behind_a_long_run_moves_to_a_child_that_has_nothing_to_do(crew: Callable[..., Crew]) -> None:
     workers = crew(2)
-    long, rest = lease("sleep", 3.0), [lease("add", n) for n in range(40)]
+    long, rest = lease("until_cancelled"), [lease("add", n) for n in range(40)]
     workers.give(long, *rest)
-    started = time.monotonic()
     workers.hear_all(*rest)
-    within(2.0, started)
     assert long.id not in workers.done
 
 
 def test_one_free_slot_is_enough_to_get_what_waits_behind_long_runs(crew: Callable[..., Crew]) -> None:
     workers = crew(2, 2)
-    long, short = [lease("sleep", 3.0) for _ in range(3)], lease("sleep", 0.3)
+    long, short = [lease("until_cancelled") for _ in range(3)], lease("sleep", 0.3)
     workers.give(*long, short)
     for one in (*long, short):
         workers.begun(one)
     rest = [lease("add", n) for n in range(10)]
-    started = time.monotonic()
     workers.give(*rest)
     workers.hear_all(short, *rest)
-    within(2.0, started)
     assert not any(one.id in workers.done for one in long)
 
 
 def test_a_new_child_takes_over_what_waits(crew: Callable[..., Crew]) -> None:
     workers = crew(2)
-    long, victim = lease("sleep", 4.0), lease("die_by", signal.SIGKILL)
+    long, victim = lease("until_cancelled"), lease("die_by", signal.SIGKILL)
     workers.give(long)
     workers.begun(long)
     workers.give(victim)
@@ -321,7 +317,7 @@ def test_a_killed_child_had_begun_one_job_and_not_the_others(crew: Callable[...,
     os.kill(workers.pids()[0], signal.SIGKILL)
     started = time.monotonic()
     death = workers.death()
-    within(1.0, started)
+    within(10.0, started)
     assert (death.begun, death.unbegun) == ([first], rest)
     assert death.cause == "child killed by signal 9 (SIGKILL; out of memory?)"
     assert workers.executor.died.is_set()
@@ -403,23 +399,24 @@ def test_killing_all_hands_everything_back(crew: Callable[..., Crew]) -> None:
 # A child that hears nothing
 
 
-def test_a_task_that_holds_the_interpreter_holds_up_nobody_else(crew: Callable[..., Crew]) -> None:
+def test_a_task_that_holds_the_interpreter_holds_up_nobody_else(crew: Callable[..., Crew], tmp_path: Path) -> None:
     workers = crew(2)
-    hog, rest = lease("hold_the_gil", 2.0), [lease("add", n) for n in range(20)]
-    workers.give(hog)
-    workers.begun(hog)
-    time.sleep(0.3)
-    started = time.monotonic()
-    workers.give(*rest)
-    workers.executor.cancel(hog.id)
-    workers.hear_all(*rest)
-    within(1.0, started)
-    waiting = [lease("add", n) for n in range(20)]
-    workers.give(*waiting)
-    taken = workers.executor.take_back()
-    workers.hear_all(*(one for one in waiting if one not in taken))
-    assert hog.id not in workers.done
-    within(1.5, started)
+    lock, go = tmp_path / "lock", tmp_path / "go"
+    hog, rest = lease("hold_the_gil_while_locked", str(lock), str(go)), [lease("add", n) for n in range(20)]
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        workers.give(hog)
+        workers.begun(hog)
+        go.touch()
+        time.sleep(0.3)
+        workers.give(*rest)
+        workers.executor.cancel(hog.id)
+        workers.hear_all(*rest)
+        waiting = [lease("add", n) for n in range(20)]
+        workers.give(*waiting)
+        taken = workers.executor.take_back()
+        workers.hear_all(*(one for one in waiting if one not in taken))
+        assert hog.id not in workers.done
     workers.hear_all(hog)
 
 
@@ -438,7 +435,7 @@ def test_cancelling_a_child_that_is_stopped_for_hours_makes_nobody_wait(crew: Ca
 
 def test_all_that_a_stopped_child_has_not_begun_can_be_taken_back(crew: Callable[..., Crew]) -> None:
     workers = crew()
-    first = lease("sleep", 0.2)
+    first = lease("until_cancelled")
     workers.give(first)
     workers.begun(first)
     os.kill(workers.pids()[0], signal.SIGSTOP)
@@ -447,6 +444,7 @@ def test_all_that_a_stopped_child_has_not_begun_can_be_taken_back(crew: Callable
         workers.give(one)
     assert workers.executor.take_back() == rest
     os.kill(workers.pids()[0], signal.SIGCONT)
+    workers.executor.cancel(first.id)
     workers.hear_all(first)
 
 
@@ -460,7 +458,7 @@ def test_a_process_that_a_task_left_behind_hides_nothing(crew: Callable[..., Cre
     started = time.monotonic()
     workers.give(task)
     workers.hear_all(task)
-    within(2.0, started)
+    within(30.0, started)
     wait_until(lambda: place.exists() and place.read_text(), "the daemon's process ID")
     daemon = int(place.read_text())
     try:
@@ -510,7 +508,7 @@ time.sleep(60)
         assert all(map(alive, pids))
         worker.kill()
         worker.wait()
-        wait_until(lambda: not any(map(alive, pids)), "the end of both children", timeout=3.0)
+        wait_until(lambda: not any(map(alive, pids)), "the end of both children")
 
 
 # Starts that fail
@@ -531,7 +529,7 @@ def test_tasks_that_cannot_be_loaded_keep_the_executor_from_starting(
 ) -> None:
     (tmp_path / "broken_shop.py").write_text(source)
     monkeypatch.chdir(tmp_path)
-    executor = Executor("w1", 1, 1, ["broken_shop"])
+    executor = Executor(Settings(worker_id="w1", processes=1), ["broken_shop"])
     try:
         with pytest.raises(TaskLoadError) as caught:
             executor.start()

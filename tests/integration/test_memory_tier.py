@@ -12,8 +12,10 @@ from yadtq_core import Client, Status, call
 from yadtq_core.brokers import memory
 from yadtq_core.envelope import Encoded
 from yadtq_core.model import WorkerIdentity, new_id
-from yadtq_core.plugins import open_backend, open_broker
+from yadtq_core.plugins import load_plugins, open_backend, open_broker
 from yadtq_core.settings import Settings
+from yadtq_core.worker.desk import Desk
+from yadtq_core.worker.events import Events
 from yadtq_core.worker.executor import Executor
 from yadtq_core.worker.worker import Worker
 
@@ -21,9 +23,15 @@ URL = "memory://"
 
 
 @pytest.fixture
-def settings(namespace: str) -> Settings:
+def lease() -> float:
+    """Seconds; no run of a busy machine outlasts it."""
+    return 30.0
+
+
+@pytest.fixture
+def settings(namespace: str, lease: float) -> Settings:
     """The settings of a new namespace."""
-    return Settings(broker=URL, backend=URL, namespace=namespace, processes=1, claim_stale_seconds=1.0)
+    return Settings(broker=URL, backend=URL, namespace=namespace, processes=1, claim_stale_seconds=lease)
 
 
 @pytest.fixture
@@ -31,9 +39,12 @@ def client(settings: Settings) -> Iterator[Client]:
     """A client whose tasks a worker in this process executes, in a child of its own."""
     broker, backend = open_broker(settings), open_backend(settings)
     broker.ensure(settings.queues, create=True)
-    executor = Executor("w", 1, 1, ["tests.integration.chores"])
+    executor = Executor(settings, ["tests.integration.chores"])
     executor.start()
-    worker = Worker(settings, WorkerIdentity("w", "i", "host", 1, 0.0), broker, backend, executor)
+    identity = WorkerIdentity("w", "i", "host", 1, 0.0)
+    worker = Worker(
+        Desk(settings, identity, broker, backend, executor=executor, events=Events(load_plugins(), identity))
+    )
     worker.start()
     with Client.connect(URL, URL, namespace=settings.namespace) as made:
         yield made
@@ -44,7 +55,7 @@ def client(settings: Settings) -> Iterator[Client]:
 
 def test_tasks_run_once_each_and_are_waited_for(client: Client) -> None:
     handles = client.submit_many(call("chores.add", number, 1) for number in range(2000))
-    assert [handle.result(timeout=20) for handle in handles] == [number + 1 for number in range(2000)]
+    assert [handle.result(timeout=60) for handle in handles] == [number + 1 for number in range(2000)]
     records = client.query([handle.id for handle in handles])
     assert {(record.status, record.attempt) for record in records if record} == {(Status.SUCCESS, 1)}
 
@@ -53,10 +64,11 @@ def test_a_running_task_hears_that_it_was_cancelled(client: Client) -> None:
     handle = client.submit("chores.until_cancelled")
     wait_until(lambda: handle.status() == Status.PROCESSING, "it runs")
     handle.cancel()
-    wait_until(lambda: handle.status() == Status.CANCELLED, "it has stopped", 15)
+    wait_until(lambda: handle.status() == Status.CANCELLED, "it has stopped")
     assert client.counts().ended == {"cancelled": 1}
 
 
+@pytest.mark.parametrize("lease", [1.0])
 def test_what_cannot_be_read_is_buried_and_what_a_newer_yadtq_can_read_is_left_to_that(
     client: Client, settings: Settings
 ) -> None:
@@ -66,7 +78,7 @@ def test_what_cannot_be_read_is_buried_and_what_a_newer_yadtq_can_read_is_left_t
     queues = broker._queues
     wait_until(lambda: list(queues.dead.values()) == [b"nonsense"], "the dead letter stands")
     wait_until(lambda: sum(map(len, queues.pending.values())) == 1, "it is settled")
-    assert client.submit("chores.add", 1, 2).result(timeout=10) == 3
+    assert client.submit("chores.add", 1, 2).result(timeout=30) == 3
     time.sleep(2.5 * settings.claim_stale_seconds)  # it goes round: given out again after each lease, never copied
     assert [entry.body for entry in queues.pending["default"].values()] == [newer]
     assert queues.waiting["default"] == {}

@@ -11,6 +11,10 @@ from yadtq_core.cli import logs
 from yadtq_core.cli.output import escape, to_json
 from yadtq_core.cli.record import progress_text, say_record
 from yadtq_core.model import Attempt, Error, Record, Status
+from yadtq_core.plugins import load_plugins
+from yadtq_core.settings import Settings
+
+PAYLOADS = load_plugins().payloads(Settings())
 
 HOSTILE = "a\x1b[2J\x00\r\n\t\x7f\x9b\u202e\u2066\u2028\u200f\ufeff\ud800ü😀"
 UNSAFE = [
@@ -74,7 +78,7 @@ def a_record(**changed: object) -> Record:
 def test_a_record_as_the_original_shows_it(
     record: Record, lines: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    say_record(record)
+    say_record(record, PAYLOADS)
     shown = capsys.readouterr().out.splitlines()
     assert shown[0] == "Task ID: 0b2f8c1e-5a0d-4c55-9d0e-3f5f7f0c9a11"
     assert len(shown) == len(lines) + 1
@@ -83,9 +87,9 @@ def test_a_record_as_the_original_shows_it(
 
 def test_a_large_result_is_cut_unless_all_is_wanted(capsys: pytest.CaptureFixture[str]) -> None:
     record = a_record(result=b'"' + b"x" * 5000 + b'"')
-    say_record(record)
+    say_record(record, PAYLOADS)
     assert "… (5002 characters; --full shows all)" in capsys.readouterr().out
-    say_record(record, full=True)
+    say_record(record, PAYLOADS, full=True)
     assert "x" * 5000 in capsys.readouterr().out
 
 
@@ -100,7 +104,7 @@ def test_everything_there_is_to_say(capsys: pytest.CaptureFixture[str]) -> None:
         error=Error("ValueError", "no", "Traceback:\n  File \x1b"),
         history=(Attempt(1, "w0", 1755103784.5, "lease ended"),),
     )
-    say_record(record, full=True)
+    say_record(record, PAYLOADS, full=True)
     shown = capsys.readouterr().out
     for text in (
         "Task: add\n",

@@ -22,8 +22,10 @@ from yadtq_core.model import (
     Verdict,
     WorkerIdentity,
 )
+from yadtq_core.plugins import load_plugins
 from yadtq_core.settings import Settings
 from yadtq_core.worker.desk import Claimer, Desk
+from yadtq_core.worker.events import Events
 from yadtq_core.worker.executor import Executor
 
 P0 = Partition("default", 0)
@@ -83,7 +85,8 @@ class Office:
             WorkerIdentity("w1", "i1", "host", 1, 0.0),
             cast(Broker, Post(replayable=replayable)),
             cast(Backend, self.store),
-            cast(Executor, self.children),
+            executor=cast(Executor, self.children),
+            events=Events(load_plugins(), WorkerIdentity("w1", "i1", "host", 1, 0.0)),
         )
         self.desk.intake.gained(P0, 0)
         self.desk.intake.polled([message(0), message(1), message(2, "strange")], 0.0)

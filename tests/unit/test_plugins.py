@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.distributions import Distributions
-from yadtq_core.errors import InvalidSetting
+from yadtq_core.errors import InvalidSetting, PluginError
 from yadtq_core.plugins import load_plugins, open_backend, open_broker
 from yadtq_core.settings import Settings
 
@@ -67,7 +67,7 @@ def test_the_schemes_of_the_backend_are_named() -> None:
 def test_two_plugins_with_one_scheme_are_both_named(installed: Distributions) -> None:
     installed.add("acme-squid", "1.0", SQUID, hooks={"squid": "acme_squid"})
     installed.add("other-squid", "2.0", SQUID, hooks={"octopus": "other_squid"})
-    with pytest.raises(InvalidSetting) as error:
+    with pytest.raises(PluginError) as error:
         open_broker(Settings(broker="squid://reef"))
     assert "squid (acme-squid 1.0)" in str(error.value)
     assert "octopus (other-squid 2.0)" in str(error.value)
@@ -81,7 +81,7 @@ def test_two_plugins_with_one_scheme_are_both_named(installed: Distributions) ->
         (SQUID.replace("yadtq_brokers", "yadtq_brokerz"), "yadtq_brokerz"),
         (
             SQUID.replace("yadtq_brokers()", "yadtq_brokers(nothing)"),
-            "Argument(s) {'nothing'} are declared in the hookimpl but can not be found",
+            "yadtq_brokers has no parameter 'nothing'; it has ()",
         ),
     ],
 )

@@ -18,8 +18,10 @@ from yadtq_core.child.runner import MAX_TEXT, Runner
 from yadtq_core.context import Cancelled, Run, current
 from yadtq_core.errors import InvalidArguments, UnknownTask, YadtqError
 from yadtq_core.model import MAX_RESULT_BYTES, Error
+from yadtq_core.plugins import load_plugins
 from yadtq_core.retry import Retry
 from yadtq_core.serializers import JsonSerializer
+from yadtq_core.settings import Settings
 from yadtq_core.task import Task, task
 
 ID = "0b2f8c1e-5a0d-4c55-9d0e-3f5f7f0c9a11"
@@ -31,7 +33,9 @@ class Stage:
     def __init__(self) -> None:
         self.tasks: dict[str, Task[..., Any]] = {}
         self.progress: list[tuple[int, str]] = []
-        self.runner = Runner(self._find, JsonSerializer(), "w1", lambda *said: self.progress.append(said))
+        plugins = load_plugins()
+        payloads = plugins.payloads(plugins.configure(Settings()))
+        self.runner = Runner(self._find, plugins, payloads, "w1", lambda *said: self.progress.append(said))
 
     def _find(self, name: str) -> Task[..., Any]:
         if name not in self.tasks:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from yadtq_core.child.pipe import Start
+from yadtq_core.settings import Settings
 from yadtq_core.worker import supervisor
 from yadtq_core.worker.children import ChildProcess
 from yadtq_core.worker.supervisor import EXIT_HANGS, WATCHDOG_SECONDS, Watchdog
@@ -71,7 +72,7 @@ def test_a_child_that_cannot_be_started_costs_no_file_descriptors(monkeypatch: p
     before = _descriptors()
     for _ in range(3):
         with pytest.raises(BlockingIOError):
-            ChildProcess(1, Start("w", 1, []))
+            ChildProcess(1, Start("w", 1, [], Settings()))
     assert _descriptors() == before
 
 

@@ -33,8 +33,9 @@ from yadtq_core.child.pipe import (
 )
 from yadtq_core.child.runner import Runner, describe
 from yadtq_core.errors import YadtqError
+from yadtq_core.model import ChildIdentity
+from yadtq_core.plugins import Plugins, load_plugins
 from yadtq_core.registry import Registry
-from yadtq_core.serializers import JsonSerializer
 
 _PR_SET_PDEATHSIG = 1
 _ORPHANED = 3
@@ -56,11 +57,10 @@ class Child:
         self._pid = os.getpid()
 
     def main(self) -> None:
-        """Be told what to be, load the tasks, run jobs until there are no more."""
+        """Be told what to be, load plugins and tasks, run jobs until there are no more."""
         start = self._started()
-        registry = Registry(start.imports)
         try:
-            names = registry.names()
+            ready, plugins = self._prepare(start)
         except YadtqError as error:
             self._send(Ready([], str(error)))
             return
@@ -68,9 +68,10 @@ class Child:
             told = describe(error)
             self._send(Ready([], f"{told.type}: {told.message}"))
             return
-        self._runner = Runner(registry.get, JsonSerializer(), start.worker_id, self._progress)
+        identity = ChildIdentity(start.worker_id, os.getpid())
+        plugins.manager.tell("yadtq_child_started", child=identity)
         threading.Thread(target=self._obey, name="yadtq-control", daemon=True).start()
-        self._send(Ready(list(names), ""))
+        self._send(ready)
         os.register_at_fork(after_in_child=self._forked)
         slots = [threading.Thread(target=self._work_on, name=f"yadtq-slot-{n}") for n in range(1, start.threads)]
         for slot in slots:
@@ -78,6 +79,19 @@ class Child:
         self._work_on()
         for slot in slots:
             slot.join()
+        plugins.manager.tell("yadtq_child_stopping", child=identity)
+
+    def _prepare(self, start: Start) -> tuple[Ready, Plugins]:
+        """Load what this child is to run; raises for what cannot be had, unless it may go on without."""
+        registry, plugins = Registry(start.imports), load_plugins()
+        tasks, missing = registry.load_all()
+        broken: list[YadtqError] = [*plugins.errors, *missing]
+        if broken and not start.lenient:
+            raise broken[0]
+        settings = plugins.configure(start.settings)
+        payloads = plugins.payloads(settings)
+        self._runner = Runner(registry.get, plugins, payloads, start.worker_id, self._progress)
+        return Ready(tasks, "", [*map(str, broken), *registry.undotted()]), plugins
 
     def _started(self) -> Start:
         while not self._early:

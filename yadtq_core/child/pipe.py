@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from yadtq_core.model import Error
+from yadtq_core.settings import Settings
 
 TOKEN = struct.Struct("<Q")
 """One token. Every read and write is a whole number of them, so none is ever torn."""
@@ -38,6 +39,7 @@ class Job(Struct, frozen=True, gc=False, array_like=True):
     retries: int | None
     arguments: bytes
     lost: int = 0
+    codecs: str = ""
 
 
 class Work(Struct, frozen=True, gc=False, array_like=True):
@@ -67,10 +69,11 @@ class Progress(Struct, frozen=True, gc=False, array_like=True, tag=1):
 
 
 class Ready(Struct, frozen=True, array_like=True, tag=2):
-    """Child to worker: it can run these tasks; or it cannot start, and why."""
+    """Child to worker: it can run these tasks; or it cannot start, and why. `warnings`: what it goes on without."""
 
     tasks: list[str]
     problem: str
+    warnings: list[str] = []
 
 
 class Start(Struct, frozen=True, array_like=True, tag=0):
@@ -79,6 +82,9 @@ class Start(Struct, frozen=True, array_like=True, tag=0):
     worker_id: str
     threads: int
     imports: list[str]
+    settings: Settings
+    lenient: bool = False
+    """Go on without plugins and tasks that cannot be loaded."""
 
 
 class Cancel(Struct, frozen=True, array_like=True, tag=1):

@@ -1,7 +1,7 @@
-"""How one job is run: decode the arguments, check them, call the task, encode what it returns.
+"""How one job is run: decode the arguments, call the task's pipeline, encode what it returns.
 
-A task's runner is put together once per child and task; the loop only calls it. Nothing a task does or raises
-leaves here as an exception: every run ends as a `Done`.
+A task's pipeline is put together once per child and task (`pipeline`); the loop only calls it. Nothing a task does
+or raises leaves here as an exception: every run ends as a `Done`.
 """
 
 from __future__ import annotations
@@ -11,17 +11,20 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from yadtq_core import context
 from yadtq_core.child.pipe import Done, Job
+from yadtq_core.child.pipeline import Pipeline, Prepared
 from yadtq_core.context import Cancelled, Run
 from yadtq_core.errors import InvalidArguments, SerializationError, YadtqError
-from yadtq_core.interfaces import Serializer
 from yadtq_core.model import MAX_RESULT_BYTES, Error, Status
+from yadtq_core.payloads import Payloads
+from yadtq_core.plugins import Plugins
 from yadtq_core.retry import Retry, RetryPolicy
 from yadtq_core.task import Task
 
+_OURS = "yadtq_core.child."
 MAX_TEXT = 8 * 1024
 """Characters kept of an error's message and of its traceback."""
 
@@ -30,33 +33,27 @@ class Unstorable(Exception):
     """A result that cannot be kept; its text is the failed record's."""
 
 
-class Prepared(NamedTuple):
-    """A task made ready: how it is called, and when a failed run is repeated."""
-
-    call: Callable[[list[Any], dict[str, Any]], Any]
-    retry: RetryPolicy
-
-
 class Runner:
     """Runs jobs in this process; used by several threads at once.
 
-    find: task name -> Task; raises YadtqError for one that cannot be had.
+    find: task name -> Task; raises YadtqError for one that cannot be had. plugins: configured.
     report_progress: called with (job's number, text).
     """
 
     def __init__(
         self,
         find: Callable[[str], Task[..., Any]],
-        serializer: Serializer,
+        plugins: Plugins,
+        payloads: Payloads,
         worker_id: str,
         report_progress: Callable[[int, str], None],
     ) -> None:
         self._find = find
-        self._serializer = serializer
+        self._payloads = payloads
         self._worker_id = worker_id
         self._report = report_progress
         self._prepared: dict[str, Prepared] = {}
-        self._loop = _Loop()
+        self._bind = Pipeline(plugins, payloads, _Loop().run).bind
         self.cancelled: set[int] = set()
         """Numbers of the running jobs that somebody asked to cancel."""
 
@@ -67,35 +64,25 @@ class Runner:
             prepared = self._prepared.get(job.task) or self._prepare(job.task)
         except BaseException as error:
             return self._failed(job, error, begun, None)
-        token = context.enter(self._context(job))
+        run = self._context(job)
+        token = context.enter(run)
         try:
-            result = self._store(prepared.call(*self._arguments(job)))
+            result, content_type = self._store(job, prepared, prepared.call(run, *self._arguments(job)))
         except BaseException as error:  # a task's SystemExit or KeyboardInterrupt must not end the child
             return self._ended_by(job, error, begun, prepared.retry)
         finally:
             context.leave(token)
             self.cancelled.discard(job.seq)
-        return Done(job.seq, "success", result, self._serializer.content_type, None, None, time.perf_counter() - begun)
+        return Done(job.seq, "success", result, content_type, None, None, time.perf_counter() - begun)
 
     def _prepare(self, name: str) -> Prepared:
-        task = self._find(name)
-        function, validate, run_async = task.function, task.validate, self._loop.run
-
-        def call(args: list[Any], kwargs: dict[str, Any]) -> Any:
-            validate(args, kwargs)
-            return function(*args, **kwargs)
-
-        def call_async(args: list[Any], kwargs: dict[str, Any]) -> Any:
-            validate(args, kwargs)
-            return run_async(function(*args, **kwargs))
-
-        prepared = self._prepared[name] = Prepared(call_async if task.is_async else call, task.retry)
+        prepared = self._prepared[name] = self._bind(self._find(name))
         return prepared
 
     def _arguments(self, job: Job) -> tuple[list[Any], dict[str, Any]]:
         """Return positional and keyword arguments; a message that has others was not made by a client of ours."""
         try:
-            arguments = self._serializer.loads(job.arguments)
+            arguments = self._payloads.arguments(job.arguments, job.codecs, job.id)
         except SerializationError as error:
             raise InvalidArguments(f"arguments are {error}") from None
         match arguments:
@@ -117,17 +104,18 @@ class Runner:
             cancelled=lambda: seq in cancelled,
         )
 
-    def _store(self, value: Any) -> bytes:
+    def _store(self, job: Job, prepared: Prepared, value: Any) -> tuple[bytes, str]:
+        """Return a result as the record keeps it, and its content type."""
+        serializer = prepared.serializer
         try:
-            data = self._serializer.dumps(value)
+            data = serializer.dumps(value)
+            if len(data) <= MAX_RESULT_BYTES:
+                return self._payloads.outgoing_result(data, serializer.content_type, job.id)
         except SerializationError as error:
-            raise Unstorable(f"result not JSON: {error}") from None
-        if len(data) > MAX_RESULT_BYTES:
-            raise Unstorable(
-                f"result is {len(data)} bytes, the limit is {MAX_RESULT_BYTES}; store it elsewhere "
-                "and return where it is"
-            )
-        return data
+            raise Unstorable(f"result not {serializer.name.upper()}: {error}") from None
+        raise Unstorable(
+            f"result is {len(data)} bytes, the limit is {MAX_RESULT_BYTES}; store it elsewhere and return where it is"
+        )
 
     def _ended_by(self, job: Job, error: BaseException, begun: float, policy: RetryPolicy) -> Done:
         if isinstance(error, Cancelled):
@@ -164,7 +152,7 @@ def describe(error: BaseException) -> Error:
 def _traceback(error: BaseException) -> str | None:
     """Return the traceback from the task's own first line on: the frames before it are ours."""
     own = error.__traceback__
-    while own is not None and own.tb_frame.f_globals.get("__name__") == __name__:
+    while own is not None and str(own.tb_frame.f_globals.get("__name__")).startswith(_OURS):
         own = own.tb_next
     try:
         text = "".join(traceback.format_exception(type(error), error, own, limit=-20))

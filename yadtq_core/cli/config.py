@@ -7,7 +7,7 @@ import typer
 
 from yadtq_core.cli.options import Given, common
 from yadtq_core.cli.output import say, say_json
-from yadtq_core.settings import masked
+from yadtq_core.settings import FIELDS, masked
 
 
 @common
@@ -24,7 +24,8 @@ def config(
         yadtq config --origin
     """
     settings, origins = given.load()
-    values: dict[str, Any] = {name: masked(name, value) for name, value in msgspec.to_builtins(settings).items()}
+    shown = msgspec.to_builtins(settings)
+    values: dict[str, Any] = {name: masked(name, shown[name]) for name in FIELDS}
     places = {name: "command line" if place == "given" else place for name, place in origins.items()}
     if as_json:
         say_json(

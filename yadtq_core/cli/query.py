@@ -13,6 +13,7 @@ from yadtq_core.cli.sources import STDIN, rows_of
 from yadtq_core.client.records import record_as_json
 from yadtq_core.errors import InvalidId, InvalidInput, TaskNotFound
 from yadtq_core.model import ENDED, Record, check_id
+from yadtq_core.payloads import Payloads
 
 MAX_LINE_BYTES = 4096
 """Of an ID on stdin, with a remark behind it."""
@@ -42,6 +43,7 @@ def query(
     read = _read_ids(show) if ids == [STDIN] else map(check_id, ids)
     wanted = list(dict.fromkeys(read))
     with Client(given.load().settings) as client:
+        show.payloads = client.payloads
         if follow:
             _follow(client, wanted, show)
         else:
@@ -95,6 +97,9 @@ class _Shower:
     in_rows: a line each, for many.
     """
 
+    payloads: Payloads
+    """How results are read; known once the client is open, after the IDs were checked."""
+
     def __init__(self, *, full: bool, as_json: bool, in_rows: bool) -> None:
         self._full = full
         self._as_json = as_json
@@ -114,11 +119,11 @@ class _Shower:
                 self.code = self.code or TaskNotFound.exit_code
                 complain(f"Error: {TaskNotFound(task_id)}")
             elif self._as_json:
-                say_json(record_as_json(record))
+                say_json(record_as_json(record, self.payloads))
             elif self._in_rows:
-                say_row(record)
+                say_row(record, self.payloads)
             else:
                 if self._several:
                     say()
-                say_record(record, full=self._full)
+                say_record(record, self.payloads, full=self._full)
                 self._several = True

@@ -7,22 +7,23 @@ from typing import Any
 from yadtq_core.cli.output import say, say_lines
 from yadtq_core.client.records import record_as_json
 from yadtq_core.model import Record, Status
+from yadtq_core.payloads import Payloads
 
 MAX_SHOWN = 2000
 """Characters of a result or error that are shown without `--full`."""
 
 
-def say_record(record: Record, *, full: bool = False) -> None:
+def say_record(record: Record, payloads: Payloads, *, full: bool = False) -> None:
     """Print a record: ID, status, then what there is to say of its end or of its way there."""
     say(f"Task ID: {record.id}")
-    say_state(record, full=full)
+    say_state(record, payloads, full=full)
     if full:
         _say_details(record)
 
 
-def say_row(record: Record) -> None:
+def say_row(record: Record, payloads: Payloads) -> None:
     """Print a record in one line: ID, status, and what came of it."""
-    shown = record_as_json(record)
+    shown = record_as_json(record, payloads)
     outcome = ""
     if shown["error"] is not None:
         outcome = _error_text(shown["error"])
@@ -31,9 +32,9 @@ def say_row(record: Record) -> None:
     say(f"{record.id} {record.status} {_cut(outcome, full=False)}".rstrip())
 
 
-def say_state(record: Record, *, full: bool = False) -> None:
+def say_state(record: Record, payloads: Payloads, *, full: bool = False) -> None:
     """Print status and result, error, progress or the reason why it waits."""
-    shown = record_as_json(record)
+    shown = record_as_json(record, payloads)
     say(f"Status: {record.status}")
     if shown["error"] is not None:
         say(f"Error: {_cut(_error_text(shown['error']), full=full)}")

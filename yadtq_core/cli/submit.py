@@ -71,11 +71,11 @@ def submit(
         handle = _submit_one(client, known, task, args, options)
         if not as_json:
             say(f"Task ID: {handle.id}")
-        ended = _end_of(handle, patience, as_json=as_json) if wait else None
+        ended = _end_of(client, handle, patience, as_json=as_json) if wait else None
         if as_json:
-            say_json(record_as_json(ended or handle.record()))
+            say_json(record_as_json(ended or handle.record(), client.payloads))
         elif ended:
-            say_state(ended)
+            say_state(ended, client.payloads)
     if ended and ended.status is not Status.SUCCESS:
         raise typer.Exit(1)
 
@@ -90,15 +90,15 @@ def _submit_one(client: Client, known: KnownTasks, name: str, text: str | None, 
         return client.using(**chosen).submit(name, *args, **kwargs)
 
 
-def _end_of(handle: Handle[Any], timeout: float | None, *, as_json: bool) -> Record:
+def _end_of(client: Client, handle: Handle[Any], timeout: float | None, *, as_json: bool) -> Record:
     """Wait for the end; a wait that ends before the task leaves its state on stdout all the same."""
     try:
         return handle.wait(timeout)
     except WaitTimeout:
         if as_json:
-            say_json(record_as_json(handle.record()))
+            say_json(record_as_json(handle.record(), client.payloads))
         else:
-            say_state(handle.record())
+            say_state(handle.record(), client.payloads)
         raise
     except KeyboardInterrupt:
         complain(f"task {handle.id} goes on: `yadtq query {handle.id}`")

@@ -12,12 +12,12 @@ from yadtq_core.client.services import Opened
 from yadtq_core.client.submissions import Builder
 from yadtq_core.client.submitter import Batch, Submitter, Verdict
 from yadtq_core.errors import InvalidInput, OutcomeUnknown, Unavailable, YadtqError
-from yadtq_core.model import Submission
+from yadtq_core.model import Message, Submission
 
 CHUNK = 500
 """Calls of one script call and one publish."""
 CHUNK_BYTES = 1024 * 1024
-"""A chunk is closed early when its messages are this large together."""
+"""A chunk is closed early when its arguments are this large together."""
 WINDOW = 16
 """Chunks whose acknowledgements are outstanding: 8,000 messages, so that the producer never holds more than 10,000."""
 
@@ -32,12 +32,13 @@ class Bulk:
 
     def __init__(self, builder: Builder, opened: Opened, options: Options, *, stops: bool) -> None:
         self.results: list[Result] = []
-        self._build = builder.build
+        self._builder = builder
         self._opened = opened
         self._options = options
         self._stops = stops
         self._submitter: Submitter = opened.here().submitter
-        self._chunk: list[Submission] = []
+        self._chunk: list[Message] = []
+        self._delays: list[float] = []
         self._places: list[int] = []
         self._bytes = 0
         self._window: deque[tuple[list[int], Batch]] = deque()
@@ -63,14 +64,16 @@ class Bulk:
         try:
             if not isinstance(call, Call):
                 raise InvalidInput(f"submit_many takes calls, got {call!r:.80}: write call(task, …)")
-            submission = self._build(call.task, call.args, call.kwargs, call.options.over(self._options))
+            options = call.options.over(self._options)
+            message = self._builder.message(call.task, call.args, call.kwargs, options)
         except YadtqError as error:
             self.results.append(error)
             return
         self._places.append(len(self.results))
-        self.results.append(Handle(submission.message.id, self._opened))
-        self._chunk.append(submission)
-        self._bytes += len(submission.body)
+        self.results.append(Handle(message.id, self._opened))
+        self._chunk.append(message)
+        self._delays.append(options.delay or 0.0)
+        self._bytes += len(memoryview(message.arguments))
         if len(self._chunk) >= CHUNK or self._bytes >= CHUNK_BYTES:
             self._send()
 
@@ -79,12 +82,19 @@ class Bulk:
         if not self._chunk:
             return
         self._settle_down_to(WINDOW - 1)
-        chunk, places = self._chunk, self._places
-        self._chunk, self._places, self._bytes = [], [], 0
+        chunk, delays, places = self._chunk, self._delays, self._places
+        self._chunk, self._delays, self._places, self._bytes = [], [], [], 0
         if self._failed is not None:
             self._put(places, [self._failed] * len(places))
             return
-        batch = self._submitter.start(chunk)
+        made = self._builder.submissions(chunk, delays)
+        submissions = [one for one in made if isinstance(one, Submission)]
+        if len(submissions) < len(made):
+            self._put(places, [one if isinstance(one, YadtqError) else None for one in made])
+            places = [place for place, one in zip(places, made, strict=True) if isinstance(one, Submission)]
+        if not submissions:
+            return
+        batch = self._submitter.start(submissions)
         if batch.publication is None:
             self._put(places, self._submitter.finish(batch))
         else:

@@ -79,7 +79,7 @@ def options(
         delay=None if delay is None else _check_delay(delay),
         queue=None if queue is None else check_queue(queue),
         retries=None if retries is None else _check_retries(retries),
-        headers=None if headers is None else _check_headers(headers),
+        headers=None if headers is None else check_headers(headers),
         idempotency_key=None if idempotency_key is None else _check_key(idempotency_key),
         id=None if id is None else check_id(id),
     )
@@ -132,7 +132,8 @@ def _check_retries(retries: int) -> int:
     return retries
 
 
-def _check_headers(headers: Mapping[str, str]) -> dict[str, str]:
+def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return headers that a message can carry; raises InvalidInput."""
     if not isinstance(headers, Mapping):
         raise InvalidInput(f"headers takes a mapping of text to text, got {_shown(headers)}")
     size = 0

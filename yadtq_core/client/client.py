@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any, Literal, ParamSpec, Self, TypeVar, Unpack, cast, overload
@@ -15,14 +16,16 @@ from yadtq_core.client.submitter import Confirm
 from yadtq_core.discovery import addresses_found
 from yadtq_core.errors import InvalidInput, YadtqError
 from yadtq_core.model import CancelCode, Counts, Record, WorkerRow, check_id, check_queue
-from yadtq_core.plugins import Plugins
+from yadtq_core.payloads import Payloads
+from yadtq_core.plugins import Plugins, load_plugins
 from yadtq_core.registry import Registry
-from yadtq_core.serializers import JsonSerializer
 from yadtq_core.settings import Settings, load
 from yadtq_core.task import Task
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+log = logging.getLogger("yadtq.plugins")
 
 BATCH = 200
 """IDs of one call to the backend."""
@@ -114,13 +117,21 @@ class Client(Submitting):
         """Make a client of settings already loaded; `connect` is the usual way, and says what `confirm` is.
 
         registry: what tells tasks from names; default: installed plugins and `settings.imports`.
-        plugins: what offers brokers and backends; default: what is installed.
+        plugins: their hooks are part of this client (`load_plugins`); default: what is installed. One that cannot
+            be loaded is left out, and logged.
         """
         if confirm not in ("broker", "record"):
             raise InvalidInput(f'confirm is "broker" or "record", got {confirm!r:.80}')
         registry = registry or Registry(settings.imports)
+        plugins = plugins or load_plugins()
+        for error in plugins.errors:
+            log.warning("%s", error)
+        settings = plugins.configure(settings)
+        payloads = plugins.payloads(settings)
         super().__init__(
-            Opened(settings, plugins, confirm), Builder(registry, settings.namespace, JsonSerializer()), PLAIN
+            Opened(settings, plugins, payloads, confirm),
+            Builder(registry, settings.namespace, plugins, payloads),
+            PLAIN,
         )
 
     @classmethod
@@ -130,6 +141,7 @@ class Client(Submitting):
         backend: str | None = None,
         *,
         confirm: Confirm = "broker",
+        plugins: Sequence[object] = (),
         **settings: Any,
     ) -> Self:
         """Return a client; what is not given comes from the environment, a settings file or the defaults.
@@ -138,15 +150,21 @@ class Client(Submitting):
         confirm: "broker": a submit returns when the broker has acknowledged it. "record": it returns when its
             record stands, and is published behind the caller (`close` waits for that); it survives the loss of the
             broker, but not of the last second of a backend that writes to disk once a second.
+        plugins: objects with hooks, beside what is installed.
         settings: any other setting, such as namespace="main" or submit_timeout=5.
 
         The backend is reached at once, the broker by the first submit. Raises InvalidSetting, BackendUnavailable,
         ConfigurationRefused.
         """
         loaded = load({"broker": broker, "backend": backend, **settings}, found=addresses_found)
-        client = cls(loaded.settings, confirm=confirm)
+        client = cls(loaded.settings, confirm=confirm, plugins=load_plugins(*plugins))
         client._opened.here()
         return client
+
+    @property
+    def payloads(self) -> Payloads:
+        """How this client reads results and writes arguments."""
+        return self._opened.payloads
 
     @property
     def settings(self) -> Settings:

@@ -10,16 +10,17 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 from yadtq_core.client.records import result_of
 from yadtq_core.errors import InvalidInput, TaskNotFound, WaitTimeout
 from yadtq_core.model import ENDED, CancelCode, Record, Status
-from yadtq_core.serializers import JsonSerializer
+from yadtq_core.payloads import Payloads
 
 R_co = TypeVar("R_co", covariant=True)
 
 MAX_TIMEOUT = 10 * 365 * 86400.0
-_SERIALIZER = JsonSerializer()
 
 
 class Records(Protocol):
     """Whom a handle asks: what its client has open (`services.Opened`)."""
+
+    payloads: Payloads
 
     def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
         """Return the records as they are now."""
@@ -74,7 +75,7 @@ class Handle(Generic[R_co]):
         timeout: seconds, 0 or more; None: no limit. Raises TaskFailed and TaskCancelled where it ended so,
         WaitTimeout (the task goes on), TaskNotFound.
         """
-        return cast(R_co, result_of(self.wait(timeout), _SERIALIZER))
+        return cast(R_co, result_of(self.wait(timeout), self._records.payloads))
 
     async def aresult(self, timeout: float | None = None) -> R_co:
         """Do as `result` does, without blocking the event loop."""
@@ -84,7 +85,7 @@ class Handle(Generic[R_co]):
             record = self._found(ended[self.id])
         else:
             record = await asyncio.to_thread(self._late, seconds)
-        return cast(R_co, result_of(record, _SERIALIZER))
+        return cast(R_co, result_of(record, self._records.payloads))
 
     def cancel(self, reason: str = "") -> CancelCode:
         """Cancel the task; return whether it was ended, is running and was asked to stop, or had ended before."""

@@ -5,18 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from yadtq_core.errors import SerializationError, TaskCancelled, TaskFailed
-from yadtq_core.interfaces import Serializer
 from yadtq_core.model import Record, Status
-from yadtq_core.serializers import JsonSerializer
+from yadtq_core.payloads import Payloads
 
 
-def result_of(record: Record, serializer: Serializer) -> Any:
+def result_of(record: Record, payloads: Payloads) -> Any:
     """Return what the task returned.
 
     Raises TaskFailed or TaskCancelled where it did not, SerializationError for a result that cannot be read.
     """
     if record.status is Status.SUCCESS:
-        return _loaded(record, serializer)
+        return _loaded(record, payloads)
     error = record.error
     if record.status is Status.CANCELLED:
         raise TaskCancelled(record.id, error.message if error else None)
@@ -28,16 +27,16 @@ def result_of(record: Record, serializer: Serializer) -> Any:
     )
 
 
-def record_as_json(record: Record, serializer: Serializer | None = None) -> dict[str, Any]:
+def record_as_json(record: Record, payloads: Payloads) -> dict[str, Any]:
     """Return the object that `yadtq query --json` prints: absent fields are None, times seconds since the epoch.
 
-    Never raises: a result that cannot be read is shown as an error.
+    Never raises: a result that cannot be read, or that JSON has no word for, is shown as an error.
     """
     result, error = None, record.error
     shown = {"type": error.type, "message": error.message, "traceback": error.traceback} if error else None
     if record.status is Status.SUCCESS:
         try:
-            result = _loaded(record, serializer or JsonSerializer())
+            result = payloads.json.loads(payloads.json.dumps(_loaded(record, payloads)))
         except SerializationError as unreadable:
             shown = {"type": "SerializationError", "message": str(unreadable), "traceback": None}
     return {
@@ -56,9 +55,5 @@ def record_as_json(record: Record, serializer: Serializer | None = None) -> dict
     }
 
 
-def _loaded(record: Record, serializer: Serializer) -> Any:
-    if record.result is None:
-        return None
-    if record.content_type not in ("", serializer.content_type):
-        raise SerializationError(f"the result of task {record.id} is {record.content_type}, which is not known here")
-    return serializer.loads(record.result)
+def _loaded(record: Record, payloads: Payloads) -> Any:
+    return None if record.result is None else payloads.result(record.result, record.content_type, record.id)

@@ -16,8 +16,9 @@ from yadtq_core.client.confirmer import Confirmer
 from yadtq_core.client.submitter import Confirm, Submitter
 from yadtq_core.client.waiter import Waiter
 from yadtq_core.errors import YadtqError
-from yadtq_core.model import CancelCode, Record, Submission
-from yadtq_core.plugins import Plugins, load_plugins, open_backend, open_broker
+from yadtq_core.model import CancelCode, Message, Record, Submission
+from yadtq_core.payloads import Payloads
+from yadtq_core.plugins import Plugins, open_backend, open_broker
 from yadtq_core.settings import Settings
 
 GROUP = 200
@@ -47,6 +48,7 @@ class Services:
             timeout=settings.submit_timeout,
             shards=settings.shards,
             confirm=confirm,
+            accepted=partial(_tell_submitted, plugins) if plugins.manager.heard("yadtq_tasks_submitted") else None,
         )
         self.group: Combiner[Submission, None] = Combiner(self.submitter.begin, most=GROUP, name="yadtq-submitter")
         self.waiter = Waiter(self.backend)
@@ -77,14 +79,19 @@ class Services:
             self.close()
 
 
+def _tell_submitted(plugins: Plugins, messages: Sequence[Message]) -> None:
+    plugins.manager.tell("yadtq_tasks_submitted", messages=messages)
+
+
 class Opened:
     """The services of one client, opened when they are first needed and once more in a forked process.
 
     A fork copies locks, sockets and no threads: the parent's services are left alone in the child, not even closed.
     """
 
-    def __init__(self, settings: Settings, plugins: Plugins | None, confirm: Confirm) -> None:
+    def __init__(self, settings: Settings, plugins: Plugins, payloads: Payloads, confirm: Confirm) -> None:
         self.settings = settings
+        self.payloads = payloads
         self._plugins = plugins
         self._confirm = confirm
         self._services: dict[int, Services] = {}
@@ -131,7 +138,6 @@ class Opened:
                 raise YadtqError("this client is closed")
             found = self._services.get(os.getpid())
             if found is None:
-                self._plugins = self._plugins or load_plugins()
                 found = Services(self.settings, self._plugins, self._confirm)
                 self._services[os.getpid()] = found
             return found

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
 
 from yadtq_core import envelope
-from yadtq_core.client.calls import Options
-from yadtq_core.errors import InvalidArguments, InvalidTask, SerializationError
-from yadtq_core.interfaces import Serializer
+from yadtq_core.client.calls import Options, check_headers
+from yadtq_core.errors import InvalidArguments, InvalidTask, SerializationError, SubmitRefused, YadtqError
 from yadtq_core.model import (
     MAX_ARGUMENT_BYTES,
     MAX_NESTING,
+    Message,
     Submission,
     check_task_name,
     derived_id,
     new_id,
 )
+from yadtq_core.payloads import Payloads
+from yadtq_core.plugins import Plugins
 from yadtq_core.registry import Registry
 from yadtq_core.task import Task
 
@@ -38,16 +41,19 @@ class Plan(Struct, frozen=True):
 class Builder:
     """Makes submissions of calls. Safe for use by several threads."""
 
-    def __init__(self, registry: Registry, namespace: str, serializer: Serializer) -> None:
+    def __init__(self, registry: Registry, namespace: str, plugins: Plugins, payloads: Payloads) -> None:
         self._registry = registry
         self._namespace = namespace
-        self._dumps = serializer.dumps
+        self._hooks = plugins.manager
+        self._asks = plugins.manager.heard("yadtq_before_submit")
+        self._dumps = payloads.json.dumps
+        self._outgoing = payloads.outgoing_arguments
         self._plans: dict[Task[..., Any] | str, Plan] = {}
 
-    def build(
+    def message(
         self, task: Task[..., Any] | str, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
-    ) -> Submission:
-        """Return the submission of one call.
+    ) -> Message:
+        """Return the message of one call.
 
         Raises InvalidTask for what is no task or cannot be named; InvalidArguments for arguments that the task
         would not take (where it is known here), that the serializer cannot carry, or that are too large or nest
@@ -58,15 +64,54 @@ class Builder:
             plan = self._plan(task)
         if plan.task is not None:
             plan.task.validate(args, kwargs)
-        message = envelope.build(
+        task_id = options.id or self._new_id(plan.name, options.idempotency_key)
+        arguments = self._arguments(plan.name, args, kwargs)
+        carried, codecs = self._outgoing(arguments, task_id)
+        return envelope.build(
             plan.name,
-            self._arguments(plan.name, args, kwargs),
-            id=options.id or self._new_id(plan.name, options.idempotency_key),
+            arguments,
+            id=task_id,
             queue=options.queue or "default",
-            headers=options.headers,
+            headers=dict(options.headers) if options.headers else None,  # a plugin may add to them
             retries=options.retries,
+            carried=carried,
+            codecs=codecs,
         )
-        return Submission(message, envelope.encode(message), options.delay or 0.0)
+
+    def submissions(self, messages: Sequence[Message], delays: Sequence[float]) -> list[Submission | YadtqError]:
+        """Return what is to be written of each message, or why a plugin refused it. delays: seconds.
+
+        Plugins are asked here, in the caller's own thread.
+        """
+        refused = self._refused(messages) if self._asks else {}
+        return [
+            refused.get(index) or Submission(message, envelope.encode(message), delay)
+            for index, (message, delay) in enumerate(zip(messages, delays, strict=True))
+        ]
+
+    def build(
+        self, task: Task[..., Any] | str, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
+    ) -> Submission:
+        """Return the submission of one call; raises as `message` does, and SubmitRefused, PluginError."""
+        (submission,) = self.submissions([self.message(task, args, kwargs, options)], [options.delay or 0.0])
+        if isinstance(submission, YadtqError):
+            raise submission
+        return submission
+
+    def _refused(self, messages: Sequence[Message]) -> dict[int, YadtqError]:
+        """Ask the plugins; return {index: error} of what must not be submitted."""
+        refused: dict[int, YadtqError] = {}
+        try:
+            for plugin, answers in self._hooks.each("yadtq_before_submit", messages=messages):
+                for index, answer in enumerate(answers):
+                    if answer is not None:
+                        refused.setdefault(index, SubmitRefused(plugin, answer.reason))
+            for index, message in enumerate(messages):
+                if message.headers and index not in refused:
+                    check_headers(message.headers)
+        except YadtqError as error:
+            return dict.fromkeys(range(len(messages)), error)
+        return refused
 
     def _plan(self, task: Task[..., Any] | str) -> Plan:
         if isinstance(task, Task):

@@ -25,7 +25,7 @@ from yadtq_core.errors import (
     YadtqError,
 )
 from yadtq_core.interfaces import Backend, Broker, Outgoing, Publication
-from yadtq_core.model import CreateCode, Created, Status, Submission, shard_of
+from yadtq_core.model import CreateCode, Created, Message, Status, Submission, shard_of
 
 MAX_OUTSTANDING = 10_000
 """Messages that the broker has not acknowledged: kafka-python has no memory limit of its own."""
@@ -39,15 +39,18 @@ Verdict = YadtqError | None
 
 
 class Batch:
-    """What is known of a batch on its way: `verdicts` by index where there is one, `sent` the published indexes."""
+    """What is known of a batch on its way: `verdicts` by index where there is one, `sent` the published indexes,
+    `new` those whose records did not stand before.
+    """
 
-    __slots__ = ("deadline", "publication", "sends", "sent", "submissions", "verdicts")
+    __slots__ = ("deadline", "new", "publication", "sends", "sent", "submissions", "verdicts")
 
     def __init__(self, submissions: Sequence[Submission]) -> None:
         self.submissions = submissions
         self.deadline = 0.0
         self.verdicts: dict[int, YadtqError] = {}
         self.sent: list[int] = []
+        self.new: list[int] = []
         self.sends = True
         self.publication: Publication | None = None
 
@@ -78,6 +81,7 @@ class Submitter:
     open_broker: called once, before anything is written. reached: called once, when the broker has first answered.
     timeout: seconds a submit may take once both are open.
     shards: of the backend. confirm: `broker`, or `record`: accepted when the record stands, published behind.
+    accepted: told of new tasks once they are accepted; must not raise.
     """
 
     def __init__(
@@ -90,7 +94,9 @@ class Submitter:
         timeout: float,
         shards: int,
         confirm: Confirm,
+        accepted: Callable[[Sequence[Message]], None] | None = None,
     ) -> None:
+        self._accepted = accepted
         self._backend = backend
         self._open_broker = open_broker
         self._reached = reached
@@ -136,6 +142,8 @@ class Submitter:
         verdicts: list[Verdict] = [None] * len(batch.submissions)
         for index, verdict in batch.verdicts.items():
             verdicts[index] = verdict
+        if self._accepted and (new := [i for i in batch.new if verdicts[i] is None]):
+            self._accepted([batch.submissions[index].message for index in new])
         return verdicts
 
     def _ready(self, batch: Batch) -> Broker | None:
@@ -238,6 +246,8 @@ class Submitter:
         for index, answer in created:
             submission = batch.submissions[index]
             message = submission.message
+            if answer.code is CreateCode.NEW:
+                batch.new.append(index)
             if answer.code is CreateCode.CONFLICT:
                 batch.verdicts[index] = IdConflict(message.id)
             elif answer.status is Status.QUEUED and not answer.published:

@@ -93,7 +93,7 @@ class BrokerContract:
         began = time.monotonic()
         with pytest.raises(ConfigurationRefused, match="provision"):
             broker.ensure(["default"], create=False)
-        assert time.monotonic() - began < 5.0
+        assert time.monotonic() - began < 20.0
         broker.ensure(["default"], create=True)
         broker.ensure(["default"], create=True)
         broker.ensure(["default"], create=False)
@@ -106,7 +106,7 @@ class BrokerContract:
     def test_positions_come_in_order_and_no_two_are_alike(self, post: Post) -> None:
         sent = [*messages(30), *messages(3, "other"), *messages(30)]
         publication = post.broker.publish(sent, timestamp_ms=now_ms())
-        positions = publication.wait(10.0)
+        positions = publication.wait(30.0)
         assert publication.wait(0.0) == positions
         assert publication.errors == {}
         of_default = [place for one, place in zip(sent, positions, strict=True) if one.queue == "default"]
@@ -137,17 +137,17 @@ class BrokerContract:
         publish(post.broker, [one])
         began = time.monotonic()
         step_until([member], lambda: member.ids == [one.id], "it has come")
-        assert time.monotonic() - began < 2.0
+        assert time.monotonic() - began < 15.0
 
     def test_a_poll_gives_no_more_than_asked_for_and_ends_in_time(self, post: Post) -> None:
         publish(post.broker, messages(20))
         member = post.join()
-        wait_until(lambda: member.step(0.1, 3) > 3 or len(member.read) == 20, "all are read", 20.0)
+        wait_until(lambda: member.step(0.1, 3) > 3 or len(member.read) == 20, "all are read", 40.0)
         assert len(member.read) == 20
         member.settle_read()
         began = time.monotonic()
         assert member.consumer.poll(100, 0.3) == []
-        assert 0.2 < time.monotonic() - began < 2.0
+        assert 0.2 < time.monotonic() - began < 10.0
 
     def test_queues_are_kept_apart(self, post: Post) -> None:
         here, there = messages(5), messages(5, "other")
@@ -206,7 +206,7 @@ class BrokerContract:
         step_until([leaving], lambda: set(leaving.ids) == sent, "all are read")
         leaving.consumer.close(CLOSE_SECONDS)
         heir = post.join()
-        step_until([heir], lambda: set(heir.ids) == sent, "all are read by another", 30.0)
+        step_until([heir], lambda: set(heir.ids) == sent, "all are read by another", 40.0)
 
     def test_a_paused_partition_gives_nothing_until_it_is_resumed(self, post: Post) -> None:
         (one,) = messages(1)
@@ -239,9 +239,9 @@ class BrokerContract:
     def test_dead_letters_are_acknowledged_kept_and_taken_back(self, post: Post) -> None:
         letters = [*messages(3), *messages(2, "other"), Encoded("0:17", "default", b"\xff no message")]
         for _ in range(2):
-            assert None not in post.broker.publish_dead(letters, timestamp_ms=now_ms()).wait(10.0)
+            assert None not in post.broker.publish_dead(letters, timestamp_ms=now_ms()).wait(30.0)
         tombstones = [Encoded(letter.id, letter.queue, b"") for letter in letters]
-        assert None not in post.broker.publish_dead(tombstones, timestamp_ms=now_ms()).wait(10.0)
+        assert None not in post.broker.publish_dead(tombstones, timestamp_ms=now_ms()).wait(30.0)
         member = post.join(["default", "other"])
         assert [member.step(0.2) for _ in range(5)] == [0] * 5
 
@@ -258,7 +258,7 @@ class BrokerContract:
         before.consumer.close(CLOSE_SECONDS)
         after = post.join().consumer
         gained: set[Partition] = set()
-        until = time.monotonic() + 20.0
+        until = time.monotonic() + 40.0
         while place not in gained and time.monotonic() < until:
             assert after.poll(500, 0.1) == []
             gained |= after.changes()[0]
@@ -276,7 +276,7 @@ class BrokerContract:
         _only(post.broker, replayable=True)
         stamp = now_ms()
         for age in (3000, 1000):
-            assert None not in post.broker.publish(messages(40), timestamp_ms=stamp - age).wait(10.0)
+            assert None not in post.broker.publish(messages(40), timestamp_ms=stamp - age).wait(30.0)
         member = post.join()
         step_until([member], lambda: len(member.read) == 80, "all are read")
         place = member.read[0].partition
@@ -293,7 +293,7 @@ class BrokerContract:
         _only(post.broker, replayable=False)
         publish(post.broker, messages(3))
         consumer = post.join().consumer
-        found = consumer.poll(500, 5.0)
+        found = consumer.poll(500, 30.0)
         assert len(found) == 3
         place = found[0].partition
         assert place is not None
@@ -325,7 +325,7 @@ class BrokerContract:
         publish(post.broker, messages(3))
         consumer = post.join().consumer
         assert list(consumer.poll(0, 0.1)) == []
-        assert len(consumer.poll(500, 5.0)) == 3
+        assert len(consumer.poll(500, 30.0)) == 3
 
     # Ends
 

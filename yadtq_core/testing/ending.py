@@ -51,14 +51,15 @@ class EndingContract:
         one = bed.submit()[0]
         bed.backend.confirm([(one.message.id, "0:7")])
         answer = bed.run(one)
+        before_ms = bed.backend.time_ms()
         bed.finish(outcome(one.message.id, answer, Status.SCHEDULED, retry_in=60.0, error=Error("KeyError", "'é'\n")))
         record = bed.record(one)
         assert (record.status, record.position, record.attempt) == (Status.SCHEDULED, None, 1)
         assert record.fence == answer.fence
         assert record.due_at is not None
-        assert 59 < record.due_at - bed.backend.time_ms() / 1000 <= 60
+        assert before_ms <= round(record.due_at * 1000) - 60_000 <= bed.backend.time_ms() + 1
         assert [(run.attempt, run.worker_id, run.reason) for run in record.history] == [(1, "w", "KeyError: 'é'\n")]
-        assert abs(record.history[0].ended_at - bed.backend.time_ms() / 1000) < 5
+        assert abs(record.history[0].ended_at - bed.backend.time_ms() / 1000) < 30
         assert bed.backend.counts().queues == {"default": {"scheduled": 1}}
         assert bed.backend.messages([one.message.id])[0] is not None
 

@@ -30,7 +30,7 @@ def now_ms() -> int:
     return int(time.time() * 1000)
 
 
-def publish(broker: Broker, sent: Sequence[envelope.Encoded], timeout: float = 10.0) -> list[str]:
+def publish(broker: Broker, sent: Sequence[envelope.Encoded], timeout: float = 30.0) -> list[str]:
     """Publish and return the positions, all of which must be known."""
     positions = broker.publish(sent, timestamp_ms=now_ms()).wait(timeout)
     assert None not in positions
@@ -80,7 +80,7 @@ class Member:
 
 
 def step_until(
-    members: Iterable[Member], condition: Callable[[], object], description: str, timeout: float = 20.0
+    members: Iterable[Member], condition: Callable[[], object], description: str, timeout: float = 40.0
 ) -> None:
     """Let members work, each in turn, until `condition` is true."""
     working = list(members)

@@ -13,7 +13,7 @@ class SubmittingContract:
         given = submission("add", queue="fast")
         made = bed.backend.create([given])[0]
         assert (made.code, made.status, made.published) == (CreateCode.NEW, Status.QUEUED, False)
-        assert abs(made.submitted_at_ms - bed.backend.time_ms()) < 5000
+        assert abs(made.submitted_at_ms - bed.backend.time_ms()) < 30_000
         record = bed.record(given.message.id)
         assert (record.task, record.queue, record.status, record.attempt) == ("add", "fast", Status.QUEUED, 0)
         assert record.submitted_at == made.submitted_at_ms / 1000

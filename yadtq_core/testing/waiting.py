@@ -8,7 +8,7 @@ from collections.abc import Callable
 _LOOK_SECONDS = 0.02
 
 
-def wait_until(condition: Callable[[], object], description: str, timeout: float = 10.0) -> None:
+def wait_until(condition: Callable[[], object], description: str, timeout: float = 30.0) -> None:
     """Return once `condition` is true; raise `AssertionError` with `description` after `timeout` s."""
     deadline = time.monotonic() + timeout
     while not condition():

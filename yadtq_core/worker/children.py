@@ -193,6 +193,7 @@ def job_of(seq: int, lease: Lease) -> Job:
         message.retries,
         bytes(message.arguments),
         lease.lost,
+        message.codecs,
     )
 
 

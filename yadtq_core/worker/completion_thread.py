@@ -92,6 +92,7 @@ class CompletionThread:
     def _written(self, finished: Finished) -> None:
         desk = self._desk
         desk.executed += len(finished.accepted)
+        desk.events.finished(finished.accepted)
         with desk.lock:
             for lease in finished.settled:
                 desk.intake.settled(lease.delivery)

@@ -16,6 +16,7 @@ from yadtq_core.interfaces import Backend, Broker
 from yadtq_core.model import Delivery, Lease, Release, ReleaseReason, Unreadable, WorkerIdentity
 from yadtq_core.settings import Settings
 from yadtq_core.worker.completion import Completion
+from yadtq_core.worker.events import Events
 from yadtq_core.worker.executor import Executor
 from yadtq_core.worker.intake import Intake
 from yadtq_core.worker.keeper import Keeper
@@ -38,13 +39,16 @@ class Desk:
         identity: WorkerIdentity,
         broker: Broker,
         backend: Backend,
+        *,
         executor: Executor,
+        events: Events,
     ) -> None:
         self.settings = settings
         self.identity = identity
         self.broker = broker
         self.backend = backend
         self.executor = executor
+        self.events = events
         self.lock = threading.Lock()
         self.intake = Intake(settings.shards, margin=2 * settings.claim_stale_seconds / 3, replayable=broker.replayable)
         self.completion = Completion(identity)
@@ -152,8 +156,11 @@ class Claimer:
         if strange:
             self._park_unknown(strange)
             leases = [lease for lease in leases if lease.delivery.message.task in known]
-        if leases and (desk.stopping.is_set() or not desk.executor.give(leases)):
-            desk.give_back(leases)
+        if leases and not desk.stopping.is_set():
+            desk.events.started(leases)  # before they are given: that one ended must not be told first
+            if desk.executor.give(leases):
+                return
+        desk.give_back(leases)
 
     def _park_unknown(self, leases: list[Lease]) -> None:
         """Leave tasks unknown here to workers that know them: scheduled with back-off, their messages settled."""

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from yadtq_core.child.pipe import Done, Progress, Ready, Start
 from yadtq_core.errors import TaskLoadError
 from yadtq_core.model import Lease
+from yadtq_core.settings import Settings
 from yadtq_core.worker.children import ChildProcess, cause_of_death, job_of
 from yadtq_core.worker.values import Death, Given, News
 
@@ -26,17 +27,19 @@ START_SECONDS = 60.0
 """How long a child may take to import its tasks."""
 _LINGER_SECONDS = 0.2
 """How long a child whose reports have ended may take to die by itself before it is killed."""
+_FLUSH_SECONDS = 2.0
+"""How long children may take to end once there is nothing left to run: their plugins flush."""
 
 
 class Executor:
-    """The children of one worker.
+    """The children of one worker: `settings.processes` of them with `settings.threads` slots each.
 
-    processes, threads: how many children, and how many tasks at a time in each.
+    imports: modules of tasks. lenient: go on without plugins and tasks that cannot be loaded.
     """
 
-    def __init__(self, worker_id: str, processes: int, threads: int, imports: Sequence[str]) -> None:
-        self._start = Start(worker_id, threads, list(imports))
-        self._processes = processes
+    def __init__(self, settings: Settings, imports: Sequence[str], *, lenient: bool = False) -> None:
+        self._start = Start(settings.worker_id, settings.threads, list(imports), settings, lenient)
+        self._processes = settings.processes
         self._lock = threading.Lock()
         self._children: dict[int, ChildProcess] = {}
         self._numbers = itertools.count()
@@ -48,7 +51,8 @@ class Executor:
         os.set_blocking(self._wake, False)
         self._selector.register(self._awake, selectors.EVENT_READ, None)
         self._draining = False
-        self.slots = processes * threads
+        self._warned: set[str] = set()
+        self.slots = settings.processes * settings.threads
         self.tasks: frozenset[str] = frozenset()
         """Names of the tasks that the children can run."""
         self.problem = ""
@@ -196,6 +200,10 @@ class Executor:
             self.problem = report.problem
             log.error("a child cannot load its tasks: %s", report.problem)
             return
+        for warning in report.warnings:
+            if warning not in self._warned:
+                self._warned.add(warning)
+                log.warning("%s", warning)
         child.ready = True
         self.problem = ""
         self.tasks = frozenset(report.tasks)
@@ -291,8 +299,9 @@ class Executor:
                     child.kill()
                 else:
                     child.let_go()
+            until = time.monotonic() + _FLUSH_SECONDS
             for child in self._children.values():
-                child.reap(_LINGER_SECONDS)
+                child.reap(max(_LINGER_SECONDS, until - time.monotonic()))
             self._children.clear()
         self._selector.close()
         os.close(self._awake)

@@ -60,7 +60,7 @@ class KeeperThread:
         told = (desk.executed, desk.executor.running)
         if told != self._told and desk.keeper.may_claim(time.monotonic()):
             try:
-                desk.backend.heartbeat(desk.identity, self._stats(self._state()), self._epochs)
+                desk.backend.heartbeat(desk.identity, self.stats(self._state()), self._epochs)
             except YadtqError as error:
                 desk.health.backend_failed(error)
 
@@ -73,20 +73,23 @@ class KeeperThread:
         """Tell the backend that this worker lives, and learn the epochs; True if it had been silent for long."""
         desk = self._desk
         sent_at = time.monotonic()
+        stats = self.stats(state)
         try:
-            answer = desk.backend.heartbeat(desk.identity, self._stats(state), self._epochs)
+            answer = desk.backend.heartbeat(desk.identity, stats, self._epochs)
         except YadtqError as error:
             desk.health.backend_failed(error)
             desk.keeper.beat_failed(time.monotonic())
             return False
         desk.health.backend_answered()
+        desk.events.heartbeat(stats)
         was_silent = desk.keeper.beat_answered(sent_at, time.monotonic())
         self._epochs = answer.epochs
         with desk.lock:
             desk.intake.beat(answer.epochs)
         return was_silent
 
-    def _stats(self, state: str) -> WorkerStats:
+    def stats(self, state: str) -> WorkerStats:
+        """Return what this worker says of itself now."""
         desk = self._desk
         running = desk.executor.running
         self._told = (desk.executed, running)

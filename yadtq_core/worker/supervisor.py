@@ -21,8 +21,10 @@ from types import FrameType
 from yadtq_core.errors import YadtqError
 from yadtq_core.interfaces import Backend, Broker
 from yadtq_core.model import WorkerIdentity
-from yadtq_core.plugins import load_plugins, open_backend, open_broker
+from yadtq_core.plugins import Plugins, load_plugins, open_backend, open_broker
 from yadtq_core.settings import Settings, masked_url
+from yadtq_core.worker.desk import Desk
+from yadtq_core.worker.events import Events
 from yadtq_core.worker.executor import Executor
 from yadtq_core.worker.worker import Worker, host
 
@@ -55,42 +57,47 @@ class Signals:
         self.changed.set()
 
 
-def run_worker(settings: Settings, imports: Sequence[str] = ()) -> int:
+def run_worker(settings: Settings, imports: Sequence[str] = (), *, lenient: bool = False) -> int:
     """Run one worker until it is told to stop; return the exit code.
 
-    settings: as loaded; its `imports` are loaded too. imports: further modules of tasks.
+    settings: as loaded; its `imports` are loaded too. imports: further modules of tasks. lenient: start without
+    plugins and tasks that cannot be loaded; their tasks are left to other workers.
 
-    Raises what keeps it from starting: Unavailable, ConfigurationRefused, TaskLoadError, InvalidSetting.
+    Raises what keeps it from starting: Unavailable, ConfigurationRefused, TaskLoadError, PluginError, InvalidSetting.
     """
     signals = Signals()
     signals.install()
     modules = [*settings.imports, *imports]
     plugins = load_plugins()
-    if plugins.errors:
+    if plugins.errors and not lenient:
         raise plugins.errors[0]
+    settings = plugins.configure(settings)
     backend = open_backend(settings, plugins)
     try:
         broker = open_broker(settings, plugins)
         try:
-            return _run(settings, modules, broker, backend, signals)
+            executor = Executor(settings, modules, lenient=lenient)
+            return _run(settings, plugins, broker, backend, executor=executor, signals=signals)
         finally:
             broker.close(CLOSE_SECONDS)
     finally:
         backend.close()
 
 
-def _run(settings: Settings, modules: Sequence[str], broker: Broker, backend: Backend, signals: Signals) -> int:
-    backend.check()
-    broker.ensure(settings.queues, create=True)
-    identity = _identity(settings)
-    executor = Executor(identity.id, settings.processes, settings.threads, modules)
+def _run(
+    settings: Settings, plugins: Plugins, broker: Broker, backend: Backend, *, executor: Executor, signals: Signals
+) -> int:
     try:
+        backend.check()
+        broker.ensure(settings.queues, create=True)
         executor.start(signals.changed)
         if signals.count:
             executor.close()
             return 0
-        _banner(settings, executor)
-        worker = Worker(settings, identity, broker, backend, executor)
+        _banner(settings, executor, plugins)
+        identity = _identity(settings)
+        desk = Desk(settings, identity, broker, backend, executor=executor, events=Events(plugins, identity))
+        worker = Worker(desk)
         worker.start()
         return _watch(worker, executor, settings, signals)
     except YadtqError:
@@ -185,7 +192,7 @@ def _process_started() -> float:
         return 0.0
 
 
-def _banner(settings: Settings, executor: Executor) -> None:
+def _banner(settings: Settings, executor: Executor, plugins: Plugins) -> None:
     log.info(
         "worker %s: broker %s, backend %s, namespace %s",
         settings.worker_id,
@@ -204,3 +211,6 @@ def _banner(settings: Settings, executor: Executor) -> None:
         "tasks: %s",
         ", ".join(sorted(executor.tasks)) or "none: name a module (`yadtq worker shop`) or install a plugin",
     )
+    named = [f"{row.name} ({row.origin})" for row in plugins.rows[1:] if row.error is None and not row.blocked]
+    if named:
+        log.info("plugins: %s", ", ".join(named))

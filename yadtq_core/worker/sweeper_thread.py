@@ -81,9 +81,10 @@ class SweeperThread:
                     mine.append(due.delivery)
                 else:
                     rest.append(due)
-        reclaimed = [due.id for due in dues if due.reclaimed]
+        reclaimed = [due for due in dues if due.reclaimed]
         if reclaimed:
-            log.warning("reclaimed from lost workers: %s", ", ".join(reclaimed[:10]))
+            log.warning("reclaimed from lost workers: %s", ", ".join(due.id for due in reclaimed[:10]))
+            desk.events.reclaimed(reclaimed)
         desk.hungry = bool(mine)
         if dues:
             log.debug("sweep with room for %d: %d due, %d taken over", room, len(dues), len(mine))

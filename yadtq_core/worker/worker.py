@@ -8,12 +8,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from yadtq_core.interfaces import Backend, Broker
-from yadtq_core.model import ReleaseReason, WorkerIdentity
-from yadtq_core.settings import Settings
+from yadtq_core.model import ReleaseReason
 from yadtq_core.worker.completion_thread import CompletionThread
 from yadtq_core.worker.desk import Desk
-from yadtq_core.worker.executor import Executor
 from yadtq_core.worker.intake_thread import IntakeThread
 from yadtq_core.worker.keeper_thread import KeeperThread
 from yadtq_core.worker.sweeper_thread import SweeperThread
@@ -30,15 +27,8 @@ class Worker:
     `crashed` is the error of a thread that ended by a bug of ours, None while all is well.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        identity: WorkerIdentity,
-        broker: Broker,
-        backend: Backend,
-        executor: Executor,
-    ) -> None:
-        self._desk = Desk(settings, identity, broker, backend, executor)
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
         self._keeper = KeeperThread(self._desk)
         self.crashed: BaseException | None = None
         self._closed = False
@@ -64,6 +54,7 @@ class Worker:
     def start(self) -> None:
         """Begin to work. The first heartbeat goes out before anything is claimed."""
         self._keeper.beat("online")
+        self._desk.events.worker_started()
         for thread in self._threads.values():
             thread.start()
 
@@ -77,6 +68,7 @@ class Worker:
     def stop(self) -> None:
         """Begin nothing new: leave the group, give back what has not begun. Runs go on. Returns at once."""
         desk = self._desk
+        desk.events.worker_stopping()
         desk.stopping.set()
         with desk.lock:
             desk.room.notify_all()
@@ -104,6 +96,7 @@ class Worker:
             thread.join(max(0.3, until - time.monotonic()))
         self._closed = True
         self._desk.executor.close()
+        self._desk.events.close(self._keeper.stats("offline"))
 
     @property
     def executed(self) -> int:

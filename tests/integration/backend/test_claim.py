@@ -16,7 +16,7 @@ def test_a_queued_record_runs_under_a_fence_of_now(bed: Bed) -> None:
     answer = bed.run(one)
 
     now_ms = bed.backend.time_ms()
-    assert 0 <= now_ms - answer.started_at_ms < 2000
+    assert 0 <= now_ms - answer.started_at_ms < 30_000
     assert answer.fence // 1000 == answer.started_at_ms
     assert (answer.attempt, answer.lost) == (1, 0)
     record = bed.record(one)

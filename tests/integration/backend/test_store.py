@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.backend.bed import Bed
+from tests.services import NOWHERE
 from tests.waiting import wait_until
 from yadtq_core import connect
 from yadtq_core.backends import redis as backends
@@ -16,7 +17,6 @@ from yadtq_core.backends.scripts import ALL
 from yadtq_core.connect import open_store
 from yadtq_core.errors import BackendUnavailable, BrokerUnavailable, ConfigurationRefused
 from yadtq_core.local import LocalValkey
-from yadtq_core.local.ports import free_port
 from yadtq_core.model import Status
 from yadtq_core.settings import Settings
 from yadtq_core.testing.records import STATS, outcome, submission
@@ -124,7 +124,7 @@ def test_the_permissions_we_publish_are_enough_and_a_missing_one_is_named(own_be
     mine = allowed.backend.subscribe()
     allowed.backend.watch([one.message.id], mine.channel)
     allowed.finish(outcome(one.message.id, allowed.run(one)))
-    assert mine.wait(5) == [one.message.id]
+    assert mine.wait(30) == [one.message.id]
     mine.close()
 
     own_bed.store.run("ACL", "SETUSER", "yadtq", "-info")
@@ -147,7 +147,7 @@ def test_a_wrong_password_is_said_and_never_shown(make_valkey: Make) -> None:
 
 
 def test_nothing_there_is_unavailable_with_what_to_do(tmp_path: Path) -> None:
-    url = f"redis://:secret@127.0.0.1:{free_port()}"
+    url = f"redis://:secret@{NOWHERE}"
     with pytest.raises(BackendUnavailable, match=r"nothing listens there: start Redis") as caught:
         open_store(url).run("PING")
     assert "secret" not in str(caught.value)
@@ -158,7 +158,7 @@ def test_nothing_there_is_unavailable_with_what_to_do(tmp_path: Path) -> None:
 
 
 def test_a_store_without_tls_is_said_to_have_none(make_valkey: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connect, "CONNECT_TIMEOUT", 0.2)
+    monkeypatch.setattr(connect, "CONNECT_TIMEOUT", 1.0)
     server = make_valkey(aof=False, port=0)
     with pytest.raises(ConfigurationRefused, match="it does not speak TLS: use redis://"):
         open_store(server.url.replace("redis://", "rediss://")).run("PING")
@@ -195,6 +195,6 @@ def test_a_busy_server_is_waited_for_by_nobody(own_bed: Bed) -> None:
         return bool(found)
 
     wait_until(refused, "the server says that it is busy")
-    thread.join(10)
+    thread.join(30)
     assert "busy" in found[0]
     slow.close()

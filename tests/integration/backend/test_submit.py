@@ -12,7 +12,7 @@ def test_a_new_record_is_queued_and_looked_at_after_the_publish_grace(bed: Bed) 
     made = bed.backend.create([given])[0]
 
     assert (made.code, made.status, made.published) == (CreateCode.NEW, Status.QUEUED, False)
-    assert abs(made.submitted_at_ms - bed.backend.time_ms()) < 5000
+    assert abs(made.submitted_at_ms - bed.backend.time_ms()) < 30_000
     record = bed.record(given.message.id)
     assert (record.task, record.queue, record.status, record.attempt) == ("add", "fast", Status.QUEUED, 0)
     assert record.submitted_at == made.submitted_at_ms / 1000
@@ -72,8 +72,9 @@ def test_a_released_record_is_looked_at_every_second(bed: Bed) -> None:
     bed.backend.confirm([(one.message.id, "0:7")])
     bed.backend.release([given_back(one.message.id, bed.run(one))], bed.worker)
     for _ in range(2):
+        before_ms = bed.backend.time_ms()
         bed.backend.confirm([(one.message.id, "0:7")])
-        assert 500 < (bed.score(one) or 0) - bed.backend.time_ms() <= 1_000
+        assert before_ms <= (bed.score(one) or 0) - 1_000 <= bed.backend.time_ms()
 
 
 def test_confirming_what_is_not_there_creates_nothing(bed: Bed) -> None:

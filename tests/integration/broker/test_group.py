@@ -24,7 +24,7 @@ FIRST = Partition("default", 0)
 def test_offsets_by_time(broker: KafkaBroker, members: Members) -> None:
     stamp = now_ms()
     for age in (3000, 2000, 1000):
-        broker.publish(messages(4), timestamp_ms=stamp - age).wait(5.0)
+        broker.publish(messages(4), timestamp_ms=stamp - age).wait(30.0)
     member = members.join(broker)
     step_until([member], lambda: len(member.read) == 12, "all are read")
     ask = member.consumer.offset_at
@@ -159,7 +159,7 @@ def test_a_topic_that_is_deleted_and_made_again_is_read_from_its_start(
     batch = messages(20)
     publish(broker, batch)
     wanted = {one.id for one in batch}
-    step_until([member], lambda: set(member.ids) >= wanted, "the new ones are read", timeout=40.0)
+    step_until([member], lambda: set(member.ids) >= wanted, "the new ones are read", timeout=60.0)
 
 
 def test_a_member_that_did_not_poll_for_too_long_forgets_everything(make_broker: Make, members: Members) -> None:
@@ -171,10 +171,10 @@ def test_a_member_that_did_not_poll_for_too_long_forgets_everything(make_broker:
     step_until([slow, other], lambda: len(slow.owned) == len(other.owned) == 2, "each has two partitions")
     step_until([slow, other], lambda: len(set(slow.ids + other.ids)) == 40, "all are read")
     had = sorted(slow.owned)
-    step_until([other], lambda: len(other.owned) == 4, "the other has all", timeout=30.0)
+    step_until([other], lambda: len(other.owned) == 4, "the other has all", timeout=60.0)
     slow.consumer.commit(dict.fromkeys(had, (9, "late")))
     lost: frozenset[Partition] = frozenset()
-    deadline = time.monotonic() + 10.0
+    deadline = time.monotonic() + 30.0
     while not lost and time.monotonic() < deadline:
         slow.consumer.poll(500, 0.1)
         other.step()
@@ -214,13 +214,16 @@ def test_no_start_hangs(broker: KafkaBroker) -> None:
             member.consumer.close(2.0)
 
 
-def test_close_is_quick_and_hands_over_at_once(broker: KafkaBroker, members: Members) -> None:
+def test_close_is_quick_and_hands_over_at_once(make_broker: Make, members: Members) -> None:
+    """Long before the session of the one that leaves would be over."""
+    broker = make_broker(tuning=Tuning(session=45.0))
+    broker.ensure(["default"], create=True)
     leaving, staying = members.join(broker), members.join(broker)
     step_until([leaving, staying], lambda: len(leaving.owned) == len(staying.owned) == 2, "each has two")
     started = time.monotonic()
-    leaving.consumer.close(5.0)
-    assert time.monotonic() - started < 1.0
-    step_until([staying], lambda: len(staying.owned) == 4, "the other has all", timeout=5.0)
+    leaving.consumer.close(60.0)
+    assert time.monotonic() - started < 20.0
+    step_until([staying], lambda: len(staying.owned) == 4, "the other has all", timeout=20.0)
 
 
 def _made_again(broker: KafkaBroker) -> bool:

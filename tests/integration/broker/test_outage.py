@@ -19,7 +19,7 @@ from yadtq_core.testing.readers import messages, now_ms, publish, step_until
 Make = Callable[..., KafkaBroker]
 MakeKafka = Callable[..., LocalKafka]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def test_a_killed_broker_comes_back(
@@ -46,9 +46,9 @@ def test_a_killed_broker_comes_back(
     assert not meanwhile.errors
     server.start()
     after = messages(100)
-    wait_until(lambda: None not in broker.publish(after, timestamp_ms=now_ms()).wait(1.0), "it publishes", 20.0)
+    wait_until(lambda: None not in broker.publish(after, timestamp_ms=now_ms()).wait(1.0), "it publishes", 40.0)
     wanted = {one.id for one in acknowledged + after}
-    step_until([member], lambda: set(member.ids) >= wanted, "everything acknowledged is read", timeout=40.0)
+    step_until([member], lambda: set(member.ids) >= wanted, "everything acknowledged is read", timeout=60.0)
     assert caplog.text.count("is out of sight") == 1
     assert caplog.text.count("is back after") == 1
     member.commit_read()
@@ -72,6 +72,6 @@ def test_a_stopped_broker_goes_on(make_kafka: MakeKafka, make_broker: Make, memb
         assert waiting.wait(0.0) == [None] * 100
     finally:
         os.kill(server.pid, signal.SIGCONT)
-    assert None not in waiting.wait(15.0)
-    step_until([member], lambda: len(member.read) >= 200, "the second half is read", timeout=30.0)
+    assert None not in waiting.wait(30.0)
+    step_until([member], lambda: len(member.read) >= 200, "the second half is read", timeout=40.0)
     assert sorted(member.ids) == sorted(one.id for one in sent)

@@ -37,7 +37,7 @@ def test_a_message_goes_to_a_partition_of_its_shard(make_broker: Make) -> None:
 
 def test_a_message_over_the_limit_is_refused_and_its_neighbours_are_not(broker: KafkaBroker) -> None:
     publication = broker.publish([*messages(1), message(new_id(), padding=1_100_000)], timestamp_ms=now_ms())
-    positions = publication.wait(5.0)
+    positions = publication.wait(30.0)
     assert positions[0] is not None
     assert positions[1] is None
     assert list(publication.errors) == [1]
@@ -51,14 +51,14 @@ def test_a_message_over_its_topics_own_limit_is_refused(
     topic = f"yadtq.{namespace}.default"
     admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {"max.message.bytes": "20000"})])
     publication = broker.publish([message(new_id(), padding=50_000)], timestamp_ms=now_ms())
-    assert publication.wait(5.0) == [None]
+    assert publication.wait(30.0) == [None]
     assert "more than max.message.bytes of its topic" in publication.errors[0]
 
 
 def test_the_time_of_a_message_stands_as_given(broker: KafkaBroker, admin: KafkaAdminClient, namespace: str) -> None:
     """A broker whose clock is a day behind must take it too (faults.md, K20)."""
     tomorrow = now_ms() + 86_400_000
-    (position,) = broker.publish(messages(1), timestamp_ms=tomorrow).wait(5.0)
+    (position,) = broker.publish(messages(1), timestamp_ms=tomorrow).wait(30.0)
     assert position is not None
     record = _record(admin, f"yadtq.{namespace}.default", position)
     assert record.timestamp == tomorrow
@@ -94,19 +94,19 @@ def test_no_more_than_the_limit_waits_for_its_acknowledgement(
     started = time.monotonic()
     with pytest.raises(BrokerUnavailable, match="250 messages wait"):
         broker.publish(messages(100), timestamp_ms=now_ms())
-    assert 0.4 < time.monotonic() - started < 2.0
+    assert 0.4 < time.monotonic() - started < 4.0  # without the setting 5
     assert waiting.wait(0.1) == [None] * 250
     assert not waiting.errors
     started = time.monotonic()
     broker.close(0.5)
-    assert time.monotonic() - started < 4.0
+    assert time.monotonic() - started < 15.0  # it does not wait for the 30 s that a message is kept
 
 
 def test_dead_letters_are_keyed_by_id_and_taken_back_by_an_empty_one(
     broker: KafkaBroker, admin: KafkaAdminClient, namespace: str
 ) -> None:
     (one,) = messages(1)
-    positions = broker.publish_dead([one, Encoded(one.id, one.queue, b"")], timestamp_ms=now_ms()).wait(5.0)
+    positions = broker.publish_dead([one, Encoded(one.id, one.queue, b"")], timestamp_ms=now_ms()).wait(30.0)
     topic = f"yadtq.{namespace}.default.dead"
     letter, taken_back = (_record(admin, topic, position) for position in positions if position)
     assert (letter.key, letter.value) == (one.id.encode(), one.body)
@@ -121,7 +121,7 @@ def _record(admin: KafkaAdminClient, topic: str, position: str) -> Any:
     try:
         consumer.assign([partition])
         consumer.seek(partition, int(offset))
-        found = consumer.poll(timeout_ms=5000, max_records=1)
+        found = consumer.poll(timeout_ms=30_000, max_records=1)
         return found[partition][0]
     finally:
         consumer.close()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.services import NOWHERE
 from tests.waiting import wait_until
 from yadtq_core import (
     BackendUnavailable,
@@ -20,14 +21,12 @@ from yadtq_core import (
     call,
 )
 
-NOWHERE = "127.0.0.1:1"
-
 
 def test_a_backend_that_is_not_there_is_said_at_once(kafka_url: str) -> None:
     begun = time.monotonic()
     with pytest.raises(BackendUnavailable, match="nothing listens there"):
         Client.connect(kafka_url, f"redis://{NOWHERE}")
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 20
 
 
 @pytest.mark.slow
@@ -36,7 +35,7 @@ def test_a_broker_that_is_not_there_refuses_and_nothing_is_written(redis_url: st
         begun = time.monotonic()
         with pytest.raises(BrokerUnavailable):
             client.submit("t.double", 1)
-        assert time.monotonic() - begun < 12
+        assert time.monotonic() - begun < 40
         assert sum(client.counts().total(status) for status in Status) == 0
 
 
@@ -52,11 +51,12 @@ def test_a_broker_that_dies_makes_submits_unknown_and_then_refused_and_comes_bac
         begun = time.monotonic()
         with pytest.raises(OutcomeUnknown, match="has not acknowledged it within 1 s") as caught:
             client.submit("t.double", 1)
-        assert 1.0 <= time.monotonic() - begun < 2.0
+        assert 0.9 <= time.monotonic() - begun < 4.5  # without the setting 5 and more
         (unknown,) = caught.value.task_ids
         assert client.handle(unknown).status() is Status.QUEUED, "a sweep would publish it"
+        begun = time.monotonic()
         results = client.submit_many((call("t.double", number) for number in range(20_000)), on_error="return")
-        assert time.monotonic() - begun < 15.0
+        assert time.monotonic() - begun < 35.0  # 1 s for each of its 40 chunks would be 40
         kinds = {type(result) for result in results}
         assert kinds <= {OutcomeUnknown, Unavailable, BrokerUnavailable}
         assert sum(isinstance(result, OutcomeUnknown) for result in results) <= 10_000
@@ -81,7 +81,7 @@ def test_a_backend_that_dies_makes_submits_unknown_or_refused_and_comes_back(
         with pytest.raises(BackendUnavailable):
             handle.result(timeout=1)
         valkey.start()
-        wait_until(lambda: submitted(client), "the backend is back", 20)
+        wait_until(lambda: submitted(client), "the backend is back", 40)
 
 
 def submitted(client: Client) -> bool:

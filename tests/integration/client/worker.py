@@ -30,7 +30,7 @@ class Worker:
         self._identity = WorkerIdentity("test", "1", "here", 1, 1.0)
         self.seen: list[Message] = []
 
-    def run(self, count: int, task: Callable[[Message], Any] = doubled, timeout: float = 30.0) -> None:
+    def run(self, count: int, task: Callable[[Message], Any] = doubled, timeout: float = 60.0) -> None:
         """End so many tasks with what `task` returns for their messages."""
         deadline = time.monotonic() + timeout
         done = 0

@@ -15,7 +15,7 @@ from tests.services import not_to_be_had
 from yadtq_core.connect import open_store
 from yadtq_core.errors import Unavailable
 
-START_SECONDS = 10.0
+START_SECONDS = 60.0
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +32,7 @@ def redis_server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield _ready(f"unix://{folder / 's'}", process, folder / "log")
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(30)
 
 
 def _ready(url: str, process: subprocess.Popen[bytes], log: Path) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.backend.bed import Bed
-from yadtq_core.local.ports import free_port
+from tests.services import NOWHERE
 from yadtq_core.settings import Settings
 from yadtq_core.testing import BackendContract
 
@@ -27,7 +27,7 @@ class TestRedisOnValkey(BackendContract):
 
     @pytest.fixture
     def unreachable(self, namespace: str) -> Settings:
-        return Settings(backend=f"redis://127.0.0.1:{free_port()}", namespace=namespace)
+        return Settings(backend=f"redis://{NOWHERE}", namespace=namespace)
 
 
 class TestRedisOnRedis(BackendContract):

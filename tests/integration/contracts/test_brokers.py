@@ -7,15 +7,14 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.backend.bed import Bed
+from tests.services import NOWHERE
 from yadtq_core.brokers import kafka
 from yadtq_core.brokers.kafka import Tuning
 from yadtq_core.interfaces import Broker
-from yadtq_core.local.ports import free_port
 from yadtq_core.settings import Settings
 from yadtq_core.testing import BrokerContract
 
-NOBODY = f"kafka://127.0.0.1:{free_port()}"
-"""Where no Kafka listens; no test of the others asks for this port."""
+NOBODY = f"kafka://{NOWHERE}"
 
 
 def streams(url: str) -> str:
@@ -51,7 +50,7 @@ class TestStreamsOnValkey(BrokerContract):
 
     @pytest.fixture
     def unreachable(self, namespace: str) -> Settings:
-        url = f"redis://127.0.0.1:{free_port()}"
+        url = f"redis://{NOWHERE}"
         return Settings(broker=streams(url), backend=url, namespace=namespace)
 
 

@@ -183,7 +183,7 @@ def terminated(url: str, port: int, certificates: Certificates, name: str, mutua
         thread.start()
         yield
         server.shutdown(socket.SHUT_RDWR)
-        thread.join(5)
+        thread.join(30)
 
 
 def _hand_on(client: socket.socket, context: ssl.SSLContext, url: str) -> None:
@@ -207,7 +207,7 @@ class LocalSentinel(LocalServer):
     """One Sentinel that watches the service `mymaster`, and fails over within 2 s."""
 
     name: ClassVar[str] = "Sentinel"
-    start_seconds: ClassVar[float] = 10.0
+    start_seconds: ClassVar[float] = 60.0
 
     def __init__(
         self,

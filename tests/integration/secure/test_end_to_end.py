@@ -35,7 +35,7 @@ class Place:
             cwd=self.folder,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=100,
             check=False,
         )
         self.said.append(done.stdout + done.stderr)
@@ -83,13 +83,13 @@ def place(
 def test_a_task_is_carried_and_no_secret_shown(place: Place) -> None:
     worker = place.start_worker()
     try:
-        done = place.run("submit", "add", "[1, 2]", "--wait", "--timeout", "40", "--json", "-l", "debug")
+        done = place.run("submit", "add", "[1, 2]", "--wait", "--timeout", "60", "--json", "-l", "debug")
         assert done.returncode == 0, done.stderr + place.log.read_text()
         assert json.loads(done.stdout)["status"] == "success"
         assert place.run("monitor", "--once").returncode == 0
     finally:
         worker.terminate()
-        assert worker.wait(30) == 0
+        assert worker.wait(40) == 0
     assert "worker one: broker kafka+ssl://" in place.log.read_text()
 
 
@@ -115,7 +115,7 @@ def test_a_wrong_password_ends_worker_and_submit_at_once(place: Place) -> None:
 def test_a_worker_outlives_the_loss_of_its_tls_connections(place: Place, secure_kafka: SecureKafka) -> None:
     worker = place.start_worker()
     try:
-        assert place.run("submit", "add", "[1, 2]", "--wait", "--timeout", "40").returncode == 0
+        assert place.run("submit", "add", "[1, 2]", "--wait", "--timeout", "60").returncode == 0
         secure_kafka.server.restart()
         wait_until(
             lambda: place.run("submit", "add", "[1, 2]", "--wait", "--timeout", "30").returncode == 0,
@@ -124,4 +124,4 @@ def test_a_worker_outlives_the_loss_of_its_tls_connections(place: Place, secure_
         )
     finally:
         worker.terminate()
-        assert worker.wait(30) == 0
+        assert worker.wait(40) == 0

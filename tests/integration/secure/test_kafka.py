@@ -15,9 +15,10 @@ import pytest
 from tests.integration.broker.flow import Members
 from tests.integration.secure.certificates import Certificates
 from tests.integration.secure.servers import PASSWORD, QUOTED, USER, SecureKafka
+from tests.services import NOWHERE
 from yadtq_core.brokers import kafka
 from yadtq_core.errors import BrokerUnavailable, ConfigurationRefused
-from yadtq_core.local.ports import LOOPBACK, free_port
+from yadtq_core.local.ports import LOOPBACK
 from yadtq_core.settings import Settings
 from yadtq_core.testing.readers import messages, publish, step_until
 
@@ -30,9 +31,9 @@ def opened(namespace: str) -> Iterator[Open]:
     """Open a broker in the test's namespace."""
     made: list[kafka.KafkaBroker] = []
 
-    def open_it(url: str, password: str = "") -> kafka.KafkaBroker:
+    def open_it(url: str, password: str = "", reach: float = 30.0) -> kafka.KafkaBroker:
         settings = Settings(broker=url, broker_password=password, namespace=namespace, partitions=1)
-        made.append(kafka.open(settings, kafka.Tuning(reach=3.0)))
+        made.append(kafka.open(settings, kafka.Tuning(reach=reach)))
         return made[-1]
 
     yield open_it
@@ -58,7 +59,7 @@ def carries(broker: kafka.KafkaBroker) -> None:
 
 
 def test_tls_by_several_bootstrap_servers(secure_kafka: SecureKafka, opened: Open) -> None:
-    url = secure_kafka.url("TLS").replace("://", f"://{LOOPBACK}:{free_port()},localhost:{free_port()},")
+    url = secure_kafka.url("TLS").replace("://", f"://{NOWHERE},localhost:1,")
     carries(opened(url))
 
 
@@ -137,7 +138,7 @@ def test_what_is_wrong_is_said_soon_and_in_one_line(
     began = time.monotonic()
     with pytest.raises(ConfigurationRefused, match=said) as refused:
         broker.ensure(["default"], create=False)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20  # long before it is given up to reach it
     assert refused.value.exit_code == 7
     assert "\n" not in str(refused.value)
     assert "wr0ng" not in str(refused.value) + caplog.text
@@ -157,7 +158,7 @@ def test_a_port_of_the_other_kind_is_named(
         with pytest.raises(ConfigurationRefused, match=f"{redis} answers like Redis, not Kafka"):
             opened(f"{scheme}://{redis}").ensure(["default"], create=False)
     with pytest.raises(BrokerUnavailable):
-        opened(f"kafka+ssl://{LOOPBACK}:{free_port()}").ensure(["default"], create=False)
+        opened(f"kafka+ssl://{NOWHERE}", reach=0.5).ensure(["default"], create=False)
 
 
 def test_files_that_are_not_what_they_should_be(

@@ -8,11 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import pluggy
-
-from yadtq_core import Client, hookimpl, hookspecs
+from yadtq_core import Client, hookimpl
 from yadtq_core.errors import BrokerUnavailable, ConfigurationRefused
-from yadtq_core.hookspecs import PROJECT
 from yadtq_core.interfaces import Outgoing
 from yadtq_core.model import (
     ENDED,
@@ -26,7 +23,7 @@ from yadtq_core.model import (
     Submission,
     WorkerRow,
 )
-from yadtq_core.plugins import Plugins
+from yadtq_core.plugins import load_plugins
 from yadtq_core.settings import Settings
 
 
@@ -266,11 +263,8 @@ class Installation:
         return {"mem": opened}
 
     def client(self, submit_timeout: float = 5.0, **options: Any) -> Client:
-        manager = pluggy.PluginManager(PROJECT)
-        manager.add_hookspecs(hookspecs)
-        manager.register(self)
         settings = Settings(broker="mem://here", backend="mem://here", submit_timeout=submit_timeout)
-        client = Client(settings, plugins=Plugins(manager, ()), **options)
+        client = Client(settings, plugins=load_plugins(self), **options)
         self.clients.append(client)
         return client
 

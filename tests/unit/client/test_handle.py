@@ -31,6 +31,10 @@ from yadtq_core import (
 from yadtq_core.client import waiter
 from yadtq_core.client.records import record_as_json
 from yadtq_core.model import Error, Record
+from yadtq_core.plugins import load_plugins
+from yadtq_core.settings import Settings
+
+PAYLOADS = load_plugins().payloads(Settings())
 
 
 def later(action: Callable[[], object], seconds: float = 0.05) -> None:
@@ -235,7 +239,7 @@ def test_a_record_in_the_shape_that_programs_read() -> None:
         GIVEN, "total", Status.SUCCESS, "default", 1755103784.123, attempt=1, result=b"6",
         content_type="application/json", worker_id="w1", started_at=1755103785.0, finished_at=1755103785.5,
     )  # fmt: skip
-    assert record_as_json(record) == {
+    assert record_as_json(record, PAYLOADS) == {
         "task_id": GIVEN,
         "task": "total",
         "status": "success",
@@ -250,8 +254,8 @@ def test_a_record_in_the_shape_that_programs_read() -> None:
         "progress": None,
     }
     failed = Record(GIVEN, "total", Status.FAILED, "default", 1.0, error=Error("ValueError", "no"))
-    assert record_as_json(failed)["error"] == {"type": "ValueError", "message": "no", "traceback": None}
-    assert record_as_json(failed)["result"] is None
+    assert record_as_json(failed, PAYLOADS)["error"] == {"type": "ValueError", "message": "no", "traceback": None}
+    assert record_as_json(failed, PAYLOADS)["result"] is None
 
 
 @pytest.mark.parametrize(
@@ -266,4 +270,4 @@ def test_a_result_that_cannot_be_read(
     place.backend.records[handle.id] = record
     with pytest.raises(SerializationError, match=text):
         handle.result(timeout=1)
-    assert record_as_json(record)["error"]["type"] == "SerializationError"
+    assert record_as_json(record, PAYLOADS)["error"]["type"] == "SerializationError"

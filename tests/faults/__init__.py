@@ -1,0 +1,1 @@
+"""Fault runs on real services: a harness that breaks things, the history of what everybody saw, and its checker."""

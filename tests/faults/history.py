@@ -1,0 +1,335 @@
+"""A history: what clients, workers, tasks and the harness saw, one JSON line an event, in one file.
+
+Every process appends its lines itself, each by one `write`. A process that is killed in the middle of one leaves a
+torn line: a line begins with a newline of its own, so that the next event is whole.
+
+Times `b` (before the call) and `a` (after its answer) are seconds of CLOCK_MONOTONIC, which is one for all processes
+of the machine and which no fault moves. `Clock` tells what Redis's clock said at one of them.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+HISTORY = "FAULTS_HISTORY"
+"""The variable that names the file."""
+NAME = "FAULTS_NAME"
+"""The variable that names the process, as the other events speak of it."""
+
+
+def now() -> float:
+    """Return the time as events carry it."""
+    return round(time.monotonic(), 6)
+
+
+class Event(Struct, frozen=True, omit_defaults=True, tag_field="ev"):
+    """What all events have: who wrote it, and the time before and after."""
+
+    who: str
+    b: float
+    a: float
+
+
+# What the harness and its clients write.
+
+
+class Clock(Event, frozen=True, tag="clock"):
+    """Redis's clock between `b` and `a`."""
+
+    redis_ms: float
+
+
+class Submit(Event, frozen=True, tag="submit"):
+    """A call is about to be submitted."""
+
+    id: str
+    task: str
+    arguments: list[float]
+
+
+class Submitted(Event, frozen=True, tag="submitted"):
+    """How that ended: `ok` (accepted), `fail` (refused for certain), `info` (may still run)."""
+
+    id: str
+    outcome: str
+    said: str = ""
+
+
+class Fault(Event, frozen=True, tag="fault"):
+    """Something was broken at `b` and whole again at `a`.
+
+    repeats: whose runs may be repeated for it: nobody's (empty), everybody's (`*`), or those of these workers.
+    loses: the store lost writes at `b`. since: recovery is counted from `b` (a worker's fault) or from `a`.
+    """
+
+    name: str
+    repeats: tuple[str, ...] = ()
+    loses: bool = False
+    since: str = "a"
+
+
+class Exited(Event, frozen=True, tag="exited"):
+    """A worker that was asked to end (at `b`) has ended."""
+
+    worker: str
+    code: int
+
+
+class Memory(Event, frozen=True, tag="memory"):
+    """Resident bytes of a worker's own process."""
+
+    worker: str
+    resident: int
+
+
+class Row(NamedTuple):
+    """A record as it stands."""
+
+    status: str
+    fence: int
+    attempt: int
+    lost: int
+    task: str
+    digest: str
+    result: str = ""
+    error: str = ""
+
+
+class Freeze(Event, frozen=True, tag="freeze"):
+    """Everything in the store at one moment; `final` once, when all has come to rest."""
+
+    redis_ms: float
+    records: dict[str, Row]
+    open: dict[str, float]
+    counts: dict[str, int]
+    final: bool = False
+
+
+class Offset(NamedTuple):
+    """An offset of a queue's partition."""
+
+    queue: str
+    partition: int
+    offset: int
+
+
+class Group(Event, frozen=True, tag="group"):
+    """What the broker says is committed."""
+
+    offsets: list[Offset]
+
+
+class Stored(NamedTuple):
+    """A message in the topic; no ID where it cannot be read."""
+
+    queue: str
+    partition: int
+    offset: int
+    id: str
+
+
+class Topic(Event, frozen=True, tag="topic"):
+    """All that stands in the topic, in the dead letters, and where each partition ends.
+
+    Read at the end, and before the topic is deleted.
+    """
+
+    messages: list[Stored]
+    dead: list[str]
+    ends: list[Offset]
+
+
+# What tasks write.
+
+
+class Started(Event, frozen=True, tag="started"):
+    """A run has begun."""
+
+    id: str
+    attempt: int
+    fence: int
+    worker: str
+
+
+class Effect(Event, frozen=True, tag="effect"):
+    """A run wrote to the ledger, which takes no fence lower than one it has."""
+
+    id: str
+    fence: int
+    taken: bool
+
+
+# What the recording backend, broker and consumer write.
+
+
+class Asked(Event, frozen=True, tag="asked"):
+    """(ID, fence) of runs whose end or return is about to be written: it counts though its answer may never come."""
+
+    runs: list[tuple[str, int]]
+
+
+class Create(NamedTuple):
+    """One answer of `create`."""
+
+    id: str
+    digest: str
+    code: str
+
+
+class Created(Event, frozen=True, tag="created"):
+    """Records were written."""
+
+    got: list[Create]
+
+
+class Claim(NamedTuple):
+    """One answer of `claim` or `offer`."""
+
+    id: str
+    verdict: str
+    fence: int
+    attempt: int
+    wait_ms: int
+    lost: int
+    started_ms: int
+
+
+class Claimed(Event, frozen=True, tag="claimed"):
+    """Messages were claimed, or offered."""
+
+    nonce: str
+    got: list[Claim]
+
+
+class Code(NamedTuple):
+    """One answer of `extend`, `finish` or `release`; `about` is a finish's status or a release's reason."""
+
+    id: str
+    fence: int
+    code: str
+    about: str = ""
+
+
+class Extended(Event, frozen=True, tag="extended"):
+    """Leases were extended."""
+
+    got: list[Code]
+
+
+class Finished(Event, frozen=True, tag="finished"):
+    """Outcomes were written."""
+
+    got: list[Code]
+
+
+class Released(Event, frozen=True, tag="released"):
+    """Runs were given back."""
+
+    got: list[Code]
+
+
+class Swept(Event, frozen=True, tag="swept"):
+    """A sweep returned these: (ID, status, whether a lease had ended)."""
+
+    redis_ms: float
+    got: list[tuple[str, str, bool]]
+
+
+class Cancelled(Event, frozen=True, tag="cancelled"):
+    """Tasks were cancelled: (ID, code)."""
+
+    got: list[tuple[str, str]]
+
+
+class Read(Event, frozen=True, tag="read"):
+    """Records were read: (ID, status, attempt, fence)."""
+
+    got: list[tuple[str, str, int, int]]
+
+
+class Epochs(Event, frozen=True, tag="epochs"):
+    """A heartbeat's answer tells other epochs than the one before."""
+
+    ids: list[str]
+
+
+class Published(Event, frozen=True, tag="published"):
+    """The broker acknowledged messages, or did not within the wait: (ID, position or empty)."""
+
+    got: list[tuple[str, str]]
+    dead: bool = False
+
+
+class Assigned(Event, frozen=True, tag="assigned"):
+    """Partitions came and went: (queue, number)."""
+
+    gained: list[tuple[str, int]]
+    lost: list[tuple[str, int]]
+
+
+class Committing(Event, frozen=True, tag="committing"):
+    """A worker gave offsets to be committed."""
+
+    offsets: list[Offset]
+
+
+class Failed(Event, frozen=True, tag="failed"):
+    """A call raised: what it was to do may be done or not."""
+
+    call: str
+    error: str
+
+
+Known = (
+    Clock | Submit | Submitted | Fault | Exited | Memory | Freeze | Group | Topic | Started | Effect | Asked | Created
+    | Claimed | Extended | Finished | Released | Swept | Cancelled | Read | Epochs | Published | Assigned | Committing
+    | Failed
+)  # fmt: skip
+
+
+class Writer:
+    """Appends events to a file. Safe for use by several threads and after a fork."""
+
+    def __init__(self, file: Path, who: str) -> None:
+        self.who = who
+        self._file = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def write(self, event: Event) -> None:
+        """Append one event."""
+        os.write(self._file, b"\n" + msgspec.json.encode(event) + b"\n")
+
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self._file)
+
+
+def writer_of_environment() -> Writer:
+    """Return the writer that the environment names; raises KeyError where it names none."""
+    return Writer(Path(os.environ[HISTORY]), f"{os.environ.get(NAME, '')}:{os.getpid()}")
+
+
+def read(file: Path) -> tuple[list[Known], int]:
+    """Return the events of a history, and how many torn lines it has."""
+    decoder = msgspec.json.Decoder(Known)
+    events: list[Known] = []
+    torn = 0
+    for line in file.read_bytes().splitlines():
+        if not line:
+            continue
+        try:
+            events.append(decoder.decode(line))
+        except msgspec.DecodeError:
+            torn += 1
+    return events, torn
+
+
+def save(file: Path, events: Sequence[Event]) -> None:
+    """Write a whole history, for tests of the checker."""
+    file.write_bytes(b"".join(msgspec.json.encode(event) + b"\n" for event in events))

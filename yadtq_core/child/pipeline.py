@@ -1,0 +1,83 @@
+"""A task made ready to run: what the hooks say of it, asked once and put together into one plain function.
+
+    contexts, the first registered outermost → arguments converted → the runner
+
+Nothing here calls a hook again once a task is bound: a context costs its own work and a `with`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from yadtq_core.context import Run
+from yadtq_core.errors import PluginError
+from yadtq_core.hookspecs import TaskContext
+from yadtq_core.interfaces import Serializer
+from yadtq_core.payloads import Payloads
+from yadtq_core.plugins import Plugins
+from yadtq_core.retry import RetryPolicy
+from yadtq_core.task import Task
+
+Call = Callable[[Run, list[Any], dict[str, Any]], Any]
+
+
+class Prepared(NamedTuple):
+    """A task made ready: how it is called, when a failed run is repeated, what writes its results."""
+
+    call: Call
+    retry: RetryPolicy
+    serializer: Serializer
+
+
+class Pipeline:
+    """Binds tasks to the hooks of this process.
+
+    run_async: runs a coroutine on the child's event loop and waits for what it returns.
+    """
+
+    def __init__(self, plugins: Plugins, payloads: Payloads, run_async: Callable[[Any], Any]) -> None:
+        self._plugins = plugins
+        self._payloads = payloads
+        self._run_async = run_async
+
+    def bind(self, task: Task[..., Any]) -> Prepared:
+        """Return the task made ready; raises what a binding hook raises, and SerializationError for a serializer
+        that nobody offers.
+        """
+        hook = self._plugins.hook
+        call = self._innermost(task, hook.yadtq_task_runner(task=task))
+        contexts = [context for context in hook.yadtq_task_context(task=task) if context is not None]
+        for context in contexts:  # pluggy answers last registered first, so the first registered ends outermost
+            call = _within(context, call)
+        policy = hook.yadtq_retry_policy(task=task)
+        if not isinstance(policy, RetryPolicy):
+            raise PluginError(f"a plugin's yadtq_retry_policy gave {policy!r:.80}, not a RetryPolicy")
+        return Prepared(call, policy, self._payloads.serializer(hook.yadtq_result_serializer(task=task)))
+
+    def _innermost(self, task: Task[..., Any], runner: Callable[..., Any]) -> Call:
+        validate, run_async = task.validate, self._run_async
+
+        def call(_: Run, args: list[Any], kwargs: dict[str, Any]) -> Any:
+            validate(args, kwargs)
+            return runner(*args, **kwargs)
+
+        def call_async(_: Run, args: list[Any], kwargs: dict[str, Any]) -> Any:
+            validate(args, kwargs)
+            return run_async(runner(*args, **kwargs))
+
+        return call_async if task.is_async else call
+
+
+def _within(context: TaskContext, call: Call) -> Call:
+    def within(run: Run, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        failure: BaseException | None = None
+        with context(run):
+            try:
+                return call(run, args, kwargs)
+            except BaseException as error:
+                failure = error
+                raise
+        raise failure  # a context that swallows an exception must not make a success of a failed run
+
+    return within
