@@ -13,17 +13,18 @@ from typing import Self
 
 _CHUNK = 64 * 1024
 _LOOK_SECONDS = 0.05
+_TORN_BYTES = 3
 
 
 class Proxy:
-    """Listens on a free loopback port and passes all on to `target`: a port on loopback, or a unix socket.
+    """Listens on a loopback port (a free one, if 0) and passes all on to `target`: a port there, or a unix socket.
 
     Its attributes say how bad the network is, and may be changed at any time; all is well at first.
     """
 
-    def __init__(self, target: int | Path) -> None:
+    def __init__(self, target: int | Path, port: int = 0) -> None:
         self._target = target
-        self._server = socket.create_server(("127.0.0.1", 0))
+        self._server = socket.create_server(("127.0.0.1", port))
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._lock = threading.Lock()
         self.port: int = self._server.getsockname()[1]
@@ -35,6 +36,8 @@ class Proxy:
         """Seconds, each way."""
         self.resets = 0.0
         """The chance, for each piece of data, that its connection is reset instead."""
+        self.torn = 0.0
+        """The chance, for each answer, that only its first bytes pass before its connection is reset."""
         self._draw = random.Random(self.port)
 
     def __enter__(self) -> Self:
@@ -86,6 +89,9 @@ class Proxy:
                 while self.blackhole:
                     time.sleep(_LOOK_SECONDS)
                 if self._draw.random() < self.resets:
+                    break
+                if replies and self._draw.random() < self.torn:
+                    sink.sendall(data[:_TORN_BYTES])
                     break
                 if not (replies and self.lose_replies):
                     sink.sendall(data)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import itertools
 import logging
 import os
 import sys
@@ -50,7 +51,7 @@ class Hooks(pluggy.PluginManager):
 
         Raises PluginError where it breaks a rule; nothing of it is registered then.
         """
-        spoken = name or getattr(plugin, "__name__", type(plugin).__name__)
+        spoken = name or self._free(getattr(plugin, "__name__", type(plugin).__name__))
         if self._sealed:
             raise PluginError(
                 f"plugin {spoken} comes too late: hooks are bound when a client, worker or child opens; "
@@ -69,6 +70,11 @@ class Hooks(pluggy.PluginManager):
             if caller.name in hookspecs.EVENTS:
                 self._guard(caller, plugin)
         return registered
+
+    def _free(self, name: str) -> str:
+        """Return a name that no plugin has: objects of one class are told apart by numbers."""
+        names = itertools.chain([name], (f"{name} {number}" for number in itertools.count(2)))
+        return next(one for one in names if not self.has_plugin(one))
 
     def seal(self) -> None:
         """Let nothing more be registered: from here on hooks are asked and bound."""

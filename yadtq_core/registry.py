@@ -24,6 +24,7 @@ from msgspec import Struct
 from yadtq_core.entrypoints import TASKS, entry_points, origin_of
 from yadtq_core.errors import InvalidTask, TaskLoadError, UnknownTask, YadtqError
 from yadtq_core.model import check_task_name
+from yadtq_core.signature import shown
 from yadtq_core.task import Task
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class TaskRow(Struct, frozen=True):
     is_async: bool = False
     doc: str = ""
     error: str | None = None
+    version: str | None = None
 
 
 class Registry:
@@ -298,25 +300,9 @@ def _row(name: str, origin: str, task: AnyTask) -> TaskRow:
         name,
         origin,
         task.place,
-        _signature(task),
+        shown(task.signature),
         task.retry.retries,
         task.is_async,
         (task.function.__doc__ or "").strip(),
+        version=task.version,
     )
-
-
-class _Bare(str):
-    """An annotation that is text already (`from __future__ import annotations`): shown without quotes."""
-
-    __slots__ = ()
-    __repr__ = str.__str__
-
-
-def _signature(task: AnyTask) -> str:
-    signature = task.signature
-
-    def bare(annotation: Any) -> Any:
-        return _Bare(annotation) if isinstance(annotation, str) else annotation
-
-    parameters = [one.replace(annotation=bare(one.annotation)) for one in signature.parameters.values()]
-    return str(signature.replace(parameters=parameters, return_annotation=bare(signature.return_annotation)))

@@ -13,20 +13,23 @@ from __future__ import annotations
 
 import inspect
 import math
-import sys
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Sequence
 from functools import cached_property, update_wrapper
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, overload
 
 from yadtq_core.errors import InvalidArguments, InvalidTask
 from yadtq_core.model import check_task_name
 from yadtq_core.retry import RetryPolicy
+from yadtq_core.signature import Arguments, Signature, shown
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 MAX_RETRIES = 1000
+MAX_VERSION = 64
+"""Characters of a task's version."""
+MAX_TOLD = 200
+"""Characters of a signature that a message carries."""
 
 
 class Task(Generic[P, R]):
@@ -34,7 +37,8 @@ class Task(Generic[P, R]):
 
     `name` is what workers know it by: the one given, else `module.function`; an entry point that names the
     function gives it its own name (`registry`). `retry` is its retry policy; `check`, where given, is called with
-    the arguments before a submit and before a run, and raises InvalidArguments.
+    the arguments before a submit and before a run, and raises InvalidArguments. `version` is the author's own text
+    for what the task does and takes; it travels with each call.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class Task(Generic[P, R]):
         name: str | None = None,
         retry: RetryPolicy | None = None,
         check: Callable[..., None] | None = None,
+        version: str | None = None,
     ) -> None:
         if not callable(function) or isinstance(function, type) or not hasattr(function, "__qualname__"):
             raise InvalidTask(f"@task takes a function, got {function!r}")
@@ -52,6 +57,7 @@ class Task(Generic[P, R]):
         self.declared_name = None if name is None else check_task_name(name)
         self.retry = retry or RetryPolicy()
         self.check = check
+        self.version = None if version is None else _check_version(version)
         self.is_async = inspect.iscoroutinefunction(function)
 
     @property
@@ -70,34 +76,53 @@ class Task(Generic[P, R]):
         return inspect.signature(self.function)
 
     @cached_property
-    def _positional(self) -> range:
-        """How many arguments may be given by position where none is given by name; empty if that never suffices."""
-        least, most = 0, 0
-        for parameter in self.signature.parameters.values():
-            if parameter.kind is parameter.VAR_POSITIONAL:
-                most = sys.maxsize - 1
-            elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
-                most += 1
-                least += parameter.default is parameter.empty
-            elif parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
-                return range(0)
-        return range(least, most + 1)
+    def told_signature(self) -> str:
+        """The parameters as text, `(path: str, width: int = 800)`, cut to what a message carries."""
+        return shown(self.signature, returns=False)[:MAX_TOLD]
 
-    def validate(self, args: tuple[Any, ...] | list[Any], kwargs: dict[str, Any]) -> None:
-        """Raise InvalidArguments unless the function can be called like this and `check` agrees."""
-        if kwargs or len(args) not in self._positional:  # `bind` costs more than most small tasks do
-            self._bind(args, kwargs)
+    @cached_property
+    def _parameters(self) -> Signature:
+        return Signature(self.function, self.signature)
+
+    def validate(self, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+        """Raise InvalidArguments unless the function can be called like this and `check` agrees.
+
+        The arguments may be a caller's own: a dataclass passes for its type, and so does what it serialises to.
+        """
+        self.convert(args, kwargs)
+
+    def convert(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Arguments:
+        """Return the arguments that a message carries as the function's annotations have them.
+
+        Raises InvalidArguments with one text for each that does not fit, and whatever `check` raises.
+        """
+        if kwargs or not self._parameters.fits(args):
+            (args, kwargs), errors = self._parameters.convert(args, kwargs)
+            if errors:
+                self._refuse(args, kwargs, errors)
         if self.check is not None:
             self.check(*args, **kwargs)
+        return args, kwargs
 
-    def _bind(self, args: tuple[Any, ...] | list[Any], kwargs: dict[str, Any]) -> None:
-        try:
-            self.signature.bind(*args, **kwargs)
-        except TypeError as error:
-            if self.check is not None:
-                with suppress(TypeError):
-                    self.check(*args, **kwargs)  # it may have better words for a wrong number of arguments
-            raise InvalidArguments(f"{self.__name__}{self.signature}: {error}") from None
+    def _refuse(self, args: Sequence[Any], kwargs: dict[str, Any], errors: list[str]) -> NoReturn:
+        if self.check is not None:
+            try:
+                self.check(*args, **kwargs)  # it may have better words for what does not fit
+            except InvalidArguments:
+                raise
+            except Exception:  # it was not made for such arguments
+                pass
+        raise InvalidArguments(f"{self.__name__}{shown(self.signature, returns=False)}: {'; '.join(errors)}")
+
+    def submitted_otherwise(self, signature: str, version: str) -> str:
+        """Return what to add to an InvalidArguments where a call was submitted for another signature than this one.
+
+        signature, version: what the message carries; "" where it carries none. Returns "" where they say nothing new.
+        """
+        if not signature or signature[:MAX_TOLD] == self.told_signature:
+            return ""
+        version = f"for version {version[:MAX_VERSION]} " if version else ""
+        return f"; it was submitted {version}with {signature[:MAX_TOLD]}"
 
     __name__: str
 
@@ -143,6 +168,7 @@ def task(
     retry_base: float = 1.0,
     retry_most: float = 600.0,
     check: Callable[..., None] | None = None,
+    version: str | None = None,
 ) -> _Decorator: ...
 def task(
     function: Callable[..., Any] | None = None,
@@ -153,6 +179,7 @@ def task(
     retry_base: float = 1.0,
     retry_most: float = 600.0,
     check: Callable[..., None] | None = None,
+    version: str | None = None,
 ) -> Any:
     """Make a function a task.
 
@@ -161,7 +188,9 @@ def task(
     retry_base, retry_most: seconds; the delay before the n-th repeat is drawn between 0 and
         min(retry_most, retry_base * 2 ** (n - 1)).
     check: called with the task's arguments before a submit (where the task can be imported) and before each run;
-        raises InvalidArguments for what the task would not take.
+        raises InvalidArguments for what the task would not take. It is given them as the function's annotations
+        have them; where they do not fit the annotations it is asked too, and its InvalidArguments is what is told.
+    version: 1 to 64 printable characters; it travels with each call, and is told where a call no longer fits.
 
     Raises InvalidTask for a name, number or function that cannot be used.
     """
@@ -170,10 +199,16 @@ def task(
     if not 0 < retry_base <= retry_most < math.inf:
         raise InvalidTask(f"retry_base must be above 0 and at most retry_most, got {retry_base!r} and {retry_most!r}")
     policy = RetryPolicy(retries=retries, base=float(retry_base), most=float(retry_most))
-    options = {"name": name, "retry": policy, "check": check}
+    options = {"name": name, "retry": policy, "check": check, "version": version}
     return _Decorator(options) if function is None else _make(function, options)
 
 
 def _make(function: Callable[..., Any], options: dict[str, Any]) -> Task[..., Any]:
     kind = AsyncTask if inspect.iscoroutinefunction(function) else Task
     return kind(function, **options)
+
+
+def _check_version(version: str) -> str:
+    if isinstance(version, str) and 0 < len(version) <= MAX_VERSION and version.isprintable():
+        return version
+    raise InvalidTask(f"version takes 1 to {MAX_VERSION} printable characters, got {version!r:.100}")

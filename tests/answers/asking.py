@@ -45,7 +45,7 @@ def _running(bed: Bed) -> Answer:
     """Cancel a task that runs."""
     words = ["submit", "slow_task", "[60]", "--json"]
     task_id = bed.worked(*words).out.partition('"task_id": "')[2][:36]
-    wait_until(lambda: "processing" in bed.worked("query", task_id).out, "slow_task runs", 20)
+    wait_until(lambda: "processing" in bed.worked("query", task_id).out, "slow_task runs", 40)
     return bed.worked("cancel", task_id)
 
 
@@ -67,11 +67,11 @@ def _narrow(bed: Bed) -> Answer:
     process = subprocess.Popen([*YADTQ, "monitor"], env=env, cwd=bed.folder, stdout=child, stderr=subprocess.PIPE)
     os.close(child)
     shown = b""
-    until = time.monotonic() + 10
+    until = time.monotonic() + 40
     while b"TASKS" not in shown and time.monotonic() < until:
         shown += os.read(parent, 65536)
     process.send_signal(2)
-    _, err = process.communicate(timeout=10)
+    _, err = process.communicate(timeout=60)
     os.close(parent)
     text = shown.decode(errors="replace").replace("\x1b", "").replace("\r", "")
     return Answer(process.returncode, text, err.decode(), 0.0)
@@ -86,16 +86,16 @@ def _gone(bed: Bed) -> Answer:
     server.kill()
     time.sleep(1.0)
     process.send_signal(2)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
     lines = sorted(set(err.decode().splitlines()))
     return Answer(process.returncode, "", "\n".join(lines), 0.0)
 
 
 def task(row: str, name: str, call: str, arguments: str, code: int, text: str) -> Case:
     """Return the case of a task that is run by the worker and waited for."""
-    words = ["submit", call, arguments, "--wait", "--timeout", "20"]
+    words = ["submit", call, arguments, "--wait", "--timeout", "60"]
     shown = f"yadtq submit {call} '{arguments}' --wait"
-    return Case(row, name, shown, lambda bed: bed.worked(*words), code, text, writes=True, within=25)
+    return Case(row, name, shown, lambda bed: bed.worked(*words), code, text, writes=True, within=70)
 
 
 CASES = [

@@ -57,7 +57,7 @@ class Case(NamedTuple):
     code: int
     text: str
     writes: bool = False
-    within: float = 20.0
+    within: float = 60.0
 
 
 class Bed:
@@ -120,7 +120,7 @@ class Bed:
         self,
         *words: str,
         stdin: bytes = b"",
-        wait: float = 40.0,
+        wait: float = 120.0,
         folder: Path | None = None,
         env: Environment = NOTHING,
     ) -> Answer:
@@ -138,7 +138,7 @@ class Bed:
         self,
         *words: str,
         stdin: bytes = b"",
-        wait: float = 40.0,
+        wait: float = 120.0,
         folder: Path | None = None,
         env: Environment = NOTHING,
     ) -> Answer:
@@ -190,7 +190,7 @@ class Bed:
             shown = self.run("monitor", "--once", env=env).out
             return f"worker:{name} state online" in shown
 
-        wait_until(online, f"{name} online", 30)
+        wait_until(online, f"{name} online", 60)
         return process
 
     def log(self, name: str) -> str:
@@ -224,10 +224,10 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.send_signal(signal.SIGCONT)
         process.terminate()
         try:
-            process.wait(10)
+            process.wait(30)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait(10)
+            process.wait(30)
     for pipe in (process.stdout, process.stderr):
         if pipe is not None:
             pipe.close()
@@ -252,7 +252,7 @@ def cli(
     *,
     stdin: bytes = b"",
     writes: bool = False,
-    within: float = 20.0,
+    within: float = 60.0,
     env: Environment = NOTHING,
 ) -> Case:
     """Return the case of one command line; {redis} and {kafka} in its environment are where those listen."""

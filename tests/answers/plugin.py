@@ -36,7 +36,7 @@ def installed(
     *,
     tasks: Mapping[str, str] | None = None,
     hooks: Mapping[str, str] | None = None,
-    within: float = 10.0,
+    within: float = 60.0,
 ) -> Case:
     """Return the case of a distribution acme 1.0 that is installed beside the others."""
 

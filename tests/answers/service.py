@@ -136,7 +136,7 @@ def mute(setting: str, scheme: str, text: str) -> Case:
         with _mute() as address:
             return bed.run(*ADD, env={setting: f"{scheme}://{address}"})
 
-    return Case("service", f"a {scheme} that never answers", "yadtq submit add '[1]'", ask, 3, text, within=40)
+    return Case("service", f"a {scheme} that never answers", "yadtq submit add '[1]'", ask, 3, text, within=60)
 
 
 def _stopped(bed: Bed) -> Answer:
@@ -161,7 +161,7 @@ def program(name: str, code: int, text: str, source: str, shown: str, *, kafka: 
             bed.provision(env)
             return bed.python("-c", textwrap.dedent(source), env=env)
 
-    return Case("service", name, shown, ask, code, text, writes=True, within=20)
+    return Case("service", name, shown, ask, code, text, writes=True, within=60)
 
 
 FORK = """
@@ -223,13 +223,13 @@ def _outlived(bed: Bed, kafka: LocalKafka, valkey: LocalValkey) -> Answer:
     }
     bed.provision(env)
     bed.worker("outlives", env=env)
-    wait = ["--wait", "--timeout", "40"]
+    wait = ["--wait", "--timeout", "60"]
     servers: tuple[LocalServer, ...] = (valkey, kafka)
     for server in servers:
         server.kill()
         time.sleep(2.0)
         server.start()
-        answer = bed.run("submit", "add", "[1, 2]", *wait, wait=60, env=env)
+        answer = bed.run("submit", "add", "[1, 2]", *wait, wait=120, env=env)
         assert answer.code == 0, answer
     told = [line[9:] for line in bed.log("outlives").splitlines() if re.search(" (WARNING|ERROR) ", line)]
     assert sum("is away" in line for line in told) <= 2, told
@@ -249,7 +249,7 @@ def _waits(bed: Bed) -> Answer:
     valkey.kill()
     time.sleep(1.0)
     valkey.start()
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
     return Answer(process.returncode, (first + out).decode(), err.decode(), 0.0)
 
 
@@ -262,7 +262,7 @@ OLD = """
     old = int(time.time() * 1000) - 4 * 86_400_000
     message = Encoded("0b2f8c1e-5a0d-4c55-9d0e-3f5f7f0c9a11", "default", b"{}")
     publications = [broker.publish([message], timestamp_ms=old), broker.publish_dead([message], timestamp_ms=old)]
-    assert all(publication.wait(10)[0] for publication in publications)
+    assert all(publication.wait(30)[0] for publication in publications)
     broker.close(5)
 """
 

@@ -45,7 +45,7 @@ def _pipe(bed: Bed) -> Answer:
     path = bed.file("yadtq.toml", b"")
     path.unlink()
     os.mkfifo(path)
-    return bed.run("config", folder=path.parent, wait=10)
+    return bed.run("config", folder=path.parent, wait=60)
 
 
 def _reader_gone(bed: Bed) -> Answer:
@@ -56,7 +56,7 @@ def _reader_gone(bed: Bed) -> Answer:
     )
     os.close(reader)
     os.close(writer)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
     return Answer(process.returncode, "", err.decode(), 0.0)
 
 

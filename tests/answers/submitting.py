@@ -58,11 +58,11 @@ def _interrupted(bed: Bed) -> Answer:
     """Interrupt a submit while it waits for a broker that never answers."""
     with socket.create_server(("127.0.0.1", 0)) as mute:
         process = bed.start("submit", "add", "[1]", "--broker", f"kafka://127.0.0.1:{mute.getsockname()[1]}")
-        mute.settimeout(20)
+        mute.settimeout(60)
         connection, _ = mute.accept()
         with connection:
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=20)
+            out, err = process.communicate(timeout=60)
     return Answer(process.returncode, out.decode(), err.decode(), 0.0)
 
 
@@ -77,7 +77,7 @@ def _pipe(bed: Bed) -> Answer:
 
     path = bed.folder / "pipe"
     os.mkfifo(path)
-    return bed.run("submit", "add", f"@{path}", wait=10)
+    return bed.run("submit", "add", f"@{path}", wait=60)
 
 
 NAME = "not a task name: "

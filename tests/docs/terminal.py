@@ -15,14 +15,14 @@ from typing import Self
 
 from tests.docs.expected import learnt, pattern_of, with_ids
 
-PATIENCE = 30.0
+PATIENCE = 90.0
 """Seconds for one command, and for what a lasting one is to print."""
 _LASTS = re.compile(r"(\w+=\S+ )*(yadtq (worker|dev)|python (worker|monitor)\.py|yadtq monitor(?!.*--once))\b")
 _BEGUN = "…\n00:00:00 INFO tasks: …\n"
 """What a worker says last before it is online, where the page does not show what it says."""
 _ASKS = re.compile(r"\byadtq (query|monitor)\b(?!.*--follow)")
 """Shows how things stand just now: a reader who is too early looks again."""
-AGAIN = 10.0
+AGAIN = 40.0
 _BARE = re.compile(r"(\w+=\S+ )*yadtq config\b")
 """Shows settings and reaches no service: shown as they are without the tests' addresses."""
 _ADDRESSES = ("YADTQ_BROKER", "YADTQ_BACKEND", "YADTQ_NAMESPACE")

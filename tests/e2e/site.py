@@ -42,7 +42,7 @@ class WorkerProcess:
     def kill(self) -> None:
         """End it as a crash does: SIGKILL to the worker's own process."""
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(30)
 
     def terminate(self, timeout: float) -> int:
         """Ask it to stop; return its exit code."""
@@ -115,9 +115,9 @@ class Site:
             assert worker.process.poll() is None, worker.log()
             return any(row.identity.pid == worker.pid and row.online for row in self.client.workers())
 
-        wait_until(online, f"worker {worker.name} is online: {worker.log()}", 30)
+        wait_until(online, f"worker {worker.name} is online: {worker.log()}", 60)
 
-    def run(self, *arguments: str, timeout: float = 60, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, timeout: float = 100, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run `yadtq` with these arguments."""
         return subprocess.run(
             [sys.executable, "-m", "yadtq_core.cli", *arguments],
@@ -141,7 +141,7 @@ class Site:
         for worker in self._workers:
             for pid in _and_children(worker):
                 _end(pid)
-            worker.process.wait(10)
+            worker.process.wait(30)
 
 
 def _and_children(worker: WorkerProcess) -> Iterator[int]:

@@ -37,6 +37,30 @@ async def anap(seconds: float) -> str:
     return current().worker_id
 
 
+@task(name="site.held")
+def held(gate: str) -> str:
+    """Run until the file `gate` is there."""
+    begin()
+    until = time.monotonic() + 100
+    while not Path(gate).exists():
+        if time.monotonic() > until:
+            raise TimeoutError("nobody opened the gate")
+        time.sleep(0.02)
+    return current().worker_id
+
+
+@task(name="site.ameet")
+async def ameet(count: int) -> tuple[int, int]:
+    """Wait until so many tasks have begun; return the process and the loop that they share."""
+    import asyncio  # noqa: PLC0415
+
+    begin()
+    async with asyncio.timeout(60):
+        while len(list(Path(os.environ["SITE_RAN"]).iterdir())) < count:
+            await asyncio.sleep(0.02)
+    return os.getpid(), id(asyncio.get_running_loop())
+
+
 @task(name="site.square")
 def square(number: int) -> int:
     """Return the square."""
@@ -56,11 +80,11 @@ def hog(seconds: float) -> int:
 
 
 @task(name="site.flaky", retries=3)
-def flaky(failures: int, delay: float) -> int:
-    """Fail a few times, then return the attempt that succeeded."""
+def flaky(failures: int, delay: float, later: float | None = None) -> int:
+    """Fail a few times, then return the attempt that succeeded. later: the delay from the second failure on."""
     begin()
     if current().attempt <= failures:
-        raise Retry("not yet", delay=delay)
+        raise Retry("not yet", delay=delay if later is None or current().attempt == 1 else later)
     return current().attempt
 
 

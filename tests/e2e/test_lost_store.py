@@ -29,6 +29,6 @@ def test_after_flushall_every_ready_task_still_ends(
             records = here.client.query([handle.id for handle in handles])
             return all(record is not None and record.status == Status.SUCCESS for record in records)
 
-        wait_until(all_ended, "every task has a record of success", 40)
+        wait_until(all_ended, "every task has a record of success", 90)
         repeats = sum(len(here.runs(handle.id)) - 1 for handle in handles)
         assert 0 <= repeats <= 300

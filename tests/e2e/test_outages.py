@@ -27,6 +27,8 @@ from yadtq_core import Status, YadtqError, call
 from yadtq_core.errors import ConfigurationRefused, OutcomeUnknown
 from yadtq_core.local import LocalKafka, LocalValkey
 
+pytestmark = pytest.mark.timeout(300)
+
 LEASE = 3.0
 ENDED = (Status.SUCCESS, Status.FAILED, Status.CANCELLED)
 
@@ -63,7 +65,7 @@ class Load:
         here = self._here
         self._stop.set()
         for thread in self._threads:
-            thread.join(20)
+            thread.join(60)
         accepted, unknown = self.ids("accepted"), self.ids("unknown")
 
         def all_ended() -> bool:
@@ -110,8 +112,8 @@ def test_kafka_stopped_killed_and_its_topic_made_anew(
             spent, grown = (now - before for now, before in zip(cpu_and_memory(worker), (cpu, memory), strict=True))
             os.kill(kafka.pid, signal.SIGCONT)
             time.sleep(0.5)
-            stopped.settle(20)
-        assert stopped.slowest < 7.0
+            stopped.settle(60)
+        assert stopped.slowest < 20.0  # the 6 s of the stop, and nothing of the 30 s that a message is kept
         assert not stopped.ids("refused")
         assert spent < 2.0  # a heartbeat without an answer once made it spin, at 20 MB a second
         assert grown < 30_000_000
@@ -121,11 +123,11 @@ def test_kafka_stopped_killed_and_its_topic_made_anew(
             time.sleep(1.0)
             kafka.start()
             time.sleep(1.0)
-            killed.settle(40)
+            killed.settle(90)
         _make_anew(here, kafka, f"yadtq.{namespace}.default")
         time.sleep(2.0)  # what comes in these moments may be passed over, and is swept
-        assert here.client.submit("site.square", 3).result(timeout=10) == 9
-        assert worker.terminate(10) == 0, worker.log()
+        assert here.client.submit("site.square", 3).result(timeout=60) == 9
+        assert worker.terminate(30) == 0, worker.log()
 
 
 def _make_anew(here: Site, kafka: LocalKafka, topic: str) -> None:
@@ -140,7 +142,7 @@ def _make_anew(here: Site, kafka: LocalKafka, topic: str) -> None:
             return False
         return True
 
-    wait_until(provisioned, "the topic stands again", 10)
+    wait_until(provisioned, "the topic stands again", 60)
 
 
 def test_redis_killed_stopped_and_full(
@@ -160,7 +162,7 @@ def test_redis_killed_stopped_and_full(
             time.sleep(1.5 * LEASE)
             os.kill(valkey.pid, signal.SIGCONT)
             time.sleep(0.5)
-            made.settle(30)
+            made.settle(90)
         _fill(here, valkey)
         counts = here.client.counts()
         assert not counts.queues
@@ -176,9 +178,9 @@ def _fill(here: Site, valkey: LocalValkey) -> None:
     with pytest.raises(ConfigurationRefused, match="store is full"):
         here.client.submit("site.square", 1)
     handles = [*before, flaky]
-    wait_until(lambda: all(h.status() in ENDED for h in handles), "what was there ends", 15)
+    wait_until(lambda: all(h.status() in ENDED for h in handles), "what was there ends", 60)
     store.config_set("maxmemory", 0)
-    assert here.client.submit("site.square", 2).result(timeout=10) == 4
+    assert here.client.submit("site.square", 2).result(timeout=60) == 4
 
 
 def test_a_worker_whose_services_hang_ends_within_seconds(
@@ -195,8 +197,8 @@ def test_a_worker_whose_services_hang_ends_within_seconds(
             os.kill(server.pid, signal.SIGSTOP)
         time.sleep(2.0)
         began = time.monotonic()
-        assert worker.terminate(15) == 0, worker.log()
-        assert time.monotonic() - began < 7.0
+        assert worker.terminate(60) == 0, worker.log()
+        assert time.monotonic() - began < 20.0
         assert "Traceback" not in worker.log()
         os.kill(valkey.pid, signal.SIGCONT)
 
@@ -225,7 +227,7 @@ def test_a_bad_network_to_redis_costs_repeats_at_most(
         proxy.lose_replies = False
         proxy.reset()
         for handle in handles:
-            handle.result(timeout=30)
+            handle.result(timeout=60)
         records = here.client.query([handle.id for handle in handles])
         for record in records:
             assert record is not None
@@ -247,11 +249,11 @@ def test_a_topic_full_of_rubbish_stops_nobody(here: Site, kafka_url: str, namesp
     producer.close()
     began = time.monotonic()
     flaky = here.client.submit("site.flaky", 1, 0.2)
-    assert flaky.result(timeout=10) == 2
-    assert time.monotonic() - began < 4.0  # sweeps go on, whatever rests
+    assert flaky.result(timeout=60) == 2
+    assert time.monotonic() - began < 15.0  # sweeps go on, whatever rests
     consumer = KafkaConsumer(bootstrap_servers=servers)
     dead = TopicPartition(f"{topic}.dead", 0)
-    wait_until(lambda: consumer.end_offsets([dead])[dead] == len(rubbish), "all rubbish is among the dead letters", 15)
+    wait_until(lambda: consumer.end_offsets([dead])[dead] == len(rubbish), "all rubbish is among the dead letters", 60)
     consumer.close()
     wait_until(lambda: here.runs(twin), "the twins have run")
     time.sleep(1.5)
@@ -284,12 +286,12 @@ def _of_a_newer_format() -> bytes:
 
 def test_thousands_of_failures_delay_no_retry(here: Site) -> None:
     here.workers("one", options=("-c", "2", "--threads", "8"))
-    here.client.submit_many(call("site.broken") for _ in range(3_000))
+    here.client.submit_many(call("site.broken") for _ in range(6_000))
     flaky = here.client.submit("site.flaky", 1, 0.5)
-    wait_until(lambda: flaky.status() == Status.SCHEDULED, "the flaky one has failed once", 30)
+    wait_until(lambda: flaky.status() == Status.SCHEDULED, "the flaky one has failed once", 60)
     began = time.monotonic()
-    assert flaky.result(timeout=30) == 2
-    assert time.monotonic() - began < 5.0  # 200 dead letters a second would take 15
+    assert flaky.result(timeout=60) == 2
+    assert time.monotonic() - began < 15.0  # 200 dead letters a second would take 30
 
 
 def test_children_killed_again_and_again(here: Site) -> None:
@@ -300,21 +302,21 @@ def test_children_killed_again_and_again(here: Site) -> None:
         children = worker.children()
         if children:
             os.kill(children[number % len(children)], signal.SIGKILL)
-    wait_until(lambda: all(h.status() in ENDED for h in handles), "every task ends", 30)
+    wait_until(lambda: all(h.status() in ENDED for h in handles), "every task ends", 90)
     for handle in handles:
         record = handle.record()
         assert record.lost <= 4
         assert len(here.runs(handle.id)) <= 1 + record.lost
         assert record.status == Status.SUCCESS or record.lost == 4
-    assert worker.terminate(10) == 0
+    assert worker.terminate(30) == 0
 
 
 def test_a_worker_started_with_its_output_closed(here: Site) -> None:
     command = f"exec {sys.executable} -m yadtq_core.cli worker site_tasks --id mute -c 1 <&- >&- 2>&-"
     process = subprocess.Popen(["sh", "-c", command], env=here.environment, cwd=here.folder)
     try:
-        assert here.client.submit("site.square", 6).result(timeout=20) == 36
+        assert here.client.submit("site.square", 6).result(timeout=60) == 36
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(30) == 0
     finally:
         process.kill()

@@ -27,7 +27,7 @@ def clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("YADTQ_")}
 
 
-def yadtq(folder: Path, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+def yadtq(folder: Path, *arguments: str, timeout: float = 100) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "yadtq_core.cli", *arguments],
         cwd=folder,
@@ -57,7 +57,7 @@ def dev(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         if process.poll() is None:
             process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 def logged(folder: Path) -> str:
@@ -89,14 +89,14 @@ def tells_its_story(told: subprocess.CompletedProcess[str]) -> None:
 
 @pytest.mark.slow
 def test_the_demo_tells_its_story_and_ends_well(tmp_path: Path) -> None:
-    tells_its_story(yadtq(tmp_path, "demo", timeout=30))
+    tells_its_story(yadtq(tmp_path, "demo", timeout=100))
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("kafka_url")  # skipped where none can be had
 def test_the_demo_tells_its_story_on_a_real_kafka(tmp_path: Path) -> None:
-    tells_its_story(yadtq(tmp_path, "demo", "--kafka", timeout=45))
+    tells_its_story(yadtq(tmp_path, "demo", "--kafka", timeout=110))
 
 
 def test_the_demo_minds_no_settings_around_it_and_ends_at_once_when_it_is_interrupted(tmp_path: Path) -> None:
@@ -121,9 +121,9 @@ def test_the_demo_minds_no_settings_around_it_and_ends_at_once_when_it_is_interr
     assert b"all tasks:" in seen
     assert len(pids_of(temporary)) > 3
     demo.send_signal(signal.SIGINT)
-    assert demo.wait(3) == 130
+    assert demo.wait(30) == 130
     os.close(ours)
-    wait_until(lambda: pids_of(temporary) == [], "its processes are gone", 3)
+    wait_until(lambda: pids_of(temporary) == [], "its processes are gone")
     assert list(temporary.iterdir()) == []
 
 
@@ -132,13 +132,13 @@ def test_a_task_of_ones_own_is_run_found_from_below_and_started_anew_when_it_cha
     below.mkdir(parents=True)
     (tmp_path / "shop.py").write_text(SHOP.format(1))
     with dev(tmp_path, "shop"):
-        wait_until(lambda: "tasks: add" in logged(tmp_path), "the worker is up", 20)
-        first = yadtq(below, "submit", "shop.price", "[]", "--wait", "--json", "--timeout", "20")
+        wait_until(lambda: "tasks: add" in logged(tmp_path), "the worker is up", 60)
+        first = yadtq(below, "submit", "shop.price", "[]", "--wait", "--json", "--timeout", "60")
         assert json.loads(first.stdout)["result"] == 1
         assert first.stderr == f"using the local stack in {tmp_path}\n"
         (tmp_path / "shop.py").write_text(SHOP.format(20))
-        wait_until(lambda: logged(tmp_path).count("tasks: add") == 2, "the worker was started anew", 20)
-        second = yadtq(below, "submit", "shop.price", "[]", "--wait", "--json", "--timeout", "20")
+        wait_until(lambda: logged(tmp_path).count("tasks: add") == 2, "the worker was started anew", 60)
+        second = yadtq(below, "submit", "shop.price", "[]", "--wait", "--json", "--timeout", "60")
         assert json.loads(second.stdout)["result"] == 20
         refused = yadtq(tmp_path, "dev")
         assert refused.returncode == 3
@@ -148,65 +148,65 @@ def test_a_task_of_ones_own_is_run_found_from_below_and_started_anew_when_it_cha
 def test_a_module_that_breaks_is_told_once_and_runs_again_when_mended(tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text("this is not Python\n")
     with dev(tmp_path, "shop"):
-        wait_until(lambda: "mend its module" in logged(tmp_path), "it is told", 20)
+        wait_until(lambda: "mend its module" in logged(tmp_path), "it is told", 60)
         (tmp_path / "shop.py").write_text(SHOP.format(7))
-        wait_until(lambda: "tasks: add" in logged(tmp_path), "the worker is up", 20)
+        wait_until(lambda: "tasks: add" in logged(tmp_path), "the worker is up", 60)
     assert logged(tmp_path).count("mend its module") == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_nothing_is_left_whichever_way_it_ends_and_the_data_stay(tmp_path: Path, number: signal.Signals) -> None:
     with dev(tmp_path) as process:
-        wait_until(lambda: "tasks: add" in logged(tmp_path), "the worker is up", 20)
+        wait_until(lambda: "tasks: add" in logged(tmp_path), "the worker is up", 60)
         task_id = json.loads(yadtq(tmp_path, "submit", "add", "[1, 2]", "--wait", "--json").stdout)["task_id"]
         process.send_signal(number)
-        process.wait(20)
-        wait_until(lambda: pids_of(tmp_path) == [], "its processes are gone", 15)
+        process.wait(60)
+        wait_until(lambda: pids_of(tmp_path) == [], "its processes are gone")
     assert (tmp_path / ".yadtq" / "stack.json").exists() == (number == signal.SIGKILL)
     assert yadtq(tmp_path, "query", task_id).returncode == 3  # a stack that is gone is not believed
     with dev(tmp_path, "--workers", "0"):
-        wait_until(lambda: "backend" in logged(tmp_path), "it is up again", 20)
+        wait_until(lambda: "backend" in logged(tmp_path), "it is up again", 60)
         assert json.loads(yadtq(tmp_path, "query", task_id, "--json").stdout)["result"] == 3
 
 
 def test_the_files_are_for_their_owner_alone(tmp_path: Path) -> None:
     with dev(tmp_path, "--workers", "0"):
-        wait_until((tmp_path / ".yadtq" / "stack.json").exists, "the stack is up", 20)
+        wait_until((tmp_path / ".yadtq" / "stack.json").exists, "the stack is up", 60)
         assert (tmp_path / ".yadtq").stat().st_mode & 0o777 == 0o700
         assert (tmp_path / ".yadtq" / "stack.json").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_second_ctrl_c_hands_back_what_runs_at_once(tmp_path: Path) -> None:
     with dev(tmp_path, "-c", "1") as process:
-        wait_until(lambda: "tasks: add" in logged(tmp_path), "the worker is up", 20)
+        wait_until(lambda: "tasks: add" in logged(tmp_path), "the worker is up", 60)
         task_id = json.loads(yadtq(tmp_path, "submit", "slow_task", "[60]", "--json").stdout)["task_id"]
-        wait_until(lambda: '"processing"' in yadtq(tmp_path, "query", task_id, "--json").stdout, "it runs", 20)
+        wait_until(lambda: '"processing"' in yadtq(tmp_path, "query", task_id, "--json").stdout, "it runs", 40)
         process.send_signal(signal.SIGINT)
-        wait_until(lambda: "stopping: runs may go on" in logged(tmp_path), "the worker drains", 10)
+        wait_until(lambda: "stopping: runs may go on" in logged(tmp_path), "the worker drains")
         process.send_signal(signal.SIGINT)
-        assert process.wait(8) == 0
+        assert process.wait(20) == 0  # and not after the grace of 25 s
     with dev(tmp_path, "--workers", "0"):
-        wait_until(lambda: "backend" in logged(tmp_path), "it is up again", 20)
+        wait_until(lambda: "backend" in logged(tmp_path), "it is up again", 60)
         assert json.loads(yadtq(tmp_path, "query", task_id, "--json").stdout)["status"] == "queued"
 
 
 def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
     with dev(tmp_path, "-c", "1"):
-        wait_until(lambda: "tasks: add" in logged(tmp_path), "the worker is up", 20)
+        wait_until(lambda: "tasks: add" in logged(tmp_path), "the worker is up", 60)
         (row,) = json.loads(yadtq(tmp_path, "monitor", "--once", "--json").stdout)["workers"]
         time.sleep(TOO_SOON_SECONDS)
         os.kill(row["pid"], signal.SIGKILL)
-        wait_until(lambda: logged(tmp_path).count("tasks: add") == 2, "another is up", 20)
+        wait_until(lambda: logged(tmp_path).count("tasks: add") == 2, "another is up", 60)
         assert "worker dev1 ended with exit code 137\n" in logged(tmp_path)
 
 
 def test_a_stack_that_was_killed_can_be_started_again_at_once(tmp_path: Path) -> None:
     with dev(tmp_path, "-c", "1") as process:
-        wait_until(lambda: "tasks: add" in logged(tmp_path), "the worker is up", 20)
+        wait_until(lambda: "tasks: add" in logged(tmp_path), "the worker is up", 60)
         process.kill()
-        process.wait(5)
+        process.wait(30)
     with dev(tmp_path, "--workers", "0"):
-        wait_until(lambda: "backend" in logged(tmp_path), "it is up again", 20)
+        wait_until(lambda: "backend" in logged(tmp_path), "it is up again", 60)
 
 
 def test_a_folder_that_cannot_be_used_is_told_in_one_line(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_a_folder_that_cannot_be_used_is_told_in_one_line(tmp_path: Path) -> Non
 
 def test_a_server_that_does_not_start_shows_the_end_of_its_log(tmp_path: Path) -> None:
     with dev(tmp_path, "--workers", "0"):
-        wait_until((tmp_path / ".yadtq" / "stack.json").exists, "the stack is up", 20)
+        wait_until((tmp_path / ".yadtq" / "stack.json").exists, "the stack is up", 60)
     (manifest,) = (tmp_path / ".yadtq" / "valkey" / "appendonlydir").glob("*.manifest")
     manifest.write_text("spoilt\n")
     refused = yadtq(tmp_path, "dev")

@@ -65,7 +65,7 @@ def hold_the_gil(seconds: float) -> None:
 
 @task(name="chores.hold_the_gil_while_locked")
 def hold_the_gil_while_locked(path: str, go: str) -> None:
-    """Once the file `go` is there, let no other thread of this process run for as long as somebody has `path` locked."""
+    """Once `go` is there, let no other thread of this process run for as long as somebody has `path` locked."""
     current().progress(0.0, "ready")
     while not Path(go).exists():
         time.sleep(0.01)

@@ -18,9 +18,12 @@ from kafka import KafkaConsumer, KafkaProducer
 from kafka.coordinator.base import BaseCoordinator
 from kafka.coordinator.consumer import ConsumerCoordinator
 from kafka.future import Future
+from kafka.net import KafkaNetSocket
 from kafka.producer.record_accumulator import RecordAccumulator
 from kafka.structs import MemberState
 
+from tests.services import NOWHERE
+from tests.waiting import wait_until
 from yadtq_core.brokers.kafka import internals
 
 READ = {
@@ -101,26 +104,39 @@ def test_a_finished_join_is_still_thrown_away_upstream_and_not_here(consumer: Ka
 def test_a_heartbeat_without_an_answer_still_makes_poll_spin_upstream_and_not_here(consumer: KafkaConsumer) -> None:
     coordinator = consumer._coordinator
     coordinator.state = MemberState.STABLE
-    coordinator.heartbeat.last_send = coordinator.heartbeat.last_reset = time.monotonic() - 60
-    assert coordinator.time_to_next_poll() == 0
+
+    def wait() -> float:
+        """How long a poll would wait; the consumer's own thread may send a heartbeat at any time."""
+        coordinator.heartbeat.last_send = coordinator.heartbeat.last_reset = time.monotonic() - 60
+        return float(coordinator.time_to_next_poll())
+
+    wait_until(lambda: wait() == 0, "a poll that would not wait at all")
     internals.rest_between_looks(consumer)
-    assert coordinator.time_to_next_poll() > 0
+    assert min(wait() for _ in range(100)) > 0
     coordinator.state = MemberState.UNJOINED
 
 
 @pytest.mark.parametrize("mended", [False, True])
-def test_a_connection_refused_still_leaves_its_socket_upstream_and_not_here(mended: bool) -> None:
+def test_a_connection_refused_still_leaves_its_socket_upstream_and_not_here(
+    mended: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A worker's file descriptors must not grow while its broker is down."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        nobody = f"127.0.0.1:{server.getsockname()[1]}"
-    settings = {"proxy_url": internals.CLOSING_SOCKET} if mended else {}
+    settings: dict[str, object] = {"reconnect_backoff_max_ms": 100}
+    settings |= {"proxy_url": internals.CLOSING_SOCKET} if mended else {}
+    connect, tried = KafkaNetSocket.sock_connect, list[int]()
+
+    async def counted(*given: object, **named: object) -> object:
+        tried.append(1)
+        return await connect(*given, **named)
+
+    monkeypatch.setattr(KafkaNetSocket, "sock_connect", counted)
     gc.collect()
     gc.disable()
     try:
-        made = KafkaConsumer(bootstrap_servers=nobody, api_version=(4, 3), group_id="g", **settings)
+        made = KafkaConsumer(bootstrap_servers=NOWHERE, api_version=(4, 3), group_id="g", **settings)
         made.subscribe(topics=["t"])
         before = _sockets()
-        made.poll(timeout_ms=1_500)
+        wait_until(lambda: made.poll(timeout_ms=100) or len(tried) > 5, "it has tried to connect again and again")
         left = _sockets() - before
         made.close(timeout_ms=100)
     finally:

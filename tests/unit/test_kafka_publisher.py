@@ -10,6 +10,7 @@ from kafka import TopicPartition
 from kafka.errors import KafkaTimeoutError
 from kafka.producer.future import FutureProduceResult, FutureRecordMetadata
 
+from tests.waiting import wait_until
 from yadtq_core.brokers.kafka.publisher import KafkaPublication, Outstanding, Targets
 
 
@@ -32,9 +33,10 @@ def test_positions_come_as_they_are_acknowledged() -> None:
     first.success((41, -1, None))
     assert publication.wait(0.0) == ["0:41", None, None, None]
     threading.Timer(0.05, lambda: second.success((7, -1, None))).start()
+    wait_until(lambda: publication.wait(0.1) == ["0:41", None, "3:7", None], "what came meanwhile is told")
     started = time.monotonic()
     assert publication.wait(0.3) == ["0:41", None, "3:7", None]
-    assert time.monotonic() - started < 1.0
+    assert 0.25 < time.monotonic() - started < 20.0
     assert publication.errors == {1: "too large"}
 
 
@@ -54,5 +56,5 @@ def test_there_is_room_as_soon_as_enough_is_acknowledged() -> None:
     assert outstanding.count() == 3
     assert not outstanding.wait_for_room(1, time.monotonic() + 0.05)
     threading.Timer(0.05, lambda: sent[2][0].success((0, -1, None))).start()
-    assert outstanding.wait_for_room(1, time.monotonic() + 2.0)
+    assert outstanding.wait_for_room(1, time.monotonic() + 30.0)
     assert outstanding.count() == 2

@@ -110,7 +110,7 @@ def test_a_coroutine_runs_on_the_loop_of_the_child(stage: Stage) -> None:
 
 def test_slots_and_coroutines_each_see_their_own_run(stage: Stage) -> None:
     """Four slots at once, two of them with async tasks that meet while they run."""
-    barrier = threading.Barrier(4, timeout=5)
+    barrier = threading.Barrier(4, timeout=30)
 
     def see() -> Any:
         barrier.wait()
@@ -131,7 +131,7 @@ def test_slots_and_coroutines_each_see_their_own_run(stage: Stage) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(5)
+        thread.join(30)
     assert found == {seq: b"[%d,%d]" % (seq, 10 + seq) for seq in range(4)}
 
 

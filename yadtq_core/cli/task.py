@@ -51,6 +51,7 @@ def _as_json(row: TaskRow) -> dict[str, Any]:
     return {
         "name": row.name,
         "signature": row.signature or None,
+        "version": row.version,
         "retries": row.retries,
         "async": row.is_async,
         "doc": row.doc or None,
@@ -62,7 +63,8 @@ def _as_json(row: TaskRow) -> dict[str, Any]:
 
 def _say(row: TaskRow, *, whole: bool) -> None:
     """Print a task in three lines: what it looks like, what it does (all of it if wanted), where it came from."""
-    options = (["async"] if row.is_async else []) + ([f"retries {row.retries}"] if row.retries else [])
+    options = [f"version {row.version}"] if row.version else []
+    options += (["async"] if row.is_async else []) + ([f"retries {row.retries}"] if row.retries else [])
     say(f"{row.name}{row.signature}" + (f"  [{', '.join(options)}]" if options else ""))
     if row.error is not None:
         say(f"    Error: {row.error}")

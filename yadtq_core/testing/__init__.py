@@ -1,8 +1,9 @@
-"""Contract suites: what the seams promise, as tests that every implementation passes. Needs pytest.
+"""For tests: contract suites of the seams, an engine that runs tasks in the test's own process, pytest fixtures.
 
     from yadtq_core.testing import BackendContract, BrokerContract
 
-A third party subclasses one and gives it one fixture, `settings`.
+A third party that offers a broker or backend subclasses one and gives it one fixture, `settings`. Who tests tasks or
+hooks uses the fixtures (`fixtures`, loaded by pytest wherever yadtq is installed) or an `Engine`. Needs pytest.
 """
 
 import pytest
@@ -13,6 +14,8 @@ pytest.register_assert_rewrite(
 
 from yadtq_core.testing.backend import BackendContract  # noqa: E402  after what rewrites its asserts
 from yadtq_core.testing.broker import BrokerContract  # noqa: E402
+from yadtq_core.testing.engine import Engine, Submitted  # noqa: E402
+from yadtq_core.testing.recorder import Event, EventRecorder  # noqa: E402
 from yadtq_core.testing.waiting import wait_until  # noqa: E402
 
-__all__ = ["BackendContract", "BrokerContract", "wait_until"]
+__all__ = ["BackendContract", "BrokerContract", "Engine", "Event", "EventRecorder", "Submitted", "wait_until"]

@@ -150,13 +150,13 @@ def test_a_port_of_the_other_kind_is_named(
 ) -> None:
     plain, secured = (secure_kafka.server.ports[name] for name in ("CLIENT", "TLS"))
     with pytest.raises(ConfigurationRefused, match=r"it does not speak TLS: use kafka://"):
-        opened(f"kafka+ssl://{LOOPBACK}:{plain}").ensure(["default"], create=False)
+        opened(f"kafka+ssl://{LOOPBACK}:{plain}", reach=2.0).ensure(["default"], create=False)
     with pytest.raises(ConfigurationRefused, match=r"it speaks TLS: use kafka\+ssl://"):
-        opened(f"kafka://{LOOPBACK}:{secured}").ensure(["default"], create=False)
+        opened(f"kafka://{LOOPBACK}:{secured}", reach=2.0).ensure(["default"], create=False)
     redis = make_valkey(aof=False, port=0).url.removeprefix("redis://")  # type: ignore[attr-defined]
     for scheme in ("kafka", "kafka+ssl"):
         with pytest.raises(ConfigurationRefused, match=f"{redis} answers like Redis, not Kafka"):
-            opened(f"{scheme}://{redis}").ensure(["default"], create=False)
+            opened(f"{scheme}://{redis}", reach=2.0).ensure(["default"], create=False)
     with pytest.raises(BrokerUnavailable):
         opened(f"kafka+ssl://{NOWHERE}", reach=0.5).ensure(["default"], create=False)
 

@@ -52,7 +52,7 @@ def test_a_generator_is_read_no_further_than_the_broker_keeps_up(
 ) -> None:
     monkeypatch.setattr(bulk, "CHUNK", 10)
     monkeypatch.setattr(bulk, "WINDOW", 3)
-    client = place.client(submit_timeout=0.1)
+    client = place.client(submit_timeout=0.5)
     place.broker.silent = True
     read = []
 
@@ -100,7 +100,7 @@ def test_once_the_broker_is_silent_the_rest_is_answered_without_being_tried(
 ) -> None:
     monkeypatch.setattr(bulk, "CHUNK", 10)
     monkeypatch.setattr(bulk, "WINDOW", 2)
-    client = place.client(submit_timeout=0.1)
+    client = place.client(submit_timeout=0.5)
     place.broker.silent = True
     results = client.submit_many((call("total", number) for number in range(100)), on_error="return")
     assert [type(result) for result in results] == [OutcomeUnknown] * 20 + [Unavailable] * 80

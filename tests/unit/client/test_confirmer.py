@@ -27,7 +27,10 @@ def confirming(backend: Any) -> Iterator[Confirmer]:
     made.close(1.0)
 
 
-def test_what_comes_within_a_moment_is_confirmed_together(backend: Any, confirming: Confirmer) -> None:
+def test_what_comes_within_a_moment_is_confirmed_together(
+    backend: Any, confirming: Confirmer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(confirmer, "LINGER", 0.5)
     for number in range(100):
         confirming.add([(str(number), "0:1")])
     wait_until(lambda: len(backend.positions) == 100, "all are confirmed")

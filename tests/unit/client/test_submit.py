@@ -154,7 +154,7 @@ def test_a_missing_acknowledgement_is_an_unknown_outcome_within_the_timeout(plac
     begun = time.monotonic()
     with pytest.raises(OutcomeUnknown, match=r"has not acknowledged it within 0\.2 s") as caught:
         client.submit("total")
-    assert 0.2 <= time.monotonic() - begun < 1.0
+    assert 0.18 <= time.monotonic() - begun < 4.0  # without the setting 5
     place.broker.speak()
     (late,) = caught.value.task_ids
     wait_until(lambda: late in place.backend.positions, "a late acknowledgement is confirmed all the same")
@@ -177,11 +177,11 @@ def test_too_many_unacknowledged_messages_refuse_before_anything_is_written(
 
 
 def test_confirm_record_returns_when_the_record_stands(place: Installation) -> None:
-    client = place.client(confirm="record", submit_timeout=5.0)
+    client = place.client(confirm="record", submit_timeout=60.0)
     place.broker.silent = True
     begun = time.monotonic()
     handle = client.submit("total")
-    assert time.monotonic() - begun < 1.0
+    assert time.monotonic() - begun < 30
     assert handle.status() is Status.QUEUED
     assert place.backend.positions == {}
     threading.Timer(0.2, place.broker.speak).start()
@@ -193,12 +193,12 @@ def test_confirm_record_returns_when_the_record_stands(place: Installation) -> N
 
 def test_confirm_record_survives_the_loss_of_the_broker(place: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(submitter, "MAX_OUTSTANDING", 2)
-    client = place.client(confirm="record", submit_timeout=0.2)
+    client = place.client(confirm="record", submit_timeout=1.0)
     place.broker.silent = True
     begun = time.monotonic()
     for _ in range(10):
         client.submit("total")
-    assert time.monotonic() - begun < 1.0, "only the first that finds no room waits for it"
+    assert time.monotonic() - begun < 6.0, "only the first that finds no room waits for it"
     assert len(place.backend.records) == 10
     assert len(place.broker.messages) == 2, "the rest is left to the sweeps"
 
@@ -209,7 +209,7 @@ def test_threads_that_share_a_client_share_its_calls(place: Installation, client
 
     def slow(name: str, items: Sequence[Any]) -> None:
         if name == "create":
-            enough.wait(10)
+            enough.wait(60)
 
     place.backend.before = slow
     threads = [threading.Thread(target=client.submit, args=("total", number)) for number in range(32)]
@@ -219,7 +219,7 @@ def test_threads_that_share_a_client_share_its_calls(place: Installation, client
     wait_until(lambda: len(group._queue) == 31, "all but the leader wait")
     enough.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert place.backend.sizes("create") == [1, 1, 31]
     assert place.broker.batches == [1, 1, 31]
 
@@ -237,12 +237,22 @@ def test_one_refused_call_of_a_group_does_not_touch_the_others(place: Installati
 
 
 def test_coroutines_travel_together(place: Installation, client: Client) -> None:
+    client.submit("total")
+    group = client._opened.here().group
+
+    def first_waits(name: str, items: Sequence[Any]) -> None:
+        if name == "create":
+            place.backend.before = lambda name, items: None
+            wait_until(lambda: len(items) + len(group._queue) == 32, "the others have come")
+
+    place.backend.before = first_waits
+
     async def main() -> None:
         await asyncio.gather(*(client.asubmit("total", number) for number in range(32)))
 
     asyncio.run(main())
-    assert len(place.backend.records) == 32
-    assert len(place.broker.batches) < 16
+    assert len(place.backend.records) == 33
+    assert len(place.broker.batches) <= 3, "the one before, those who came first, all others"
 
 
 def test_a_closed_client_says_so(place: Installation, client: Client) -> None:

@@ -1,0 +1,57 @@
+"""Run rows of the fault matrix on real services and print the table.
+
+python -m tests.faults [ROW…] [--tasks 200] [--times 1]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.faults.report import table
+from tests.faults.row import Result, Row, run
+from tests.faults.rows import ROWS
+from tests.faults.stage import Stage
+
+
+def main() -> int:
+    """Run what the command line asks for; return 1 where something does not hold."""
+    options = _options()
+    rows = [row for row in ROWS if not options.rows or row.id in options.rows]
+    unknown = set(options.rows) - {row.id for row in ROWS}
+    if unknown:
+        sys.exit(f"no row {', '.join(sorted(unknown))}; there are {', '.join(row.id for row in ROWS)}")
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="yadtq-faults-"))
+    sys.stderr.write(f"histories and logs: {folder}\n")
+    results = []
+    for number in range(options.times):
+        with Stage(folder / f"stage-{number}") as stage:
+            results += _played(rows, stage, folder / f"pass-{number}", options)
+    sys.stdout.write(table(results) + "\n")
+    return 0 if all(result.good for result in results) else 1
+
+
+def _played(rows: Sequence[Row], stage: Stage, folder: Path, options: argparse.Namespace) -> list[Result]:
+    results = []
+    for row in rows:
+        result = run(row, stage, folder / row.id, tasks=options.tasks, outage=options.outage)
+        sys.stderr.write(f"{row.id}: {result.word} ({result.seconds:.0f} s)\n")
+        results.append(result)
+    return results
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__.partition("\n")[0])
+    parser.add_argument("rows", nargs="*", metavar="ROW", help="such as W1 K2; default: all")
+    parser.add_argument("--tasks", type=int, default=200, help="tasks of each row (default 200)")
+    parser.add_argument("--outage", type=float, default=60.0, help="seconds of a long outage (default 60)")
+    parser.add_argument("--times", type=int, default=1, help="how often all is run (default once)")
+    parser.add_argument("--folder", type=Path, help="where histories and logs go; default: a new temporary folder")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

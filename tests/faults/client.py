@@ -1,0 +1,138 @@
+"""A client of the fault runs, a process of its own: submits a mixture of tasks and writes down how each submit ended.
+
+python -m tests.faults.client '{"count": 100, "rate": 40, …}'
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+
+import msgspec
+from msgspec import Struct
+
+from tests.faults import history as h
+from yadtq_core import Client, YadtqError
+from yadtq_core.errors import OutcomeUnknown
+from yadtq_core.settings import load
+
+CONNECT_SECONDS = 60.0
+
+
+class Plan(Struct, frozen=True):
+    """What a client is to do.
+
+    count: how many tasks. rate: how many a second it begins at most. threads: how many submit at a time. naps: how
+    long those tasks take that sleep, at most (seconds). kinds: the tasks, one in turn drawn at random. ids: given ones
+    to be submitted, each twice, in place of new ones. repeats: each submit is made so often.
+    """
+
+    count: int
+    rate: float = 50.0
+    threads: int = 4
+    naps: float = 0.1
+    kinds: tuple[str, ...] = ("add", "add", "add", "square", "effect", "flaky")
+    seed: int = 1
+    repeats: int = 1
+
+
+class Asked(Struct, frozen=True):
+    """One call to be submitted."""
+
+    id: str
+    task: str
+    arguments: list[float]
+
+
+def calls(plan: Plan) -> Iterator[Asked]:
+    """Yield the calls of a plan; the same for the same seed, but for their IDs."""
+    draw = random.Random(plan.seed)
+    for _ in range(plan.count):
+        kind, number = draw.choice(plan.kinds), draw.randrange(1, 1000)
+        arguments: dict[str, list[float]] = {
+            "add": [number, number + 1, 7],
+            "square": [round(draw.uniform(0, plan.naps), 3), number],
+            "effect": [round(draw.uniform(0, plan.naps), 3), number],
+            "hog": [round(draw.uniform(0, plan.naps), 3), number],
+            "flaky": [draw.randrange(1, 3), number],
+        }
+        yield Asked(
+            str(uuid.UUID(int=draw.getrandbits(64) << 64 | uuid.uuid4().int >> 64, version=4)),
+            f"faults.{kind}",
+            arguments[kind],
+        )
+
+
+class Submitting:
+    """Threads that submit what a plan says, no faster than it says."""
+
+    def __init__(self, client: Client, plan: Plan, writer: h.Writer) -> None:
+        self._client = client
+        self._plan = plan
+        self._writer = writer
+        self._calls = calls(plan)
+        self._lock = threading.Lock()
+        self._next = time.monotonic()
+
+    def run(self) -> None:
+        """Submit all; return when the last is answered."""
+        threads = [threading.Thread(target=self._work) for _ in range(self._plan.threads)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _work(self) -> None:
+        while (asked := self._take()) is not None:
+            for _ in range(self._plan.repeats):
+                self._submit(asked)
+
+    def _take(self) -> Asked | None:
+        with self._lock:
+            asked = next(self._calls, None)
+            self._next = max(self._next + 1 / self._plan.rate, time.monotonic() - 0.5)
+            wait = self._next - time.monotonic()
+        if asked is not None and wait > 0:
+            time.sleep(wait)
+        return asked
+
+    def _submit(self, asked: Asked) -> None:
+        who, b, said = self._writer.who, h.now(), ""
+        self._writer.write(h.Submit(who, b, b, asked.id, asked.task, asked.arguments))
+        try:
+            self._client.using(id=asked.id).submit(asked.task, *asked.arguments)
+            outcome = "ok"
+        except OutcomeUnknown as error:
+            outcome, said = "info", str(error)[:200]
+        except YadtqError as error:
+            outcome, said = "fail", str(error)[:200]
+        self._writer.write(h.Submitted(who, b, h.now(), asked.id, outcome, said))
+
+
+def connected() -> Client:
+    """Return a client of the environment's settings, as soon as the backend answers."""
+    until = time.monotonic() + CONNECT_SECONDS
+    while True:
+        try:
+            return Client.connect()
+        except YadtqError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.2)
+
+
+def main() -> None:
+    """Run the plan that the first argument tells."""
+    plan = msgspec.convert(json.loads(sys.argv[1]), Plan)
+    load()  # a setting that is wrong is told before anything is waited for
+    with connected() as client:
+        Submitting(client, plan, h.writer_of_environment()).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""W: workers that are killed, stopped, kept busy, told to end, and started twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from tests.faults.scene import Scene
+
+NAPPING = ("add", "add", "square", "square", "effect", "flaky")
+
+
+def w1(scene: Scene) -> None:
+    """A worker is killed (SIGKILL) in the middle of its tasks, three times."""
+    scene.workers("w0", "w1")
+    scene.submitter(naps=0.4, kinds=NAPPING, rate=25)
+    for number in range(1, 4):
+        name = f"w{number}"
+        scene.wait_running(name)
+        with scene.fault("killed", name, since="b"):
+            scene.workers_by_name[name].kill()
+        scene.workers(f"w{number + 1}")
+
+
+def w2(scene: Scene) -> None:
+    """A child is killed (SIGKILL) again and again, its worker is not."""
+    (worker,) = scene.workers("w1")
+    scene.submitter(naps=0.3, kinds=NAPPING, rate=25)
+    scene.wait_for(scene.started(5), "it has begun", 60)
+    for _ in range(6):
+        scene.wait_for(lambda: bool(worker.children()), "there is a child", 60)
+        scene.wait_running("w1")
+        with scene.fault("child killed", "w1", since="b"):
+            os.kill(worker.children()[0], signal.SIGKILL)
+        time.sleep(0.7)
+
+
+def w3(scene: Scene) -> None:
+    """A worker and its children are stopped for two leases, and go on (a zombie)."""
+    scene.workers("w1")
+    scene.submitter(naps=0.5, kinds=NAPPING, rate=25)
+    scene.wait_running("w1")
+    _stopped(scene, "w1", 2 * scene.lease)
+
+
+def w4(scene: Scene) -> None:
+    """A worker is stopped for two leases while its children run on."""
+    (worker,) = scene.workers("w1")
+    scene.workers("w2")
+    scene.submitter(naps=0.5, kinds=NAPPING, rate=25)
+    scene.wait_running("w1")
+    with scene.fault("stopped", "w1", since="b"):
+        worker.signal(signal.SIGSTOP)
+        time.sleep(2 * scene.lease)
+        worker.signal(signal.SIGCONT)
+
+
+def w5(scene: Scene) -> None:
+    """A worker and its children are stopped for less than a lease."""
+    scene.workers("w1", "w2")
+    scene.submitter(naps=0.5, kinds=NAPPING, rate=25)
+    for _ in range(2):
+        scene.wait_running("w1")
+        with scene.fault("stopped"):
+            scene.workers_by_name["w1"].signal_all(signal.SIGSTOP)
+            time.sleep(0.4 * scene.lease)  # the last extension may be a third of a lease old
+            scene.workers_by_name["w1"].signal_all(signal.SIGCONT)
+        time.sleep(scene.lease)
+
+
+def w6(scene: Scene) -> None:
+    """Tasks hold the interpreter in single calls, for longer than a lease."""
+    scene.workers("w1", "w2")
+    scene.submitter("hogs", count=4, naps=2.5 * scene.lease, kinds=("hog",), rate=20)
+    scene.submitter(naps=0.1)
+
+
+def w12(scene: Scene) -> None:
+    """Workers are told to end (SIGTERM) while they work, twice in a hurry, and while they start."""
+    scene.workers("w0", "w1", "w2")
+    scene.submitter(naps=0.6, kinds=NAPPING, rate=25)
+    scene.wait_running("w1")
+    scene.asked_to_end(scene.workers_by_name["w1"], "w1", 40)
+    scene.submitter("long", count=4, naps=20.0, kinds=("square",), seed=5)
+    scene.wait_running("w2")
+    hurried = scene.workers_by_name["w2"]
+    hurried.signal(signal.SIGTERM)
+    time.sleep(0.3)
+    scene.asked_to_end(hurried, "w2", 20)
+    for number in range(3, 6):
+        worker = scene.worker(f"w{number}", "-c", "1")
+        time.sleep(0.4 * number)
+        scene.asked_to_end(worker, f"w{number}", 40)
+
+
+def w14(scene: Scene) -> None:
+    """Two workers have the same name."""
+    first, second = scene.worker("w1", "-c", "1"), scene.worker("w1", "-c", "1")
+    scene.wait_online(first)
+    scene.wait_online(second)
+    scene.submitter(naps=0.1)
+
+
+def _stopped(scene: Scene, name: str, seconds: float) -> None:
+    """Stop a worker and its children for a while, during which another is there."""
+    worker = scene.workers_by_name[name]
+    with scene.fault("stopped", name, since="b"):
+        worker.signal_all(signal.SIGSTOP)
+        scene.workers("heir")
+        time.sleep(seconds)
+        worker.signal_all(signal.SIGCONT)
