@@ -94,11 +94,15 @@ class Events:
         self._waiting.append(partial(self._tell, hook, worker=self._worker, **arguments))
         self._news.set()
 
+    def tell_waiting(self) -> None:
+        """Tell the listeners all that waits."""
+        while self._waiting:
+            self._waiting.popleft()()
+
     def _run(self) -> None:
         while not (self._closing and not self._waiting):
             self._news.wait()
             self._news.clear()
-            while self._waiting:
-                self._waiting.popleft()()
+            self.tell_waiting()
             if self._closing:
                 self._news.set()
