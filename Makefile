@@ -11,7 +11,7 @@ EDITABLE := -e . $(patsubst %/pyproject.toml,-e ./%,$(OURS))
 TO_RUN := $(if $(wildcard $(VENV)/.installed),setup,$(VENV)/.$(if $(KAFKA),kafka,demo))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev check format test test-fast answers bench docs lock fetch clean
+.PHONY: help setup demo dev check format test test-fast answers bench faults docs lock fetch clean
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,7 +40,7 @@ test: setup ## every test, on a real Kafka and a real Valkey that the tests star
 	$(BIN)/python -m pytest
 
 test-fast: setup ## the tests that need no service (under 20 s)
-	$(BIN)/python -m pytest -m "not kafka" tests/unit tests/docs yadtq_builtin_tasks/tests
+	$(BIN)/python -m pytest -m "not kafka" tests/unit tests/docs $(wildcard yadtq_builtin_tasks/tests plugins/*/tests)
 
 answers: setup ## what is answered to bad input and to dead services, tried, as a table
 	@$(BIN)/python -m tests.answers
@@ -48,17 +48,22 @@ answers: setup ## what is answered to bad input and to dead services, tried, as 
 bench: setup ## submit and execute rates beside the raw limit of the same services
 	$(BIN)/python -m benchmarks
 
+faults: setup ## break everything in turn on real services, check each history, print the table (ROWS="W1 K2"; PEERS=1)
+	$(BIN)/python -m tests.faults $(ROWS) $(if $(PEERS),--peers)
+
 docs: setup ## write the generated parts of docs/ anew: settings, options of the commands, numbers
 	$(BIN)/python -m docs.generate
 
-COMPILE = PATH="$$PATH:$(BIN)" uv pip compile --quiet --universal --generate-hashes --no-sources --python-version 3.11 \
+COMPILE = PATH="$$PATH:$(BIN)" uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" pyproject.toml --extra local
+# What our other distributions want is locked too; they want yadtq, which is here and in no lock.
+WITH_OURS = $(OURS) --no-emit-package yadtq
 
 lock: $(VENV)/.locked ## resolve the locks in requirements/ anew from pyproject.toml
 	@command -v uv >/dev/null 2>&1 || test -x $(BIN)/uv || { echo "fetching uv into $(VENV)"; $(BIN)/python -m pip install --quiet uv; }
-	$(COMPILE) --upgrade --extra kafka-local --group dev --output-file requirements/lock.txt
-	$(COMPILE) --upgrade --group install --constraint requirements/lock.txt --output-file requirements/demo.txt
-	$(COMPILE) --upgrade --extra kafka-local --group install --constraint requirements/lock.txt --output-file requirements/kafka.txt
+	$(COMPILE) --upgrade $(WITH_OURS) --extra kafka-local --group dev --output-file requirements/lock.txt
+	$(COMPILE) --upgrade --no-sources --group install --constraint requirements/lock.txt --output-file requirements/demo.txt
+	$(COMPILE) --upgrade --no-sources --extra kafka-local --group install --constraint requirements/lock.txt --output-file requirements/kafka.txt
 
 fetch: setup ## fetch the jars of the Kafka that runs without Docker (45 MB, once)
 	@$(BIN)/python -m yadtq_core.local

@@ -5,6 +5,7 @@ tests/unit needs no service, tests/integration needs them, tests/e2e runs real p
 
 from __future__ import annotations
 
+import os
 import secrets
 import signal
 from collections.abc import Callable, Iterator
@@ -12,10 +13,20 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests import services
 from yadtq_core.local import LocalKafka, LocalValkey
+
+FIRST_PARTY = ("crypt", "msgpack", "opentelemetry", "prometheus", "sentry")
+"""Our own plugins. They are installed where the tests run, and the tests of the core are of the core without them;
+the tests of a plugin say by the fixture `unblocked` (plugins/conftest.py) which of them they want."""
+os.environ["YADTQ_BLOCK_PLUGINS"] = ",".join(FIRST_PARTY)
+
+# How long an example takes says what else the machine does: hypothesis would fail one of 200 ms.
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
 
 
 def pytest_configure() -> None:
@@ -27,7 +38,7 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that need a Kafka, for `-m 'not kafka'`."""
     for item in items:
-        if {"kafka_url", "make_kafka", "secure_kafka"} & set(getattr(item, "fixturenames", ())):
+        if {"kafka_url", "make_kafka", "secure_kafka", "stage"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.kafka)
 
 

@@ -30,20 +30,10 @@ class Distributions:
         *,
         tasks: Mapping[str, str] | None = None,
         hooks: Mapping[str, str] | None = None,
+        commands: Mapping[str, str] | None = None,
     ) -> None:
         """Install distribution `name` (say acme-images) with the module acme_images and its entry points."""
-        module = name.replace("-", "_")
-        (self._folder / f"{module}.py").write_text(code)
-        metadata = self._folder / f"{module}-{version}.dist-info"
-        metadata.mkdir()
-        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-        groups = {"yadtq.tasks": tasks or {}, "yadtq.plugins": hooks or {}}
-        (metadata / "entry_points.txt").write_text(
-            "".join(
-                f"[{group}]\n" + "".join(f"{key} = {value}\n" for key, value in entries.items())
-                for group, entries in groups.items()
-            )
-        )
+        module = write_distribution(self._folder, name, version, code, tasks=tasks, hooks=hooks, commands=commands)
         self._modules.append(module)
         _forget()
 
@@ -57,6 +47,32 @@ class Distributions:
         for module in self._modules:
             sys.modules.pop(module, None)
         _forget()
+
+
+def write_distribution(
+    folder: Path,
+    name: str,
+    version: str,
+    code: str,
+    *,
+    tasks: Mapping[str, str] | None = None,
+    hooks: Mapping[str, str] | None = None,
+    commands: Mapping[str, str] | None = None,
+) -> str:
+    """Write a distribution of one module into a folder as an installer would; return the module's name."""
+    module = name.replace("-", "_")
+    (folder / f"{module}.py").write_text(code)
+    metadata = folder / f"{module}-{version}.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    groups = {"yadtq.tasks": tasks or {}, "yadtq.plugins": hooks or {}, "yadtq.commands": commands or {}}
+    (metadata / "entry_points.txt").write_text(
+        "".join(
+            f"[{group}]\n" + "".join(f"{key} = {value}\n" for key, value in entries.items())
+            for group, entries in groups.items()
+        )
+    )
+    return module
 
 
 def _forget() -> None:

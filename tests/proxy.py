@@ -23,11 +23,14 @@ class Proxy:
     """
 
     def __init__(self, target: int | Path, port: int = 0) -> None:
-        self._target = target
+        self.target = target
         self._server = socket.create_server(("127.0.0.1", port))
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._lock = threading.Lock()
         self.port: int = self._server.getsockname()[1]
+        self.accepted = 0
+        """Connections so far."""
+        """What listens here for all, wherever `target` is moved to; connections that stand stay where they are."""
         self.blackhole = False
         """Nothing passes either way, and no connection ends: a cable that was pulled."""
         self.lose_replies = False
@@ -71,14 +74,15 @@ class Proxy:
                 continue
             with self._lock:
                 self._pairs.append((client, server))
+                self.accepted += 1
             for source, sink, replies in ((client, server, False), (server, client, True)):
                 threading.Thread(target=self._pass_on, args=(source, sink, replies), daemon=True).start()
 
     def _connected(self) -> socket.socket:
-        if isinstance(self._target, int):
-            return socket.create_connection(("127.0.0.1", self._target), timeout=5)
+        if isinstance(self.target, int):
+            return socket.create_connection(("127.0.0.1", self.target), timeout=5)
         server = socket.socket(socket.AF_UNIX)
-        server.connect(str(self._target))
+        server.connect(str(self.target))
         return server
 
     def _pass_on(self, source: socket.socket, sink: socket.socket, replies: bool) -> None:

@@ -1,4 +1,4 @@
-"""What installed distributions offer by entry points, and what is blocked of it.
+"""What installed distributions offer by entry points, what is blocked of it, and how it is imported.
 
     YADTQ_BLOCK_PLUGINS=acme-images,squid
 
@@ -9,8 +9,17 @@ from __future__ import annotations
 
 import os
 import re
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from yadtq_core.errors import PluginError, YadtqError
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -19,6 +28,18 @@ TASKS = "yadtq.tasks"
 HOOKS = "yadtq.plugins"
 COMMANDS = "yadtq.commands"
 BLOCK = "YADTQ_BLOCK_PLUGINS"
+IMPORT_SECONDS = 45.0
+"""How long one import may take: below what a worker gives a child to load everything, so that it is named in time."""
+MAX_REASON = 500
+"""Characters of what an import died of."""
+UNNAMED = "an unnamed distribution"
+_OURS = str(Path(__file__).parent) + os.sep
+_PYTHON = str(Path(os.__file__).parent) + os.sep
+_PLACE = re.compile(r"\s*([\w.]+)\s*(?::\s*([\w.]+)\s*)?(?:\[.*\]\s*)?")
+
+
+class _Hangs(BaseException):
+    """Raised in the midst of an import that takes too long; code that catches every Exception does not stop it."""
 
 
 @cache
@@ -45,8 +66,90 @@ def blocked_names() -> frozenset[str]:
 
 def origin_of(entry_point: EntryPoint) -> str:
     """Return which distribution an entry point belongs to: name and version."""
+    return " ".join(filter(None, distribution_of(entry_point)))
+
+
+def distribution_of(entry_point: EntryPoint) -> tuple[str, str]:
+    """Return the name and version of the distribution; one whose metadata is damaged has no name, or no version."""
     dist = entry_point.dist
-    return "an unnamed distribution" if dist is None else f"{dist.name} {dist.version}"
+    try:
+        return (dist.name or UNNAMED, dist.version or "") if dist is not None else (UNNAMED, "")
+    except Exception:  # what a package that was half removed raises differs from Python to Python
+        return UNNAMED, ""
+
+
+def place_of(entry_point: EntryPoint) -> str:
+    """Return where it points, `module:name` or `module`; what is no such place as it stands there."""
+    found = _PLACE.fullmatch(entry_point.value)
+    return ":".join(filter(None, found.groups())) if found else entry_point.value
+
+
+def load(entry_point: EntryPoint, finish: Callable[[Any], Any] = lambda found: found) -> Any:
+    """Return what an entry point names, imported, and `finish` made of it.
+
+    Raises what the import raises, and PluginError where it calls sys.exit, takes longer than IMPORT_SECONDS, or the
+    entry point names no place. (The time is kept in the main thread, and only where nobody else uses SIGALRM.)
+    """
+    if not _PLACE.fullmatch(entry_point.value):
+        raise PluginError(f"{entry_point.value[:80]!r} is no place of code: an entry point names module:object")
+    try:
+        with _bounded():
+            return finish(entry_point.load())
+    except (Exception, KeyboardInterrupt):
+        raise
+    except _Hangs as error:
+        raise PluginError(f"its import has not ended after {IMPORT_SECONDS:g} s{_where(error)}") from error
+    except BaseException as error:
+        raise PluginError(reason(error)) from error
+
+
+def reason(error: BaseException) -> str:
+    """Return what an import died of in one line, and the file and line where."""
+    if isinstance(error, YadtqError):
+        return str(error)
+    name = type(error).__name__
+    if isinstance(error, SyntaxError):
+        return f"{name}: {error.msg} ({error.filename}, line {error.lineno})"
+    if isinstance(error, SystemExit):
+        return f"it called sys.exit({error.code!r}){_where(error)}"
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # somebody else's __str__
+        text = "(its text cannot be had)"
+    text = text if len(text) <= MAX_REASON else text[:MAX_REASON] + " …"
+    return (f"{name}: {text}" if text else name) + _where(error)
+
+
+def _where(error: BaseException) -> str:
+    """Return the file and line where an error came from: of the plugin's side, neither ours nor Python's own."""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "importlib" not in frame.filename and not frame.filename.startswith(_OURS)
+    ]
+    theirs = [frame for frame in frames if not frame.filename.startswith(_PYTHON) or "-packages" in frame.filename]
+    last = (theirs or frames)[-1:]
+    return "".join(f" ({frame.filename}, line {frame.lineno})" for frame in last)
+
+
+@contextmanager
+def _bounded() -> Iterator[None]:
+    """Interrupt what takes too long, by a timer that only the main thread can have."""
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGALRM) is not signal.SIG_DFL or any(signal.getitimer(signal.ITIMER_REAL)):
+        yield
+        return
+    signal.signal(signal.SIGALRM, _interrupt)
+    signal.setitimer(signal.ITIMER_REAL, IMPORT_SECONDS, 1.0)  # and again, where code of its own swallows the first
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+def _interrupt(_: int, __: FrameType | None) -> None:
+    raise _Hangs
 
 
 def _installed(group: str) -> list[EntryPoint]:
@@ -58,8 +161,7 @@ def _installed(group: str) -> list[EntryPoint]:
 
 
 def _names(entry_point: EntryPoint) -> set[str]:
-    dist = entry_point.dist
-    return {_normal(entry_point.name)} | (set() if dist is None else {_normal(dist.name)})
+    return {_normal(entry_point.name), _normal(distribution_of(entry_point)[0])}
 
 
 def _normal(name: str) -> str:

@@ -62,10 +62,13 @@ def build(
     retries: int | None = None,
     carried: Raw | None = None,
     codecs: str = "",
+    signature: str = "",
+    version: str = "",
 ) -> Message:
     """Return the message of one call; `arguments` is the serialised `[positional, keyword]`.
 
     carried: the arguments as they travel, where they passed codecs, and the names of these.
+    signature, version: the task's, where it is known.
     """
     return Message(
         v=VERSION,
@@ -77,6 +80,8 @@ def build(
         headers=headers or {},
         retries=retries,
         codecs=codecs,
+        signature=signature,
+        version=version,
     )
 
 

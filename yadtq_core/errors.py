@@ -104,16 +104,22 @@ class BackendUnavailable(Unavailable):
 
 
 class TaskNotFound(YadtqError):
-    """No record of this ID: never submitted, or its result has expired.
+    """No record of this ID: never submitted, or its result has expired, or the backend has lost it.
 
-    `task_id` is the ID.
+    `task_id` is the ID. `reset_at` is when the backend lost records, among which this one may have been (seconds since
+    the epoch), and `loss` says so in words; None and empty where it has lost none for as long as results are kept.
     """
 
     exit_code = 4
 
-    def __init__(self, task_id: str) -> None:
+    def __init__(self, task_id: str, reset_at: float | None = None, loss: str = "") -> None:
         self.task_id = task_id
-        super().__init__(f"no task {task_id} (never submitted here, or its result has expired)")
+        self.reset_at = reset_at
+        self.loss = loss
+        text = f"no task {task_id} (never submitted here, or its result has expired)"
+        if loss:
+            text = f"no task {task_id} (never submitted here, or its result has expired, or it {loss})"
+        super().__init__(text)
 
 
 class WaitTimeout(YadtqError, TimeoutError):

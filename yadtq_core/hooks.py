@@ -26,7 +26,8 @@ from yadtq_core import hookspecs
 from yadtq_core.errors import InvalidInput, PluginError
 
 TRACE = "YADTQ_TRACE_PLUGINS"
-_KNOWN = frozenset(name for name in vars(hookspecs) if name.startswith("yadtq_"))
+NAMES = tuple(name for name in vars(hookspecs) if name.startswith("yadtq_"))
+"""Every hook, in the order of the page that specifies them."""
 
 log = logging.getLogger("yadtq.plugins")
 
@@ -84,6 +85,17 @@ class Hooks(pluggy.PluginManager):
         """Return whether anybody implements this hook."""
         return bool(getattr(self.hook, hook).get_hookimpls())
 
+    def order(self, hook: str) -> list[str]:
+        """Return the plugins that implement a hook, in the order in which they are called.
+
+        Events, and hooks of which the first answer counts, go to the last registered first; the others to the first
+        registered first, and so do contexts: the first is the outermost.
+        """
+        caller = getattr(self.hook, hook)
+        names = [implementation.plugin_name for implementation in caller.get_hookimpls()]
+        backwards = hook in hookspecs.EVENTS or caller.spec.opts.get("firstresult")
+        return names[::-1] if backwards else names
+
     def each(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
         """Ask a hook of every plugin, first registered first; return (plugin, answer) of those that gave one.
 
@@ -108,11 +120,11 @@ class Hooks(pluggy.PluginManager):
     def _check(self, plugin: object, attribute: str) -> None:
         options = self.parse_hookimpl_opts(plugin, attribute)
         if options is None:
-            if attribute in _KNOWN and callable(getattr(plugin, attribute, None)):
+            if attribute in NAMES and callable(getattr(plugin, attribute, None)):
                 raise PluginError(f"{attribute} is not marked: put @hookimpl (from yadtq_core) over it")
             return
         name = options.get("specname") or attribute
-        if name not in _KNOWN:
+        if name not in NAMES:
             if not options.get("optionalhook"):
                 raise PluginError(f"there is no hook {name!r}{_close(name)}")
             return
@@ -196,5 +208,5 @@ def _check_parameters(name: str, implementation: Any) -> None:
 
 
 def _close(name: str) -> str:
-    close = difflib.get_close_matches(name, _KNOWN, 1)
+    close = difflib.get_close_matches(name, NAMES, 1)
     return f"; did you mean {close[0]!r}?" if close else "; docs/hooks.md lists them"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from yadtq_core.findings import Finding
+from yadtq_core.findings import Finding, Level
 from yadtq_core.model import (
     Answer,
     Attempt,
@@ -36,6 +36,7 @@ from yadtq_core.model import (
     Refuse,
     Release,
     ReleaseReason,
+    Reset,
     Status,
     Submission,
     Unreadable,
@@ -283,6 +284,14 @@ class Backend(Protocol):
         """Return the records. A damaged one is a record of status `failed` whose error says what is wrong."""
         ...
 
+    def resets(self, ids: Sequence[str]) -> Sequence[Reset | None]:
+        """Return what may have lost the record of each, whether or not one stands.
+
+        Of the times within the last result TTL it is the one with the largest loss, of equal ones the latest; None
+        where there was none.
+        """
+        ...
+
     def cancel(self, ids: Sequence[str], reason: str) -> Sequence[CancelCode]:
         """End what has not started as `cancelled`; mark what runs."""
         ...
@@ -393,6 +402,7 @@ __all__ = [
     "Heartbeat",
     "Hold",
     "Lease",
+    "Level",
     "Message",
     "Outcome",
     "Outgoing",

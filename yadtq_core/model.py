@@ -95,7 +95,13 @@ class Message(
     frozen=True,
     gc=False,
     omit_defaults=True,
-    rename={"arguments": "args", "digest": "hash", "submitted_at_ms": "submitted_at"},
+    rename={
+        "arguments": "args",
+        "digest": "hash",
+        "submitted_at_ms": "submitted_at",
+        "signature": "sig",
+        "version": "ver",
+    },
 ):
     """One call of a task on the wire.
 
@@ -120,6 +126,9 @@ class Message(
     """How often a failed run is repeated; None: what the task's definition says."""
     codecs: str = ""
     """Names of the codecs that the arguments passed, in order, with commas; then they are one base64 text."""
+    signature: str = ""
+    """The task's parameters as its submitter knew them, and its version; told where the arguments do not fit."""
+    version: str = ""
 
 
 class Partition(NamedTuple):
@@ -314,6 +323,8 @@ class ReleaseReason(StrEnum):
     CHILD_DIED = "child_died"
     HANDED_BACK = "handed_back"
     """Started, and given back because the worker stops."""
+    WORKER_LOST = "worker_lost"
+    """Its worker's process is gone; the next of that name gives back what it held."""
 
 
 class Release(Struct, frozen=True, gc=False):
@@ -415,7 +426,7 @@ class WorkerStats(Struct, frozen=True):
     """What a worker says of itself with each heartbeat."""
 
     state: str
-    """`online`, or `stopping`."""
+    """`online`, `stopping`, or `offline` with the last heartbeat."""
     tasks_executed: int
     running: int
     slots: int
@@ -434,7 +445,7 @@ class WorkerRow(Struct, frozen=True):
     stats: WorkerStats
     last_seen: float
     online: bool
-    """Its last heartbeat is younger than one lease."""
+    """Its last heartbeat is younger than one lease, and did not say `offline`."""
 
 
 class Past(NamedTuple):
@@ -462,6 +473,18 @@ class Heartbeat(Struct, frozen=True):
 
     now_ms: int
     epochs: tuple[Epoch, ...]
+
+
+class Reset(NamedTuple):
+    """A time at which a backend may have lost records, by its epochs.
+
+    `at` is when it was noticed; `since` from when what was written may be lost (0: all that was there before). `mark`
+    is when a worker last found the lost data whole; 0: none remembers any, so perhaps there was none.
+    """
+
+    at: float
+    since: float
+    mark: float
 
 
 class Counts(Struct, frozen=True):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from yadtq_core import defaults
-from yadtq_core.entrypoints import HOOKS, blocked_entry_points, entry_points, origin_of
+from yadtq_core.entrypoints import HOOKS, blocked_entry_points, entry_points, load, origin_of, reason
 from yadtq_core.errors import InvalidSetting, PluginError
 from yadtq_core.hooks import Hooks
 from yadtq_core.interfaces import Backend, Broker, Codec, Serializer
@@ -106,7 +106,7 @@ def load_plugins(*more: object) -> Plugins:
             if entry_point.name in origins:
                 raise PluginError(f"{origins[entry_point.name]} has a plugin of this name too: uninstall one")
             origins[entry_point.name] = origin
-            plugin = _load(entry_point)
+            plugin = load(entry_point, _own)
             hooks.register(plugin, f"{entry_point.name} ({origin})")
             rows.append(PluginRow(entry_point.name, origin, entry_point.value, _hooks_of(hooks, plugin)))
         except Exception as error:
@@ -124,19 +124,14 @@ def _hooks_of(hooks: Hooks, plugin: object) -> tuple[str, ...]:
     return tuple(sorted(caller.name for caller in hooks.get_hookcallers(plugin) or ()))
 
 
-def _load(entry_point: EntryPoint) -> Any:
+def _own(found: Any) -> Any:
     """Return the plugin: a module or an object; a class is made one, so that each client or worker has its own."""
-    try:
-        found = entry_point.load()
-        return found() if isinstance(found, type) else found
-    except SystemExit as error:
-        raise PluginError(f"it called sys.exit({error.code!r}) when it was imported") from error
+    return found() if isinstance(found, type) else found
 
 
 def _load_error(entry_point: EntryPoint, origin: str, error: Exception) -> PluginError:
-    reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {' '.join(str(error).split())}"
     failed = PluginError(
-        f"plugin {entry_point.name!r} of {origin} ({entry_point.value}) cannot be loaded: {reason} "
+        f"plugin {entry_point.name!r} of {origin} ({entry_point.value}) cannot be loaded: {reason(error)} "
         f"(YADTQ_BLOCK_PLUGINS={entry_point.name} leaves it out)"
     )
     failed.__cause__ = error

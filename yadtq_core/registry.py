@@ -12,7 +12,6 @@ from __future__ import annotations
 import difflib
 import sys
 import threading
-import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from yadtq_core.entrypoints import TASKS, entry_points, origin_of
+from yadtq_core.entrypoints import TASKS, entry_points, load, origin_of, place_of, reason
 from yadtq_core.errors import InvalidTask, TaskLoadError, UnknownTask, YadtqError
 from yadtq_core.model import check_task_name
 from yadtq_core.signature import shown
@@ -207,7 +206,10 @@ class Registry:
 
 
 def _claimed(name: str, *places: str) -> TaskLoadError:
-    return TaskLoadError(f"two tasks are named {name!r}: {' and '.join(places)}; rename or uninstall one")
+    return TaskLoadError(
+        f"two tasks are named {name!r}: {' and '.join(places)}; rename or uninstall one, or block one's distribution "
+        "by YADTQ_BLOCK_PLUGINS"
+    )
 
 
 def _said(offer: EntryPoint) -> str:
@@ -216,10 +218,12 @@ def _said(offer: EntryPoint) -> str:
 
 def _means(offer: EntryPoint, task: AnyTask) -> bool:
     """Return whether an entry point names this task: by its place, or as a module already imported has it."""
-    if f"{offer.module}:{offer.attr}" == task.place:
+    place = place_of(offer)
+    if place == task.place:
         return True
-    module = sys.modules.get(offer.module)
-    return module is not None and vars(module).get(offer.attr) is task
+    name, _, attribute = place.partition(":")
+    module = sys.modules.get(name)
+    return module is not None and vars(module).get(attribute) is task
 
 
 def _check_declared(offer: EntryPoint, task: AnyTask) -> None:
@@ -233,13 +237,14 @@ def _check_declared(offer: EntryPoint, task: AnyTask) -> None:
 def _load(offer: EntryPoint) -> AnyTask:
     try:
         check_task_name(offer.name)
-        found = offer.load()
+        found = load(offer)
         if not isinstance(found, Task):
             raise InvalidTask(f"it is of type {type(found).__name__}, not a task; decorate the function with @task")
         _check_declared(offer, found)
-    except (Exception, SystemExit) as error:
+    except Exception as error:
         raise TaskLoadError(
-            f"task {offer.name!r} of {origin_of(offer)} ({offer.value}) cannot be loaded: {_reason(error)}"
+            f"task {offer.name!r} of {origin_of(offer)} ({offer.value}) cannot be loaded: {reason(error)} "
+            f"(YADTQ_BLOCK_PLUGINS={offer.name} leaves it out)"
         ) from error
     return found
 
@@ -259,9 +264,9 @@ def _import(module: str) -> Any:
         if error.name is not None and (module + ".").startswith(error.name + "."):
             hint = _file_hint(module)
             raise TaskLoadError(f"no module {error.name!r} in {here} or on the Python path{hint}") from error
-        raise TaskLoadError(f"module {module!r} cannot be imported: {_reason(error)}") from error
+        raise TaskLoadError(f"module {module!r} cannot be imported: {reason(error)}") from error
     except (Exception, SystemExit) as error:
-        raise TaskLoadError(f"module {module!r} cannot be imported: {_reason(error)}") from error
+        raise TaskLoadError(f"module {module!r} cannot be imported: {reason(error)}") from error
 
 
 def _file_hint(module: str) -> str:
@@ -270,29 +275,12 @@ def _file_hint(module: str) -> str:
     return f"; name the module, not its file: {stem}" if stem != module and find_spec(stem) else ""
 
 
-def _reason(error: BaseException) -> str:
-    """Return what an import died of, and the file and line where."""
-    if isinstance(error, YadtqError):
-        return str(error)
-    if isinstance(error, SyntaxError):
-        return f"SyntaxError: {error.msg} ({error.filename}, line {error.lineno})"
-    text = (
-        f"it called sys.exit({error.code!r})" if isinstance(error, SystemExit) else f"{type(error).__name__}: {error}"
-    )
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if "importlib" not in frame.filename and frame.filename != __file__
-    ]
-    return text + (f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else "")
-
-
 def _row_of_plugin(offer: EntryPoint, registry: Registry) -> TaskRow:
-    origin, place = origin_of(offer), f"{offer.module}:{offer.attr}"
+    origin = origin_of(offer)
     try:
         return _row(offer.name, origin, registry.get(offer.name))
     except YadtqError as error:
-        return TaskRow(offer.name, origin, place, error=str(error))
+        return TaskRow(offer.name, origin, place_of(offer), error=str(error))
 
 
 def _row(name: str, origin: str, task: AnyTask) -> TaskRow:

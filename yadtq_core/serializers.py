@@ -148,13 +148,11 @@ def _trouble(value: Any, *, into_models: bool) -> _Trouble | None:
         return _trouble(value.value, into_models=into_models)
     if (what := _scalar_trouble(value)) is not None:
         return ("", what) if what else None
-    if isinstance(value, dict) and (what := _key_trouble(value)):
-        return "", what
     items = _items(value)
     if items is None:
-        if _dump_of(value) is None:
-            return "", _no_word(value)
-        return _model_trouble(value) if into_models else None
+        return _object_trouble(value, into_models=into_models)
+    if isinstance(value, dict) and (what := _key_trouble(value)):
+        return "", what
     for key, item in items:
         if found := _trouble(item, into_models=into_models):
             return f"[{key!r}]{found[0]}", found[1]
@@ -193,7 +191,8 @@ def _items(value: Any) -> Iterator[tuple[Any, Any]] | None:
         return iter(value.items())
     if isinstance(value, list | tuple):
         return iter(enumerate(value))
-    names = _fields_of(type(value))
+    kind: Any = type(value)
+    names = _fields_of(kind)
     if names is None:
         return None
     held = ((name, getattr(value, field, None)) for field, name in names)
@@ -201,7 +200,7 @@ def _items(value: Any) -> Iterator[tuple[Any, Any]] | None:
 
 
 @lru_cache(1024)
-def _fields_of(kind: type) -> tuple[tuple[str, str], ...] | None:
+def _fields_of(kind: Any) -> tuple[tuple[str, str], ...] | None:
     """Return the fields of a class with their names in JSON; None for one that has no fields."""
     if issubclass(kind, msgspec.Struct):
         return tuple(zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True))
@@ -211,9 +210,13 @@ def _fields_of(kind: type) -> tuple[tuple[str, str], ...] | None:
     return None if attributes is None else tuple((one.name, one.name) for one in attributes)
 
 
-def _model_trouble(value: Any) -> _Trouble | None:
+def _object_trouble(value: Any, *, into_models: bool) -> _Trouble | None:
+    """Return what is wrong with an object that is a model, or nothing that JSON has a word for."""
     dump = _dump_of(value)
-    assert dump is not None
+    if dump is None:
+        return "", _no_word(value)
+    if not into_models:
+        return None
     try:
         dumped = dump(value, mode="json")
     except Exception as error:

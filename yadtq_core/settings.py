@@ -34,6 +34,9 @@ _CREDENTIALS = re.compile(r"(?<=//).*@|^(?!.*//).*@", re.DOTALL)
 _SECRET_OPTION = re.compile(
     r"([?&](?![a-z_]*_file=)[^=&]*(?:pass|pwd|secret|token|credential)[^=&]*=)[^&#]*", re.IGNORECASE
 )
+_SECRET_NAME = re.compile(
+    r"(^|[_-])(key|secret|pass|passwd|password|passphrase|token|credential)s?($|[_-])", re.IGNORECASE
+)
 _PATTERNS = {
     "namespace": "lower-case letters, digits, '_' and '-' (32 at most)",
     "worker_id": "letters, digits, '_', '.', '@' and '-' (64 at most)",
@@ -116,7 +119,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Loaded(NamedTuple):
-    """Settings, and for each field the place its value came from."""
+    """Settings, and for each field the place its value came from; of a section's (`acme.width`) where it was given."""
 
     settings: Settings
     origins: dict[str, str]
@@ -129,7 +132,6 @@ _OTHER_VARIABLES = frozenset({"YADTQ_BLOCK_PLUGINS", "YADTQ_TRACE_PLUGINS"})
 ALIASES = {"worker_id": "WORKER_ID", "claim_stale_seconds": "CLAIM_STALE_SECONDS"}
 """Names of the original README; the YADTQ_ name wins where both are set."""
 ADDRESSES = ("broker", "backend")
-PASSWORDS = ("broker_password", "backend_password")
 _DURATIONS = frozenset(
     name
     for name in FIELDS
@@ -167,6 +169,7 @@ def load(
     for origin, name, value in layers:
         if isinstance(value, Mapping) and name not in FIELDS:
             values.setdefault("sections", {})[name] = dict(value)  # which plugin's it is shows when they are loaded
+            origins |= {f"{name}.{field}": origin for field in value}
             continue
         _known(name, origin)
         values[name] = _shape(name, value, origin)
@@ -300,9 +303,8 @@ def with_sections(settings: Settings, kinds: Mapping[str, type]) -> Settings:
 
 def _section(name: str, kind: type, table: Any) -> Any:
     values = dict(msgspec.to_builtins(table))
-    prefix = f"YADTQ_{name.upper().replace('-', '_')}_"
     for field in inspect.type_info(kind).fields:  # type: ignore[attr-defined]
-        text = os.environ.get(prefix + field.name.upper())
+        text = os.environ.get(section_variable(name, field.name))
         if text is not None:
             several = isinstance(field.type, inspect.ListType | inspect.VarTupleType | inspect.SetType)
             values[field.name] = [part.strip() for part in text.split(",") if part.strip()] if several else text
@@ -315,6 +317,11 @@ def _section(name: str, kind: type, table: Any) -> Any:
         return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
         raise InvalidSetting(f"settings of {name}: {error}") from None
+
+
+def section_variable(section: str, field: str) -> str:
+    """Return the environment variable of a plugin's setting: `YADTQ_ACME_WIDTH`."""
+    return f"YADTQ_{section.upper().replace('-', '_')}_{field.upper()}"
 
 
 def duration(text: str) -> float:
@@ -342,10 +349,14 @@ def masked_url(url: str) -> str:
 
 
 def masked(name: str, value: Any) -> Any:
-    """Return a setting's value to be shown: addresses without their passwords, and no password at all."""
-    if name in ADDRESSES:
-        return masked_url(str(value))
-    return "***" if name in PASSWORDS and value else value
+    """Return a setting's value to be shown: nothing of what its name says is secret, addresses without passwords."""
+    if _SECRET_NAME.search(name) and not name.endswith("_file"):
+        return "***" if value else value
+    if isinstance(value, Mapping):
+        return {key: masked(str(key), one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [masked(name, one) for one in value]
+    return masked_url(value) if isinstance(value, str) and (name in ADDRESSES or "://" in value) else value
 
 
 def default_worker_id() -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from inspect import Parameter
 from types import SimpleNamespace
@@ -45,6 +46,8 @@ MAX_ERRORS = 10
 """Arguments that one error tells of."""
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _FOUND_AT = re.compile(r"(?s)(.*?)(?: - at (.*))?")
+_BEGINNINGS = ("Expected ", "Invalid ", "Object ", "Number ")
+"""Of msgspec's own words; other ones are those of the class that refused."""
 _json = JsonSerializer()
 
 Arguments = tuple[Sequence[Any], dict[str, Any]]
@@ -85,26 +88,15 @@ class Signature:
         self._slots = {one.name: _slot(one, names) for one in self._parameters}
         by_place = [one for one in self._parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
         self._by_place = [one.name for one in by_place]
-        self._by_name = {one.name for one in self._parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)}
+        self._by_name = {
+            one.name for one in self._parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)
+        }
         self._rest = next((one.name for one in self._parameters if one.kind is one.VAR_POSITIONAL), None)
         self._named_rest = next((one.name for one in self._parameters if one.kind is one.VAR_KEYWORD), None)
-        self._needs_names = any(one.kind is one.KEYWORD_ONLY and one.default is one.empty for one in self._parameters)
-        self._least = sum(one.default is one.empty for one in by_place)
-        self._kinds = [slot and slot.kinds for slot in map(self._slots.get, self._by_place)]
-        rest = self._slots[self._rest] if self._rest else None
-        self._rest_kinds = rest and rest.kinds
-
-    def fits(self, args: Sequence[Any]) -> bool:
-        """Return whether a call with these arguments alone fits, each as it is: the usual case, at little cost."""
-        most, given = len(self._kinds), len(args)
-        if given < self._least or (given > most and self._rest is None) or self._needs_names:
-            return False
-        for kinds, value in zip(self._kinds, args, strict=False):
-            if kinds is not None and type(value) not in kinds:
-                return False
-        if given <= most or self._rest_kinds is None:
-            return True
-        return self._rest_kinds.issuperset(map(type, args[most:] if most else args))
+        further = (self._rest, self._named_rest)
+        self._needed = {p.name for p in self._parameters if p.default is p.empty and p.name not in further}
+        self.fits = _quick(by_place, self._slots, self._parameters)
+        """Whether a call with these arguments alone fits, each as it is: the usual case, at little cost."""
 
     def convert(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Arguments, list[str]]:
         """Return the arguments as the annotations have them, and what is wrong, one text for each that is.
@@ -127,9 +119,8 @@ class Signature:
             if one.name in placed:
                 if one.name in kwargs and one.name in self._by_name:
                     yield f"{one.name}: multiple values"
-            elif one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD):
-                if one.kind is one.POSITIONAL_ONLY or one.name not in kwargs:
-                    yield f"{one.name}: missing"
+            elif one.name in self._needed and not (one.name in kwargs and one.name in self._by_name):
+                yield f"{one.name}: missing"
         if self._named_rest is None:
             yield from (self._unexpected(name) for name in kwargs if name not in self._by_name)
 
@@ -162,8 +153,38 @@ class Signature:
         except msgspec.ValidationError as error:
             errors.append(_told(label, str(error)))
         except Exception as error:  # what a class of the user's does in `__post_init__`
-            errors.append(_told(label, f"{type(error).__name__}: {error}"))
+            errors.append(f"{label}: {type(error).__name__}: {error!s:.{MAX_REASON}}")
         return value
+
+
+def _quick(
+    by_place: Sequence[Parameter], slots: dict[str, _Slot | None], parameters: Sequence[Parameter]
+) -> Callable[[Sequence[Any]], bool]:
+    """Return a function that says whether positional arguments fit as they are; no more is looked at than must be."""
+    if any(one.kind is one.KEYWORD_ONLY and one.default is one.empty for one in parameters):
+        return lambda args: False
+    rest = next((one for one in parameters if one.kind is one.VAR_POSITIONAL), None)
+    counts = range(
+        sum(one.default is one.empty for one in by_place), len(by_place) + 1 if rest is None else sys.maxsize
+    )
+    kinds = [slot and slot.kinds for slot in (slots[one.name] for one in by_place)]
+    last = slots[rest.name] if rest else None
+    if last is None and not any(kind is not None for kind in kinds):
+        return lambda args: len(args) in counts
+    are_last = last.kinds.issuperset if last else None
+    if are_last and not kinds:
+        return lambda args: are_last(map(type, args))
+    placed = len(kinds)
+
+    def fits(args: Sequence[Any]) -> bool:
+        if len(args) not in counts:
+            return False
+        for kind, value in zip(kinds, args, strict=False):
+            if kind is not None and type(value) not in kind:
+                return False
+        return are_last is None or are_last(map(type, args[placed:]))
+
+    return fits
 
 
 def _slot(parameter: Parameter, names: dict[str, Any]) -> _Slot | None:
@@ -201,24 +222,26 @@ def _supported(info: Type) -> bool:
 
 def _exact(info: Type) -> frozenset[type]:
     """Return the kinds whose values are of the type just as they are, without a look into them."""
+    if isinstance(info, UnionType):
+        return frozenset().union(*map(_exact, info.types))
     match info:
-        case UnionType():
-            return frozenset().union(*map(_exact, info.types))
         case IntType(gt=None, ge=None, lt=None, le=None, multiple_of=None):
-            return frozenset({int})
+            kind: type = int
         case FloatType(gt=None, ge=None, lt=None, le=None, multiple_of=None):
-            return frozenset({float})
+            kind = float
         case StrType(min_length=None, max_length=None, pattern=None):
-            return frozenset({str})
+            kind = str
         case BoolType():
-            return frozenset({bool})
+            kind = bool
         case NoneType():
-            return frozenset({type(None)})
+            kind = type(None)
         case ListType(item_type=AnyType(), min_length=None, max_length=None):
-            return frozenset({list})
+            kind = list
         case DictType(key_type=StrType() | AnyType(), value_type=AnyType(), min_length=None, max_length=None):
-            return frozenset({dict})
-    return frozenset()
+            kind = dict
+        case _:
+            return frozenset()
+    return frozenset({kind})
 
 
 def _converted(value: Any, wanted: Any) -> Any:
@@ -269,4 +292,6 @@ def _told(label: str, said: str) -> str:
     label += place.removeprefix("$")
     if reason.startswith("Invalid enum value "):
         reason = f"invalid value {reason[len('Invalid enum value ') :]:.{MAX_SHOWN}}"
-    return f"{label}: {reason[:1].lower()}{reason[1:MAX_REASON]}"
+    elif reason.startswith(_BEGINNINGS):
+        reason = reason[:1].lower() + reason[1:]
+    return f"{label}: {reason:.{MAX_REASON}}"

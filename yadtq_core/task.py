@@ -11,6 +11,7 @@ Calling the task calls the function, here and now. `Client.submit(resize, "a.png
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 from collections.abc import Callable, Coroutine, Sequence
@@ -70,6 +71,14 @@ class Task(Generic[P, R]):
         """The declared name, else `module.function`."""
         return self.declared_name or self.place.replace(":", ".")
 
+    def named(self, name: str) -> Task[P, R]:
+        """Return this definition as workers know it, where an entry point gives it another name than its own."""
+        if name == self.name:
+            return self
+        other = copy.copy(self)
+        other.declared_name = name
+        return other
+
     @cached_property
     def signature(self) -> inspect.Signature:
         """The function's signature."""
@@ -84,19 +93,26 @@ class Task(Generic[P, R]):
     def _parameters(self) -> Signature:
         return Signature(self.function, self.signature)
 
+    @cached_property
+    def _fits(self) -> Callable[[Sequence[Any]], bool]:
+        return self._parameters.fits
+
     def validate(self, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
         """Raise InvalidArguments unless the function can be called like this and `check` agrees.
 
         The arguments may be a caller's own: a dataclass passes for its type, and so does what it serialises to.
         """
-        self.convert(args, kwargs)
+        if kwargs or not self._fits(args):
+            self.convert(args, kwargs)
+        elif self.check is not None:
+            self.check(*args)
 
     def convert(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Arguments:
         """Return the arguments that a message carries as the function's annotations have them.
 
         Raises InvalidArguments with one text for each that does not fit, and whatever `check` raises.
         """
-        if kwargs or not self._parameters.fits(args):
+        if kwargs or not self._fits(args):
             (args, kwargs), errors = self._parameters.convert(args, kwargs)
             if errors:
                 self._refuse(args, kwargs, errors)

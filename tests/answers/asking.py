@@ -82,12 +82,13 @@ def _gone(bed: Bed) -> Answer:
     server = bed.valkey(port=0)
     process = bed.start("monitor", "--interval", "0.1", "--backend", server.url)
     assert process.stdout is not None
+    assert process.stderr is not None
     assert b"=== WORKERS" in process.stdout.readline()
     server.kill()
-    time.sleep(1.0)
+    first = process.stderr.readline()
     process.send_signal(2)
     _, err = process.communicate(timeout=60)
-    lines = sorted(set(err.decode().splitlines()))
+    lines = sorted(set((first + err).decode().splitlines()))
     return Answer(process.returncode, "", "\n".join(lines), 0.0)
 
 

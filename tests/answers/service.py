@@ -10,10 +10,12 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import ClassVar
 
 from tests.answers.bed import NO_ID, NOTHING, Answer, Bed, Case, Environment, cli
 from tests.waiting import wait_until
+from yadtq_core.errors import LocalStackError
 from yadtq_core.local import LocalKafka, LocalServer, LocalValkey
 
 ADD = ["submit", "add", "[1]"]
@@ -92,22 +94,32 @@ def _full(bed: Bed, url: str) -> None:
 SLOW_LOAD = {"key-load-delay": "100000", "loading-process-events-interval-bytes": "1024", "rdbcompression": "no"}
 
 
+class _SlowValkey(LocalValkey):
+    start_seconds: ClassVar[float] = 120.0
+
+
 def _loading(bed: Bed) -> Answer:
-    """Ask while a Redis loads its data, which takes it some seconds."""
-    server = bed.valkey(port=0, aof=False, config=SLOW_LOAD)
+    """Ask while a Redis loads its data, which takes it longer than any command."""
+    server = _SlowValkey(bed.folder / "loading", port=0, aof=False, config=SLOW_LOAD)
+    server.start()
     store = bed.opened(server.url)
-    store.run_many([("SET", f"k{number}", "x" * 100) for number in range(40)])
+    store.run_many([("SET", f"k{number}", "x" * 100) for number in range(1_000)])
     store.run("SAVE")
     server.kill()
-    starting = threading.Thread(target=server.start)
+
+    def start() -> None:
+        with suppress(LocalStackError):  # it is killed before it has started
+            server.start()
+
+    starting = threading.Thread(target=start)
     starting.start()
     host, port = "127.0.0.1", int(server.url.rpartition(":")[2])
     wait_until(lambda: _listens(host, port), "it listens")
     try:
         return bed.run(*ADD, env={"YADTQ_BACKEND": server.url})
     finally:
+        os.kill(server.pid, signal.SIGKILL)
         starting.join()
-        server.kill()
 
 
 def _listens(host: str, port: int) -> bool:

@@ -38,7 +38,7 @@ def _batch(row: str, name: str, line: str | bytes, text: str, code: int = 2) -> 
 def _code(row: str, name: str, expression: str, text: str) -> Case:
     """Return the case of a value that a program submits."""
     program = f"""
-        import datetime, decimal, sys
+        import decimal, sys
         from yadtq_core import Client, YadtqError
         loop = []; loop.append(loop)
         with Client.connect() as client:
@@ -190,9 +190,9 @@ OPTIONS = [
 ]
 VALUES = [
     _code("37", "a set", "[{1}]", r"InvalidArguments: .* is of type set, which JSON has no word for; use a list"),
-    _code("37", "bytes", "b'x'", r"is of type bytes, which JSON has no word for"),
-    _code("37", "a Decimal", "decimal.Decimal(1)", r"is of type Decimal, which JSON has no word for"),
-    _code("37", "a time", "datetime.datetime.now()", r"is of type datetime, which JSON has no word for"),
+    _code("37", "a Decimal that is no number", "decimal.Decimal('nan')", "is NaN: NaN and Infinity are not JSON"),
+    _code("37", "a complex number", "1j", r"is of type complex, which JSON has no word for"),
+    _code("37", "a key that is no text", "{(1, 2): 3}", r"has a key of type tuple; keys are text"),
     _code("37", "a list that holds itself", "loop", r"nested|refers to itself"),
     _code("37", "an object", "object()", r"is of type object, which JSON has no word for"),
 ]

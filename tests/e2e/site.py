@@ -14,6 +14,7 @@ from typing import Any
 
 from tests.waiting import wait_until
 from yadtq_core import Client
+from yadtq_core.entrypoints import BLOCK
 
 TASKS = Path(__file__).with_name("site_tasks.py")
 
@@ -63,6 +64,7 @@ class Site:
         self.lease = lease
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("YADTQ_")},
+            BLOCK: os.environ.get(BLOCK, ""),
             "YADTQ_BROKER": broker_url,
             "YADTQ_BACKEND": redis_url,
             "YADTQ_NAMESPACE": namespace,

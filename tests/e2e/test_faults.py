@@ -29,6 +29,38 @@ def test_a_killed_worker_loses_nothing_and_another_takes_over(anywhere: Site) ->
     assert begun[1] - begun[0] < anywhere.lease + 20.0  # a sweep that looks at what waits would come after 60
 
 
+@pytest.mark.parametrize("lease", [60.0])
+def test_a_worker_that_comes_back_runs_what_it_held_at_once(anywhere: Site) -> None:
+    first = anywhere.worker("only", "-c", "2")
+    anywhere.wait_online(first)
+    handles = [anywhere.client.submit("site.nap", 2.0) for _ in range(2)]
+    wait_until(lambda: all(anywhere.runs(handle.id) for handle in handles), "both have begun")
+    first.kill()
+    began = time.time()
+    again = anywhere.worker("only", "-c", "2")
+    for handle in handles:
+        assert handle.result(timeout=60) == "only"
+        assert anywhere.runs(handle.id)[1]["at"] - began < anywhere.lease / 2, again.log()
+        assert (handle.record().attempt, handle.record().lost) == (2, 1)
+    assert f"worker only (process {first.pid}) is gone; given back: 2" in again.log()
+    online = [row.identity.pid for row in anywhere.client.workers() if row.online]
+    assert online == [again.pid], "the one that is gone is no longer shown as online"
+
+
+@pytest.mark.parametrize("lease", [60.0])
+def test_a_second_worker_of_the_same_name_leaves_the_first_what_it_runs(anywhere: Site) -> None:
+    first = anywhere.worker("twin", "-c", "1")
+    anywhere.wait_online(first)
+    handle = anywhere.client.submit("site.nap", 3.0)
+    wait_until(lambda: anywhere.runs(handle.id), "it has begun")
+    second = anywhere.worker("twin", "-c", "1")
+    anywhere.wait_online(second)
+    assert handle.result(timeout=60) == "twin"
+    assert len(anywhere.runs(handle.id)) == 1, second.log()
+    assert (handle.record().attempt, handle.record().lost) == (1, 0)
+    assert "is gone" not in second.log()
+
+
 def test_no_child_survives_its_worker(here: Site) -> None:
     (worker,) = here.workers("only", options=("-c", "2"))
     children = worker.children()

@@ -1,6 +1,6 @@
 """Run rows of the fault matrix on real services and print the table.
 
-python -m tests.faults [ROW…] [--tasks 200] [--times 1]
+python -m tests.faults [ROW…] [--tasks 200] [--times 1] [--peers]
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.faults.peers import peer
 from tests.faults.report import table
 from tests.faults.row import Result, Row, run
 from tests.faults.rows import ROWS
@@ -29,9 +30,12 @@ def main() -> int:
     results = []
     for number in range(options.times):
         with Stage(folder / f"stage-{number}") as stage:
-            results += _played(rows, stage, folder / f"pass-{number}", options)
+            if options.peers:
+                results += _peers_played(rows, stage, folder / f"peers-{number}", options)
+            else:
+                results += _played(rows, stage, folder / f"pass-{number}", options)
     sys.stdout.write(table(results) + "\n")
-    return 0 if all(result.good for result in results) else 1
+    return 0 if options.peers or all(result.good for result in results) else 1
 
 
 def _played(rows: Sequence[Row], stage: Stage, folder: Path, options: argparse.Namespace) -> list[Result]:
@@ -43,11 +47,25 @@ def _played(rows: Sequence[Row], stage: Stage, folder: Path, options: argparse.N
     return results
 
 
+def _peers_played(rows: Sequence[Row], stage: Stage, folder: Path, options: argparse.Namespace) -> list[Result]:
+    results = []
+    for one in peer.PEERS:
+        one.install()
+        for row in rows:
+            if row.id in peer.PLAYS:
+                into = folder / f"{row.id}-{one.name}"
+                result = peer.run(one, row.id, stage, into, tasks=options.tasks, outage=options.outage)
+                sys.stderr.write(f"{row.id} {one.name}: {result.word} ({result.seconds:.0f} s)\n")
+                results.append(result)
+    return results
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__.partition("\n")[0])
     parser.add_argument("rows", nargs="*", metavar="ROW", help="such as W1 K2; default: all")
     parser.add_argument("--tasks", type=int, default=200, help="tasks of each row (default 200)")
     parser.add_argument("--outage", type=float, default=60.0, help="seconds of a long outage (default 60)")
+    parser.add_argument("--peers", action="store_true", help="the rows that Celery and taskiq go through, with these")
     parser.add_argument("--times", type=int, default=1, help="how often all is run (default once)")
     parser.add_argument("--folder", type=Path, help="where histories and logs go; default: a new temporary folder")
     return parser.parse_args()

@@ -201,19 +201,17 @@ def repeats_have_a_cause(view: View, rules: Rules) -> Iterator[str]:
 
 
 def _repeat_explained(view: View, before: h.Started, after: h.Started) -> bool:
-    retried = any(
-        one.fence == before.fence and one.accepted and one.about == "scheduled"
-        for one in view.finishes.get(before.id, ())
-    )
     returned = any(
         one.fence == before.fence and one.about in ("child_died", "handed_back")
         for one in view.releases.get(before.id, ())
     )
     return (
-        retried
+        view.retried(before)
         or returned
         or any(
-            fault.b <= after.a and fault.a >= before.b and {"*", before.worker} & set(fault.repeats)
+            fault.b <= max(before.a, after.a)
+            and fault.a >= min(before.b, after.b)
+            and {"*", before.worker} & set(fault.repeats)
             for fault in view.of(h.Fault)
         )
     )
@@ -256,10 +254,11 @@ def restarts(view: View) -> list[tuple[str, float]]:
         if fault.since != "b":
             continue
         for task_id, starts in view.starts.items():
-            later = [start for start in starts if start.b > fault.b]
+            later = sorted(start.b for start in starts if start.b > fault.b)
             ran = [start for start in starts if start.b <= fault.b and start.worker in fault.repeats]
+            ran = [start for start in ran if view.given_up.get((task_id, start.fence), fault.b) >= fault.b]
             if ran and later and not any(end.a <= fault.b for end in view.ends.get(task_id, ())):
-                found.append((task_id, later[0].b - fault.b))
+                found.append((task_id, later[0] - fault.b))
     return found
 
 
@@ -344,10 +343,10 @@ def a_told_end_is_orderly(view: View, rules: Rules) -> Iterator[str]:
             continue
         for task_id, starts in view.starts.items():
             held = [start for start in starts if start.worker == exited.worker and start.b < exited.a]
-            later = [start for start in starts if start.b > exited.a]
+            later = sorted(start.b for start in starts if start.b > exited.a)
             ended = any(end.a <= exited.a for end in view.ends.get(task_id, ()))
-            if held and later and not ended and later[0].b - exited.a > rules.handover:
-                yield f"{task_id} waited {later[0].b - exited.a:.1f} s after the exit of {exited.worker}"
+            if held and later and not ended and later[0] - exited.a > rules.handover:
+                yield f"{task_id} waited {later[0] - exited.a:.1f} s after the exit of {exited.worker}"
 
 
 INVARIANTS: dict[str, Rule] = {

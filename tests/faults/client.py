@@ -22,14 +22,17 @@ from yadtq_core.errors import OutcomeUnknown
 from yadtq_core.settings import load
 
 CONNECT_SECONDS = 60.0
+MOST = 10
+BEHIND_SECONDS = 0.5
+"""A client that was held up makes up for so much of it."""
 
 
 class Plan(Struct, frozen=True):
     """What a client is to do.
 
-    count: how many tasks. rate: how many a second it begins at most. threads: how many submit at a time. naps: how
-    long those tasks take that sleep, at most (seconds). kinds: the tasks, one in turn drawn at random. ids: given ones
-    to be submitted, each twice, in place of new ones. repeats: each submit is made so often.
+    count: how many tasks are to be accepted; where many are refused it gives up at `MOST` times as many. rate: how
+    many a second it begins at most. threads: how many submit at a time. naps: how long those tasks take that sleep, at
+    most (seconds). kinds: the tasks, drawn at random. repeats: each submit is made so often.
     """
 
     count: int
@@ -52,18 +55,19 @@ class Asked(Struct, frozen=True):
 def calls(plan: Plan) -> Iterator[Asked]:
     """Yield the calls of a plan; the same for the same seed, but for their IDs."""
     draw = random.Random(plan.seed)
-    for _ in range(plan.count):
+    for _ in range(MOST * plan.count):
         kind, number = draw.choice(plan.kinds), draw.randrange(1, 1000)
         arguments: dict[str, list[float]] = {
             "add": [number, number + 1, 7],
             "square": [round(draw.uniform(0, plan.naps), 3), number],
             "effect": [round(draw.uniform(0, plan.naps), 3), number],
+            "long": [plan.naps, number],
             "hog": [round(draw.uniform(0, plan.naps), 3), number],
             "flaky": [draw.randrange(1, 3), number],
         }
         yield Asked(
             str(uuid.UUID(int=draw.getrandbits(64) << 64 | uuid.uuid4().int >> 64, version=4)),
-            f"faults.{kind}",
+            "faults.square" if kind == "long" else f"faults.{kind}",
             arguments[kind],
         )
 
@@ -76,8 +80,10 @@ class Submitting:
         self._plan = plan
         self._writer = writer
         self._calls = calls(plan)
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._next = time.monotonic()
+        self._accepted = 0
+        self._under_way = 0
 
     def run(self) -> None:
         """Submit all; return when the last is answered."""
@@ -89,19 +95,32 @@ class Submitting:
 
     def _work(self) -> None:
         while (asked := self._take()) is not None:
-            for _ in range(self._plan.repeats):
-                self._submit(asked)
+            outcomes = [self._submit(asked) for _ in range(self._plan.repeats)]
+            with self._changed:
+                self._under_way -= 1
+                self._accepted += "ok" in outcomes
+                self._changed.notify_all()
 
     def _take(self) -> Asked | None:
-        with self._lock:
-            asked = next(self._calls, None)
-            self._next = max(self._next + 1 / self._plan.rate, time.monotonic() - 0.5)
+        """Return the next call when its time has come; None once enough are accepted."""
+        with self._changed:
+            # One that is under way may still be refused.
+            self._changed.wait_for(lambda: self._missing > 0 or self._under_way == 0)
+            asked = next(self._calls, None) if self._missing > 0 else None
+            if asked is None:
+                return None
+            self._under_way += 1
+            self._next = max(self._next + 1 / self._plan.rate, time.monotonic() - BEHIND_SECONDS)
             wait = self._next - time.monotonic()
-        if asked is not None and wait > 0:
+        if wait > 0:
             time.sleep(wait)
         return asked
 
-    def _submit(self, asked: Asked) -> None:
+    @property
+    def _missing(self) -> int:
+        return self._plan.count - self._accepted - self._under_way
+
+    def _submit(self, asked: Asked) -> str:
         who, b, said = self._writer.who, h.now(), ""
         self._writer.write(h.Submit(who, b, b, asked.id, asked.task, asked.arguments))
         try:
@@ -112,6 +131,7 @@ class Submitting:
         except YadtqError as error:
             outcome, said = "fail", str(error)[:200]
         self._writer.write(h.Submitted(who, b, h.now(), asked.id, outcome, said))
+        return outcome
 
 
 def connected() -> Client:

@@ -83,7 +83,7 @@ class Teller:
     def finish(self, worker: str, task_id: str, fence: int, status: str, code: str = "ok") -> None:
         """A worker writes how a run ended."""
         b, a = self.span()
-        self.tell(h.Asked(worker, b, b, [(task_id, fence)]))
+        self.tell(h.Asked(worker, b, b, [(task_id, fence, status)]))
         self.tell(h.Finished(worker, b, a, [h.Code(task_id, fence, code, status)]))
 
     def freeze(self, rows: dict[str, h.Row], open_: Sequence[str], counts: dict[str, int], *, final: bool) -> None:
@@ -185,7 +185,7 @@ def _handed(t: Teller, rows: dict[str, h.Row]) -> None:
     first = t.claim("w3", HANDED, 1)
     t.start("w3", HANDED, 1, first)
     b, a = t.span()
-    t.tell(h.Asked("w3", b, b, [(HANDED, first)]))
+    t.tell(h.Asked("w3", b, b, [(HANDED, first, "handed_back")]))
     t.tell(h.Released("w3", b, a, [h.Code(HANDED, first, "ok", "handed_back")]))
     t.tell(h.Exited("harness", b, a, "w3", 0))
     second = t.claim("w2", HANDED, 2)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -170,9 +169,12 @@ class Effect(Event, frozen=True, tag="effect"):
 
 
 class Asked(Event, frozen=True, tag="asked"):
-    """(ID, fence) of runs whose end or return is about to be written: it counts though its answer may never come."""
+    """(ID, fence, status or reason) of runs whose end or return is about to be written.
 
-    runs: list[tuple[str, int]]
+    It counts though its answer may never come.
+    """
+
+    runs: list[tuple[str, int, str]]
 
 
 class Create(NamedTuple):
@@ -315,21 +317,32 @@ def writer_of_environment() -> Writer:
     return Writer(Path(os.environ[HISTORY]), f"{os.environ.get(NAME, '')}:{os.getpid()}")
 
 
+class Reader:
+    """Reads a history while it is written; `events` are all so far, `torn` counts the lines that are none."""
+
+    def __init__(self, file: Path) -> None:
+        self.events: list[Known] = []
+        self.torn = 0
+        self._file = file
+        self._offset = 0
+        self._decode = msgspec.json.Decoder(Known).decode
+
+    def read(self) -> list[Known]:
+        """Read what has come since, as far as its lines are whole; return all events."""
+        with self._file.open("rb") as file:
+            file.seek(self._offset)
+            data = file.read()
+        whole = data[: data.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        for line in filter(None, whole.splitlines()):
+            try:
+                self.events.append(self._decode(line))
+            except msgspec.DecodeError:
+                self.torn += 1
+        return self.events
+
+
 def read(file: Path) -> tuple[list[Known], int]:
     """Return the events of a history, and how many torn lines it has."""
-    decoder = msgspec.json.Decoder(Known)
-    events: list[Known] = []
-    torn = 0
-    for line in file.read_bytes().splitlines():
-        if not line:
-            continue
-        try:
-            events.append(decoder.decode(line))
-        except msgspec.DecodeError:
-            torn += 1
-    return events, torn
-
-
-def save(file: Path, events: Sequence[Event]) -> None:
-    """Write a whole history, for tests of the checker."""
-    file.write_bytes(b"".join(msgspec.json.encode(event) + b"\n" for event in events))
+    reader = Reader(file)
+    return reader.read(), reader.torn

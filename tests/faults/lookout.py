@@ -117,6 +117,10 @@ class Lookout:
         self._writer.write(event)
         return event
 
+    def bodies(self) -> list[bytes]:
+        """Return the messages of the topic as they stand there; raises KafkaError."""
+        return [one.value for one in self._messages(self._names.topic(QUEUE))[0] if one.value is not None]
+
     def ends(self) -> dict[int, int]:
         """Return where each partition ends; raises KafkaError."""
         consumer = self._consumer()

@@ -14,12 +14,20 @@ from pathlib import Path
 class Process:
     """One process, in a session of its own."""
 
-    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        folder: Path,
+        *,
+        python: str = sys.executable,
+    ) -> None:
         self.name = name
         self._log = folder / f"{name}.log"
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, *command],
+                [python, *command],
                 env=environment,
                 cwd=folder,
                 stdin=subprocess.DEVNULL,

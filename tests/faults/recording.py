@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         Place,
         Record,
         Release,
+        Reset,
         Submission,
         Unreadable,
         WorkerIdentity,
@@ -164,7 +165,7 @@ class RecordedBackend:
         return codes
 
     def finish(self, outcomes: Sequence[Outcome], worker: WorkerIdentity) -> Sequence[FinishCode]:
-        self._asked((one.id, one.fence) for one in outcomes)
+        self._asked((one.id, one.fence, one.status.value) for one in outcomes)
         b, codes = self._ask("finish", lambda: self._behind.finish(outcomes, worker))
         pairs = zip(outcomes, codes, strict=True)
         got = [h.Code(one.id, one.fence, code.value, one.status.value) for one, code in pairs]
@@ -172,7 +173,7 @@ class RecordedBackend:
         return codes
 
     def release(self, releases: Sequence[Release], worker: WorkerIdentity) -> Sequence[FinishCode]:
-        self._asked((one.id, one.fence) for one in releases)
+        self._asked((one.id, one.fence, one.reason.value) for one in releases)
         b, codes = self._ask("release", lambda: self._behind.release(releases, worker))
         pairs = zip(releases, codes, strict=True)
         got = [h.Code(one.id, one.fence, code.value, one.reason.value) for one, code in pairs]
@@ -209,6 +210,9 @@ class RecordedBackend:
     def held(self, worker: WorkerIdentity) -> Sequence[Hold]:
         return self._behind.held(worker)
 
+    def resets(self, ids: Sequence[str]) -> Sequence[Reset | None]:
+        return self._behind.resets(ids)
+
     def messages(self, ids: Sequence[str]) -> Sequence[Delivery | None]:
         return self._behind.messages(ids)
 
@@ -239,7 +243,7 @@ class RecordedBackend:
     def close(self) -> None:
         self._behind.close()
 
-    def _asked(self, runs: Iterable[tuple[str, int]]) -> None:
+    def _asked(self, runs: Iterable[tuple[str, int, str]]) -> None:
         at = h.now()
         self._writer.write(h.Asked(self._who, at, at, list(runs)))
 

@@ -107,7 +107,7 @@ def run(row: Row, stage: Stage, folder: Path, *, tasks: int, outage: float) -> R
                 row.play(scene)
                 scene.come_to_rest(row.heal)
             except (NotAtRest, AssertionError, TimeoutError) as error:
-                trouble = str(error)
+                trouble = str(error).strip().splitlines()[-1]
             finally:
                 its_stage.heal()
                 try:
@@ -147,19 +147,17 @@ def told(row: Row, events: Sequence[h.Known], trouble: str, seconds: float, file
 
 def repeats(view: View) -> int:
     """Return how many runs there were more than tasks and retries ask for."""
-    retries = sum(1 for each in view.finishes.values() for one in each if one.code == "ok" and one.about == "scheduled")
-    runs = sum(len(starts) for starts in view.starts.values())
-    return max(0, runs - len(view.starts) - retries)
+    return sum(not view.retried(before) for starts in view.starts.values() for before in starts[:-1])
 
 
 def recovery(view: View) -> list[float]:
-    """Return the recoveries: of workers' faults, and of services'."""
+    """Return the recoveries: of workers' faults, and of services'; what waited for two outages counts for the last."""
     found = [seconds for _, seconds in restarts(view)]
-    for fault in view.of(h.Fault):
-        if fault.since != "a":
-            continue
+    faults = [fault for fault in view.of(h.Fault) if fault.since == "a"]
+    for number, fault in enumerate(faults):
+        until = faults[number + 1].b if number + 1 < len(faults) else float("inf")
         for task_id, submit in view.submits.items():
             ends = [end.a for end in view.ends.get(task_id, ())]
-            if submit.b < fault.a and ends and ends[0] > fault.a:
+            if submit.b < fault.a and ends and fault.a < ends[0] <= until:
                 found.append(ends[0] - fault.a)
     return sorted(found)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import secrets
+import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,28 @@ from tests.faults.processes import Process
 from tests.faults.recording import FAILPOINT, PREFIX
 from tests.faults.stage import NEAR, Stage
 from tests.faults.view import TERMINAL
-from yadtq_core import Client
+from yadtq_core import Client, YadtqError
+from yadtq_core.entrypoints import BLOCK, HOOKS, entry_points
 
 ROOT = Path(__file__).parents[2]
 _ONLINE_SECONDS = 60.0
-_LOOK_SECONDS = 0.1
+_LOOK_SECONDS = 0.05
 
 
 class NotAtRest(Exception):
     """Something was still to be done when the time was up."""
+
+
+def runs(events: Sequence[h.Known], worker: str, least: float) -> bool:
+    """Return whether a worker runs something that it began at least so many seconds ago."""
+    begun: dict[str, float] = {}
+    for event in events:
+        if isinstance(event, h.Started) and event.worker == worker:
+            begun[event.id] = event.b
+        elif isinstance(event, h.Finished | h.Released):
+            for one in event.got:
+                begun.pop(one.id, None)
+    return any(h.now() - at >= least for at in begun.values())
 
 
 class Scene:
@@ -49,8 +63,12 @@ class Scene:
         self.namespace = f"f{secrets.token_hex(3)}"
         self.file = folder / "history.jsonl"
         self.writer = h.Writer(self.file, "harness")
+        self._reader = h.Reader(self.file)
         self.lookout = Lookout(stage.straight_broker, stage.straight_backend, self.namespace, self.writer)
         self.processes: list[Process] = []
+        self._clients: list[Process] = []
+        self.at_end = ExitStack()
+        """What a row has started besides processes."""
         self.workers_by_name: dict[str, Process] = {}
         self._install_recorder()
         self.client = Client.connect(
@@ -59,7 +77,7 @@ class Scene:
             namespace=self.namespace,
             claim_stale_seconds=lease,
         )
-        self.client.provision()
+        self.provision()
         self.lookout.workers = self._resident
         self.lookout.clock()
         self.lookout.begin()
@@ -92,11 +110,21 @@ class Scene:
 
         self.wait_for(online, f"{process.name} is online", _ONLINE_SECONDS)
 
-    def submitter(self, name: str = "c1", place: str = NEAR, failpoint: str = "", **plan: Any) -> Process:
+    def submitter(
+        self,
+        name: str = "c1",
+        place: str = NEAR,
+        failpoint: str = "",
+        environment: Mapping[str, str] | None = None,
+        **plan: Any,
+    ) -> Process:
         """Start a client that submits; what its plan does not say is told by the scene."""
         whole = Plan(**({"count": self.tasks, "seed": len(self.processes)} | plan))
         command = ["-m", "tests.faults.client", msgspec.json.encode(whole).decode()]
-        return self._start(name, command, name, place, {FAILPOINT: failpoint} if failpoint else {})
+        fatal = {FAILPOINT: failpoint} if failpoint else {}
+        client = self._start(name, command, name, place, fatal | dict(environment or {}))
+        self._clients.append(client)
+        return client
 
     def _start(self, name: str, command: list[str], who: str, place: str, environment: Mapping[str, str]) -> Process:
         process = Process(name, command, self._environment(who, place) | dict(environment), self.folder)
@@ -110,7 +138,9 @@ class Scene:
             "YADTQ_BACKEND": PREFIX + self.stage.backend(place),
             "YADTQ_NAMESPACE": self.namespace,
             "YADTQ_PUBLISH_GRACE": "3",
+            "YADTQ_QUEUE_CHECK": "5",
             "CLAIM_STALE_SECONDS": str(self.lease),
+            BLOCK: ",".join(one.name for one in entry_points(HOOKS)),  # yadtq alone, whatever else is installed
             "PYTHONPATH": os.pathsep.join((str(self.folder / "site"), str(ROOT))),
             h.HISTORY: str(self.file),
             h.NAME: who,
@@ -142,6 +172,18 @@ class Scene:
         self.writer.write(h.Exited("harness", b, h.now(), name, code))
         return code
 
+    def provision(self) -> None:
+        """Make the topics; again and again, while Kafka still takes leave of those that were there."""
+
+        def provisioned() -> bool:
+            try:
+                self.client.provision()
+            except YadtqError:
+                return False
+            return True
+
+        self.wait_for(provisioned, "the topic stands", 60)
+
     # Waiting
 
     def wait_for(self, condition: Callable[[], bool], description: str, seconds: float) -> None:
@@ -154,7 +196,7 @@ class Scene:
 
     def events(self) -> list[h.Known]:
         """Return what the history says so far."""
-        return h.read(self.file)[0]
+        return self._reader.read()
 
     def started(self, least: int, worker: str = "") -> Callable[[], bool]:
         """Return the condition that so many runs have begun (with this worker)."""
@@ -165,25 +207,18 @@ class Scene:
 
         return condition
 
-    def wait_running(self, worker: str, seconds: float = 60.0) -> None:
-        """Wait until this worker runs a task, as far as the history knows."""
-        self.wait_for(lambda: self._runs(worker), f"{worker} runs something", seconds)
-
-    def _runs(self, worker: str) -> bool:
-        begun: set[tuple[str, int]] = set()
-        for event in self.events():
-            if isinstance(event, h.Started) and event.worker == worker:
-                begun.add((event.id, event.fence))
-            elif isinstance(event, h.Asked):
-                begun -= set(event.runs)
-        return bool(begun)
+    def wait_running(self, worker: str, least: float = 0.0) -> None:
+        """Wait until this worker runs something, for `least` seconds already, as far as the history knows."""
+        self.wait_for(lambda: runs(self.events(), worker, least), f"{worker} runs something", 60)
 
     def come_to_rest(self, seconds: float) -> None:
         """Wait until every client has ended, every task too, and the group has settled the whole topic."""
         until = time.monotonic() + seconds
-        for process in self.processes:
-            if process not in self.workers_by_name.values():
-                process.wait(max(1.0, until - time.monotonic()))
+        for client in self._clients:
+            try:
+                client.wait(max(1.0, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                raise NotAtRest(f"client {client.name} still submits after {seconds:g} s") from None
         what = "nothing was looked at"
         while time.monotonic() < until:
             what = self._left()
@@ -221,4 +256,5 @@ class Scene:
             self.client.close()
         for process in self.processes:
             process.end()
+        self.at_end.close()
         self.writer.close()

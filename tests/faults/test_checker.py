@@ -259,6 +259,21 @@ def test_a_store_that_lost_everything_may_repeat_what_had_ended() -> None:
     assert "I1" not in check([*events, loss], RULES)
 
 
+def test_a_retry_whose_answer_was_lost_is_a_cause_and_a_refused_one_is_none() -> None:
+    """Sent again it was refused, as the first had been taken: that may be only where answers were lost."""
+
+    def refused(event: h.Finished) -> h.Finished:
+        return structs.replace(event, got=[event.got[0]._replace(code="fenced")])
+
+    events = changed(h.Finished, refused, lambda one: one.got[0].about == "scheduled")(good())
+    end = last(events, h.Finished, of(RETRIED))
+    asked = next(event for event in events if isinstance(event, h.Asked) and event.runs[0][0] == RETRIED)
+    assert end.a > asked.a
+    fault = h.Fault("harness", asked.b, asked.b + 0.001, "replies lost")
+    assert "I8" in check(events, RULES)
+    assert "I8" not in check([*events, fault], RULES)
+
+
 def test_a_history_is_read_as_it_was_written_but_for_torn_lines(tmp_path: Path) -> None:
     file = tmp_path / "history.jsonl"
     writer = h.Writer(file, "me")

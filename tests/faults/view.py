@@ -18,6 +18,9 @@ TERMINAL = frozenset({"success", "failed", "cancelled"})
 SLACK_MS = 50.0
 """Redis's clock is the machine's, which is slewed; and what it says is read a round trip later."""
 
+NEAR = 0.1
+"""Seconds: what was sent so shortly before a fault may have lost its answer by it."""
+
 
 class Rules(Struct, frozen=True, kw_only=True):
     """What the checker must know of a run. Durations are seconds; None: not looked at."""
@@ -144,15 +147,33 @@ class View:
         """When a worker first asked to end or give back a run, by (ID, fence): from then on it may be taken."""
         found: dict[tuple[str, int], float] = {}
         for event in self.of(h.Asked):
-            for run in event.runs:
-                found.setdefault(run, event.b)
+            for task_id, fence, _ in event.runs:
+                found.setdefault((task_id, fence), event.b)
+        return found
+
+    def retried(self, run: h.Started) -> bool:
+        """Return whether a run ended with a retry: accepted, or sent in a fault, when the answer may be another's."""
+        accepted = any(
+            one.fence == run.fence and one.accepted and one.about == "scheduled"
+            for one in self.finishes.get(run.id, ())
+        )
+        sent = self._retries_sent.get((run.id, run.fence), ())
+        return accepted or any(fault.b - NEAR < at <= fault.a for at in sent for fault in self.of(h.Fault))
+
+    @cached_property
+    def _retries_sent(self) -> dict[tuple[str, int], list[float]]:
+        found: dict[tuple[str, int], list[float]] = defaultdict(list)
+        for event in self.of(h.Asked):
+            for task_id, fence, about in event.runs:
+                if about == "scheduled":
+                    found[task_id, fence].append(event.b)
         return found
 
     @cached_property
     def starts(self) -> dict[str, list[h.Started]]:
-        """The runs that began, by ID and time."""
+        """The runs that began, by ID and fence: a zombie may begin later than the run that replaced its own."""
         found: dict[str, list[h.Started]] = defaultdict(list)
-        for event in self.of(h.Started):
+        for event in sorted(self.of(h.Started), key=lambda event: event.fence):
             found[event.id].append(event)
         return found
 

@@ -60,7 +60,7 @@ def test_a_message_survives_the_trip(
 
 
 def test_the_format_is_the_one_that_is_documented() -> None:
-    made = envelope.build("add", b"[[1,2,3],{}]", id=ID, headers={"a": "b"}, retries=2)
+    made = envelope.build("add", b"[[1,2,3],{}]", id=ID, headers={"a": "b"}, retries=2, signature="(a)", version="2")
     assert json.loads(envelope.stamp(envelope.encode(made), 17)) == {
         "submitted_at": 17,
         "v": 1,
@@ -70,6 +70,8 @@ def test_the_format_is_the_one_that_is_documented() -> None:
         "hash": envelope.digest_of("add", b"[[1,2,3],{}]"),
         "headers": {"a": "b"},
         "retries": 2,
+        "sig": "(a)",
+        "ver": "2",
     }
 
 

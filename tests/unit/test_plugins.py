@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.distributions import Distributions
+from yadtq_core import entrypoints
 from yadtq_core.errors import InvalidSetting, PluginError
 from yadtq_core.plugins import load_plugins, open_backend, open_broker
 from yadtq_core.settings import Settings
@@ -77,7 +80,14 @@ def test_two_plugins_with_one_scheme_are_both_named(installed: Distributions) ->
     ("code", "text"),
     [
         ("1 / 0", "ZeroDivisionError: division by zero"),
-        ("raise SystemExit(2)", "it called sys.exit(2) when it was imported"),
+        ("raise ValueError('no')", "ValueError: no ("),
+        ("raise BaseException('no')", "BaseException: no ("),
+        ("import nowhere", "ModuleNotFoundError: No module named 'nowhere' ("),
+        (SQUID + "YADTQ_API = 2", "it needs yadtq API 2, this is 1; install a release of it for this yadtq"),
+        (SQUID.replace("def", "async def"), "yadtq_backends is an async function; hooks are plain functions"),
+        (SQUID.replace("@hookimpl", ""), "yadtq_backends is not marked: put @hookimpl (from yadtq_core) over it"),
+        (SQUID.replace("brokers()", "brokers(*more)"), "yadtq_brokers takes no * or ** parameters; it has ()"),
+        ("raise SystemExit(2)", "it called sys.exit(2) ("),
         (SQUID.replace("yadtq_brokers", "yadtq_brokerz"), "yadtq_brokerz"),
         (
             SQUID.replace("yadtq_brokers()", "yadtq_brokers(nothing)"),
@@ -92,11 +102,72 @@ def test_a_plugin_that_cannot_be_loaded_is_left_out_and_named(installed: Distrib
     (error,) = plugins.errors
     assert str(error).startswith("plugin 'bad' of acme-bad 0.1 (acme_bad) cannot be loaded: ")
     assert text in str(error)
+    assert str(error).endswith("(YADTQ_BLOCK_PLUGINS=bad leaves it out)")
     assert "\n" not in str(error)
     assert [name for name, _ in plugins.manager.list_name_plugin()] == [
         "yadtq's own defaults",
         "squid (acme-squid 1.0)",
     ]
+
+
+def test_a_class_that_cannot_be_made_is_left_out(installed: Distributions) -> None:
+    installed.add(
+        "acme-bad", "0.1", "class P:\n    def __init__(self): raise SystemExit('no')", hooks={"bad": "acme_bad:P"}
+    )
+    (error,) = load_plugins().errors
+    assert "(acme_bad:P) cannot be loaded: it called sys.exit('no') (" in str(error)
+
+
+def test_hooks_whose_import_hangs_are_left_out(installed: Distributions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entrypoints, "IMPORT_SECONDS", 0.2)
+    installed.add("acme-bad", "0.1", "import threading\nthreading.Event().wait()", hooks={"bad": "acme_bad"})
+    installed.add("acme-squid", "1.0", SQUID, hooks={"squid": "acme_squid"})
+    plugins = load_plugins()
+    (error,) = plugins.errors
+    assert "its import has not ended after 0.2 s (" in str(error)
+    assert "acme_bad.py, line 2)" in str(error)
+    assert [row.name for row in plugins.rows if row.error is None and not row.blocked][1:] == ["squid"]
+
+
+def test_what_is_blocked_is_not_loaded(installed: Distributions, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed.add("acme-bad", "0.1", "1 / 0", hooks={"bad": "acme_bad"})
+    installed.add("acme-squid", "1.0", SQUID, hooks={"squid": "acme_squid"})
+    monkeypatch.setenv("YADTQ_BLOCK_PLUGINS", f"bad,acme_squid,{os.environ['YADTQ_BLOCK_PLUGINS']}")
+    entrypoints.entry_points.cache_clear()
+    plugins = load_plugins()
+    assert plugins.errors == ()
+    assert [row.name for row in plugins.rows if not row.blocked] == ["yadtq's own defaults"]
+    assert "acme_squid" not in sys.modules
+
+
+def test_the_order_of_calls_is_told(installed: Distributions) -> None:
+    code = """
+from yadtq_core import hookimpl
+calls = []
+@hookimpl
+def yadtq_tasks_finished(worker, outcomes): calls.append(__name__)
+@hookimpl
+def yadtq_result_serializer(task): calls.append(__name__)
+@hookimpl
+def yadtq_codecs():
+    calls.append(__name__)
+    return []
+"""
+    installed.add("acme-one", "1.0", code, hooks={"one": "acme_one"})
+    installed.add(
+        "acme-two", "1.0", code.replace("calls = []", "from acme_one import calls"), hooks={"two": "acme_two"}
+    )
+    plugins = load_plugins()
+    told = {
+        hook: [name.partition(" ")[0] for name in plugins.manager.order(hook) if name.startswith(("one", "two"))]
+        for hook in ("yadtq_tasks_finished", "yadtq_result_serializer", "yadtq_codecs")
+    }
+    calls = importlib.import_module("acme_one").calls
+    plugins.manager.tell("yadtq_tasks_finished", worker=None, outcomes=[])
+    plugins.hook.yadtq_result_serializer(task=None)
+    plugins.manager.each("yadtq_codecs")
+    assert [name.removeprefix("acme_") for name in calls] == [name for names in told.values() for name in names]
+    assert told["yadtq_codecs"] == ["one", "two"]
 
 
 def test_two_plugins_of_one_name(installed: Distributions) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.distributions import Distributions
+from yadtq_core import entrypoints
 from yadtq_core.errors import InvalidTask, TaskLoadError, UnknownTask
 from yadtq_core.registry import Registry
 from yadtq_core.task import Task, task
@@ -224,3 +227,110 @@ def test_a_task_by_its_place_alone_is_not_imported(installed: Distributions) -> 
     resize.__module__, resize.__qualname__ = "acme_images", "resize"
     assert Registry().name_of(Task(resize)) == "acme.resize"
     assert "acme_images" not in sys.modules
+
+
+def test_an_import_that_hangs_is_ended_and_named(installed: Distributions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entrypoints, "IMPORT_SECONDS", 0.2)
+    installed.add("acme-slow", "0.1", "import time\ntime.sleep(300)", tasks={"acme.x": "acme_slow:x"})
+    text = r"task 'acme.x' of acme-slow 0.1 .*: its import has not ended after 0.2 s \(.*acme_slow.py, line 2\)"
+    with pytest.raises(TaskLoadError, match=text):
+        Registry().get("acme.x")
+    assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_an_import_that_swallows_errors_is_ended_too(installed: Distributions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entrypoints, "IMPORT_SECONDS", 0.2)
+    code = "import time\ntry: time.sleep(300)\nexcept BaseException: pass\ntime.sleep(300)"
+    installed.add("acme-slow", "0.1", code, tasks={"acme.x": "acme_slow:x"})
+    with pytest.raises(TaskLoadError, match=r"has not ended after 0.2 s \(.*acme_slow.py, line 4\)"):
+        Registry().get("acme.x")
+
+
+def test_who_uses_the_alarm_keeps_it(installed: Distributions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entrypoints, "IMPORT_SECONDS", 0.01)
+    installed.add("acme-images", "0.1", "import time\ntime.sleep(0.1)\n" + SHOP, tasks={"acme.x": "acme_images:resize"})
+    before = signal.signal(signal.SIGALRM, lambda *_: None)
+    try:
+        assert Registry().get("acme.x")("a.png") == "a.png@800"
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+MORE = """
+@task
+def other(): ...
+async def slowly(): ...
+def __getattr__(name): raise ValueError('x' * 10_000_000)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("acme.x", "not a place", "'not a place' is no place of code: an entry point names module:object"),
+        ("a b", "acme_images:other", "not a task name: 'a b'"),
+        ("../x", "acme_images:other", "not a task name: '../x'"),
+        ("acme.slowly", "acme_images:slowly", "it is of type function, not a task"),
+        ("acme.big", "acme_images:Big", r"ValueError: x{500} …"),
+    ],
+)
+def test_a_bad_entry_point_leaves_the_others_as_they_are(
+    installed: Distributions, name: str, value: str, text: str
+) -> None:
+    code = SHOP + MORE
+    installed.add("acme-images", "1.2", code, tasks={name: value, "acme.resize": "acme_images:resize"})
+    registry = Registry()
+    _, (error,) = registry.load_all()
+    assert re.match(rf"task {name!r} of acme-images 1.2 \({value}\) cannot be loaded: {text}", str(error))
+    assert str(error).endswith(f"(YADTQ_BLOCK_PLUGINS={name} leaves it out)")
+    assert registry.name_of(registry.get("acme.resize")) == "acme.resize"
+    assert [row.name for row in registry.describe() if row.error] == [name]
+
+
+def test_a_text_that_cannot_be_had_is_no_end_of_it(installed: Distributions) -> None:
+    code = "class Bad(Exception):\n    def __str__(self): raise RuntimeError\nraise Bad"
+    installed.add("acme-bad", "0.1", code, tasks={"acme.x": "acme_bad:x"})
+    with pytest.raises(TaskLoadError, match=r"Bad: \(its text cannot be had\) \(.*acme_bad.py, line 3\)"):
+        Registry().get("acme.x")
+
+
+def test_damaged_metadata_hides_no_other_plugin(installed: Distributions, tmp_path: Path) -> None:
+    installed.add("acme-images", "1.2", SHOP, tasks={"acme.resize": "acme_images:resize"})
+    half = tmp_path / "site" / "half_gone-1.0.dist-info"
+    half.mkdir()
+    (half / "entry_points.txt").write_text("[yadtq.tasks]\nhalf.x = half_gone:x\n")
+    registry = Registry()
+    assert registry.get("acme.resize")("a.png") == "a.png@800"
+    (row,) = [row for row in registry.describe() if row.name == "half.x"]
+    assert row.error is not None
+    assert row.error.startswith("task 'half.x' of an unnamed distribution (half_gone:x) cannot be loaded: Module")
+
+
+def test_a_name_of_the_built_in_ones_is_refused_and_can_be_blocked(
+    installed: Distributions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed.add("acme-images", "1.2", SHOP, tasks={"add": "acme_images:resize"})
+    with pytest.raises(TaskLoadError, match=r"acme-images 1.2 .* and yadtq-builtin-tasks .*YADTQ_BLOCK_PLUGINS"):
+        Registry().get("add")
+    monkeypatch.setenv("YADTQ_BLOCK_PLUGINS", "Acme_Images")
+    entrypoints.entry_points.cache_clear()
+    assert Registry().get("add")(1, 2) == 3
+
+
+def test_ten_thousand_names_of_one_distribution(installed: Distributions) -> None:
+    installed.add("acme-images", "1.2", SHOP, tasks={f"acme.t{n}": "acme_images:resize" for n in range(10_000)})
+    registry = Registry()
+    assert len(registry.names()) >= 10_000
+    with pytest.raises(UnknownTask) as refused:
+        registry.get("nosuch")
+    assert len(str(refused.value)) < 1000
+
+
+def test_a_name_without_a_dot_is_loaded_with_a_word_about_it(installed: Distributions) -> None:
+    installed.add("acme-images", "1.2", SHOP, tasks={"resize": "acme_images:resize", "acme.x": "acme_images:resize"})
+    registry = Registry()
+    assert registry.get("resize")("a.png") == "a.png@800"
+    assert registry.undotted() == [
+        "task 'resize' of acme-images 1.2 has no dot in its name; a third party's looks like acme.resize"
+    ]

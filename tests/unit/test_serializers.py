@@ -192,7 +192,7 @@ def test_what_has_a_rule_is_written_by_it(value: Any, text: str) -> None:
     assert json.dumps([None, {"a": value}]).decode() == f'[null,{{"a":{text}}}]'
 
 
-@pytest.mark.parametrize("made", [Box, Named, lambda x: Renamed(x), InRow, Model, lambda x: Model(Box(x)), list])
+@pytest.mark.parametrize("made", [Box, Named, Renamed, InRow, Model, lambda x: Model(Box(x)), list])
 @pytest.mark.parametrize(
     ("bad", "said"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import functools
 import math
 import operator
@@ -50,7 +51,7 @@ def test_options_are_kept() -> None:
 def test_arguments_are_checked_against_the_signature() -> None:
     resize.validate(("a",), {})
     resize.validate(["a"], {"width": 3})
-    with pytest.raises(InvalidArguments, match=r"resize\(path: 'str', width: 'int' = 800\) -> 'str': missing"):
+    with pytest.raises(InvalidArguments, match=r"resize\(path: str, width: int = 800\): path: missing"):
         resize.validate((), {})
     with pytest.raises(InvalidArguments, match="too many positional"):
         resize.validate((1, 2, 3), {})
@@ -59,7 +60,7 @@ def test_arguments_are_checked_against_the_signature() -> None:
 
 
 def test_a_check_has_the_last_word_after_the_signature() -> None:
-    seen: list[int] = []
+    seen: list[Any] = []
 
     def even(n: int) -> None:
         seen.append(n)
@@ -75,7 +76,56 @@ def test_a_check_has_the_last_word_after_the_signature() -> None:
         halve.validate((3,), {})
     with pytest.raises(InvalidArguments, match="missing"):
         halve.validate((), {})
-    assert seen == [4, 3]
+    with pytest.raises(InvalidArguments, match="n: expected int, got str"):
+        halve.validate(("x",), {})
+    assert seen == [4, 3, "x"], "it is asked of what does not fit too: it may have better words"
+
+
+def test_a_check_sees_what_the_annotations_make_of_the_arguments() -> None:
+    seen: list[Any] = []
+
+    def look(day: datetime.date) -> None:
+        seen.append(day)
+
+    @task(check=look)
+    def close(day: datetime.date) -> None: ...
+
+    close.validate(("2026-01-02",), {})
+    close.validate((), {"day": datetime.date(2026, 1, 2)})
+    assert close.convert(["2026-01-02"], {}) == ([datetime.date(2026, 1, 2)], {})
+    assert seen == [datetime.date(2026, 1, 2)] * 3
+
+
+def test_a_version_is_the_author_s_own_text() -> None:
+    assert resize.version is None
+    assert task(version="2")(print_nothing).version == "2"
+
+
+@pytest.mark.parametrize("version", ["", "x" * 65, "a\n", "a\x1b[2J", 2])
+def test_a_version_that_cannot_be_shown_is_refused(version: Any) -> None:
+    with pytest.raises(InvalidTask, match="version takes 1 to 64 printable characters"):
+        task(version=version)(print_nothing)
+
+
+def test_what_a_call_was_submitted_for_is_told_where_it_was_another() -> None:
+    assert resize.told_signature == "(path: str, width: int = 800)"
+    assert resize.submitted_otherwise("(path: str)", "1") == "; it was submitted for version 1 with (path: str)"
+    assert resize.submitted_otherwise("(path: str)", "") == "; it was submitted with (path: str)"
+    assert resize.submitted_otherwise("(path: str, width: int = 800)", "1") == ""
+    assert resize.submitted_otherwise("", "1") == ""
+    assert len(resize.submitted_otherwise("x" * 10**6, "y" * 10**6)) < 400
+
+
+def test_a_long_signature_is_cut_and_an_address_in_it_left_out() -> None:
+    def long(name: object = object(), other: str = "x" * 500) -> None: ...
+
+    told = task(long).told_signature
+    assert told.startswith("(name: object = <object object>, other: str = 'xxx")
+    assert len(told) == 200
+    assert task(long).submitted_otherwise(told, "") == ""
+
+
+def print_nothing() -> None: ...
 
 
 @pytest.mark.parametrize("name", ["", " a", "1a", "a b", "a\n", "x" * 129, "ä", "a/b", "a;b"])

@@ -16,6 +16,7 @@ from yadtq_core.model import (
     Error,
     Past,
     Record,
+    Reset,
     Status,
     WorkerIdentity,
     WorkerRow,
@@ -115,6 +116,18 @@ def epoch_of(answer: list[int | bytes]) -> Epoch:
     return Epoch(_text(epoch_id), int(mark), tuple(Past(line[0], int(line[1])) for line in lines))
 
 
+def reset_of(past: bytes, after_ms: int) -> Reset | None:
+    """Return the greatest loss that an epoch's past tells of and that ended later than `after_ms`."""
+    lines = (line.split(b":") for line in past.split(b";") if line)
+    return greatest_loss(((int(mark), int(begins), int(ends)) for _, mark, begins, ends in lines), after_ms)
+
+
+def greatest_loss(windows: Iterable[tuple[int, int, int]], after_ms: int) -> Reset | None:
+    """Return the widest of these (mark, begins, ends; ms), of equal ones the last; None where all are too old."""
+    recent = [Reset(ends / 1000, begins / 1000, mark / 1000) for mark, begins, ends in windows if ends > after_ms]
+    return min(recent, key=lambda reset: (reset.since, -reset.at), default=None)
+
+
 def _text(value: int | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
@@ -174,7 +187,8 @@ def worker_of(fields: Mapping[bytes, bytes], now_ms: int, lease_ms: int) -> Work
         )
     except (KeyError, ValueError):
         return None
-    return WorkerRow(identity, stats, last_seen / 1000, online=now_ms - last_seen < lease_ms)
+    online = now_ms - last_seen < lease_ms and stats.state != "offline"
+    return WorkerRow(identity, stats, last_seen / 1000, online=online)
 
 
 def _names(text: str) -> tuple[str, ...]:

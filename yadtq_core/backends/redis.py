@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 from yadtq_core.backends import calls, scripts, store_findings
 from yadtq_core.backends.calls import milliseconds
 from yadtq_core.backends.keys import Keys, ShardKeys
-from yadtq_core.backends.records import counts_of, damaged, epoch_of, record_of, worker_fields, worker_of
+from yadtq_core.backends.records import counts_of, damaged, epoch_of, record_of, reset_of, worker_fields, worker_of
 from yadtq_core.backends.scripts import BATCH, Call, Script, evaluate
 from yadtq_core.backends.store_check import check_store
 from yadtq_core.connect import Listener, ServerError, Store, open_store, server_text
@@ -36,6 +36,7 @@ from yadtq_core.model import (
     Outcome,
     Record,
     Release,
+    Reset,
     Submission,
     WorkerIdentity,
     WorkerRow,
@@ -251,6 +252,18 @@ class RedisBackend:
             damaged(task_id, server_text(fields)) if isinstance(fields, ServerError) else record_of(task_id, fields)
             for task_id, fields in zip(ids, found, strict=True)
         ]
+
+    def resets(self, ids: Sequence[str]) -> Sequence[Reset | None]:
+        """Return the greatest recent loss of each ID's shard."""
+        if not ids:
+            return []
+        shards = self._keys.shards
+        numbers = [shard_of(task_id, len(shards)) for task_id in ids]
+        asked = sorted(set(numbers))
+        after_ms = self.time_ms() - self._ttl_ms
+        rows = self._read_whole([shards[number].epoch for number in asked])
+        found = {number: reset_of(row.get(b"past", b""), after_ms) for number, row in zip(asked, rows, strict=True)}
+        return [found[number] for number in numbers]
 
     def cancel(self, ids: Sequence[str], reason: str) -> Sequence[CancelCode]:
         """End what has not started; mark what runs. The reason becomes the record's note."""

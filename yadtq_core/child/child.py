@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 import traceback
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from yadtq_core.child.pipe import (
@@ -83,8 +84,9 @@ class Child:
 
     def _prepare(self, start: Start) -> tuple[Ready, Plugins]:
         """Load what this child is to run; raises for what cannot be had, unless it may go on without."""
-        registry, plugins = Registry(start.imports), load_plugins()
-        tasks, missing = registry.load_all()
+        with redirect_stdout(sys.stderr):  # what an import prints is nobody's answer
+            registry, plugins = Registry(start.imports), load_plugins()
+            tasks, missing = registry.load_all()
         broken: list[YadtqError] = [*plugins.errors, *missing]
         if broken and not start.lenient:
             raise broken[0]

@@ -40,6 +40,8 @@ class Job(Struct, frozen=True, gc=False, array_like=True):
     arguments: bytes
     lost: int = 0
     codecs: str = ""
+    signature: str = ""
+    version: str = ""
 
 
 class Work(Struct, frozen=True, gc=False, array_like=True):

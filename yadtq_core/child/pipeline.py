@@ -28,6 +28,7 @@ class Prepared(NamedTuple):
     call: Call
     retry: RetryPolicy
     serializer: Serializer
+    submitted_otherwise: Callable[[str, str], str]
 
 
 class Pipeline:
@@ -53,18 +54,19 @@ class Pipeline:
         policy = hook.yadtq_retry_policy(task=task)
         if not isinstance(policy, RetryPolicy):
             raise PluginError(f"a plugin's yadtq_retry_policy gave {policy!r:.80}, not a RetryPolicy")
-        return Prepared(call, policy, self._payloads.serializer(hook.yadtq_result_serializer(task=task)))
+        serializer = self._payloads.serializer(hook.yadtq_result_serializer(task=task))
+        return Prepared(call, policy, serializer, task.submitted_otherwise)
 
     def _innermost(self, task: Task[..., Any], runner: Callable[..., Any]) -> Call:
-        validate, run_async = task.validate, self._run_async
+        convert, run_async = task.convert, self._run_async
 
         def call(_: Run, args: list[Any], kwargs: dict[str, Any]) -> Any:
-            validate(args, kwargs)
-            return runner(*args, **kwargs)
+            positional, named = convert(args, kwargs)
+            return runner(*positional, **named)
 
         def call_async(_: Run, args: list[Any], kwargs: dict[str, Any]) -> Any:
-            validate(args, kwargs)
-            return run_async(runner(*args, **kwargs))
+            positional, named = convert(args, kwargs)
+            return run_async(runner(*positional, **named))
 
         return call_async if task.is_async else call
 

@@ -69,14 +69,14 @@ class Runner:
         try:
             result, content_type = self._store(job, prepared, prepared.call(run, *self._arguments(job)))
         except BaseException as error:  # a task's SystemExit or KeyboardInterrupt must not end the child
-            return self._ended_by(job, error, begun, prepared.retry)
+            return self._ended_by(job, error, begun, prepared)
         finally:
             context.leave(token)
             self.cancelled.discard(job.seq)
         return Done(job.seq, "success", result, content_type, None, None, time.perf_counter() - begun)
 
     def _prepare(self, name: str) -> Prepared:
-        prepared = self._prepared[name] = self._bind(self._find(name))
+        prepared = self._prepared[name] = self._bind(self._find(name).named(name))
         return prepared
 
     def _arguments(self, job: Job) -> tuple[list[Any], dict[str, Any]]:
@@ -109,17 +109,24 @@ class Runner:
         serializer = prepared.serializer
         try:
             data = serializer.dumps(value)
-            if len(data) <= MAX_RESULT_BYTES:
-                return self._payloads.outgoing_result(data, serializer.content_type, job.id)
         except SerializationError as error:
             raise Unstorable(f"result not {serializer.name.upper()}: {error}") from None
-        raise Unstorable(
-            f"result is {len(data)} bytes, the limit is {MAX_RESULT_BYTES}; store it elsewhere and return where it is"
-        )
+        if len(data) > MAX_RESULT_BYTES:
+            raise Unstorable(
+                f"result is {len(data)} bytes, the limit is {MAX_RESULT_BYTES}; "
+                "store it elsewhere and return where it is"
+            )
+        try:
+            return self._payloads.outgoing_result(data, serializer.content_type, job.id)
+        except SerializationError as error:
+            raise Unstorable(f"result not encoded by {error}") from None
 
-    def _ended_by(self, job: Job, error: BaseException, begun: float, policy: RetryPolicy) -> Done:
+    def _ended_by(self, job: Job, error: BaseException, begun: float, prepared: Prepared) -> Done:
+        policy = prepared.retry
         if isinstance(error, Cancelled):
             return Done(job.seq, Status.CANCELLED.value, None, "", None, None, time.perf_counter() - begun)
+        if isinstance(error, InvalidArguments):
+            error = InvalidArguments(f"{error}{prepared.submitted_otherwise(job.signature, job.version)}")
         if isinstance(error, InvalidArguments | Unstorable):
             return self._failed(job, error, begun, None)
         if job.retries is not None:

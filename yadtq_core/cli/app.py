@@ -14,6 +14,7 @@ import typer
 
 from yadtq_core import __version__
 from yadtq_core.cli.cancel import cancel
+from yadtq_core.cli.commands import Commands
 from yadtq_core.cli.config import config
 from yadtq_core.cli.demo import demo
 from yadtq_core.cli.dev import dev
@@ -21,6 +22,7 @@ from yadtq_core.cli.doctor import doctor
 from yadtq_core.cli.monitor import monitor
 from yadtq_core.cli.options import Given, common
 from yadtq_core.cli.output import complain, say
+from yadtq_core.cli.plugin import plugins
 from yadtq_core.cli.provision import provision
 from yadtq_core.cli.query import query
 from yadtq_core.cli.submit import submit
@@ -59,11 +61,14 @@ def yadtq(
 
 def build() -> typer.Typer:
     """Return the app with all its commands."""
-    app = typer.Typer(pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
+    app = typer.Typer(
+        cls=Commands, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
+    )
     app.callback()(yadtq)
     for command in (demo, dev, submit, query, cancel, worker, monitor, provision, doctor, config):
         app.command()(command)
     app.add_typer(tasks)
+    app.add_typer(plugins)
     return app
 
 

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from yadtq_core import CancelCode, Client
+from yadtq_core import CancelCode
+from yadtq_core.cli.opening import open_client
 from yadtq_core.cli.options import Given, common
 from yadtq_core.cli.output import complain, say, say_json
 from yadtq_core.errors import TaskNotFound
@@ -31,14 +32,16 @@ def cancel(
         yadtq cancel 0b2f8c1e-5a0d-4c55-9d0e-3f5f7f0c9a11
     """
     wanted = list(dict.fromkeys(map(check_id, ids)))
-    with Client(given.load().settings) as client:
+    with open_client(given.load().settings) as client:
         codes = client.cancel(wanted)
+        missing = [task_id for task_id, code in zip(wanted, codes, strict=True) if code is CancelCode.MISSING]
+        reasons = dict(zip(missing, client.not_found(missing), strict=True))
     for task_id, code in zip(wanted, codes, strict=True):
         if as_json:
             say_json({"task_id": task_id, "cancel": code.value})
         elif code is CancelCode.MISSING:
-            complain(f"Error: {TaskNotFound(task_id)}")
+            complain(f"Error: {reasons[task_id]}")
         else:
             say(f"{task_id}: {_ANSWERS[code]}")
-    if CancelCode.MISSING in codes:
+    if missing:
         raise typer.Exit(TaskNotFound.exit_code)

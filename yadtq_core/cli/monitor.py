@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from yadtq_core import Client, Status
+from yadtq_core.cli.opening import open_client
 from yadtq_core.cli.options import Given, common, seconds
 from yadtq_core.cli.output import complain, escape, say, to_json
 from yadtq_core.errors import Unavailable
@@ -35,7 +36,7 @@ def monitor(
         yadtq monitor --once
     """
     pause = seconds("--interval", interval, 0.1, 3600)
-    with Client(given.load().settings) as client:
+    with open_client(given.load().settings) as client:
         if once:
             say_all(_look(client, as_json=as_json))
         elif sys.stdout.isatty() and not as_json:

@@ -5,6 +5,7 @@
 
 import functools
 import inspect
+import os
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ from yadtq_core.cli import logs
 from yadtq_core.cli.output import complain
 from yadtq_core.discovery import addresses_found
 from yadtq_core.errors import InvalidInput, InvalidSetting
-from yadtq_core.settings import Loaded, Settings, duration, load
+from yadtq_core.settings import ENVIRONMENT, Loaded, Settings, duration, load
 
 _PANEL = "Options of every command"
 
@@ -73,6 +74,11 @@ class Given:
             level = "warning" if quiet and loaded.origins["log_level"] == "default" else loaded.settings.log_level
         logs.set_up(level, loaded.settings.log_format)
         return loaded
+
+    def export(self) -> None:
+        """Set up logging, and put what the command line said into the environment: for code that is not our own."""
+        self.load(find_stack=False)
+        os.environ.update({ENVIRONMENT[name]: str(value) for name, value in self.values.items()})
 
 
 def _not_in_memory(settings: Settings) -> None:

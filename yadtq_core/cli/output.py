@@ -5,7 +5,7 @@ import re
 import sys
 from typing import Any
 
-_UNSAFE = re.compile(
+UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # C0, DEL, C1
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # what changes the direction of text
     "\u2028\u2029\ufeff"  # line and paragraph separators, byte order mark
@@ -16,7 +16,7 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 def escape(text: str) -> str:
     """Return text on one line that does nothing to a terminal: control characters and bidi controls as escapes."""
-    return _UNSAFE.sub(lambda found: _SHORT.get(found[0]) or _code(found[0]), text)
+    return UNSAFE.sub(lambda found: _SHORT.get(found[0]) or _code(found[0]), text)
 
 
 def say(text: str = "") -> None:

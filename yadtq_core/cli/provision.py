@@ -4,11 +4,12 @@ from typing import Annotated, Any, Protocol, runtime_checkable
 
 import typer
 
+from yadtq_core.cli.opening import open_plugins
 from yadtq_core.cli.options import Given, common, whole_number
 from yadtq_core.cli.output import complain, say, say_json
 from yadtq_core.errors import ConfigurationRefused
 from yadtq_core.interfaces import Broker
-from yadtq_core.plugins import load_plugins, open_backend, open_broker
+from yadtq_core.plugins import open_backend, open_broker
 from yadtq_core.settings import Settings, masked_url
 
 
@@ -56,7 +57,8 @@ def provision(
 
 def _make(settings: Settings, *, grow: bool) -> bool:
     """Make what is missing; return whether the broker's queues have partitions."""
-    plugins = load_plugins()
+    plugins = open_plugins()
+    settings = plugins.configure(settings)
     backend = open_backend(settings, plugins)
     try:
         backend.check()

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from yadtq_core import Client
+from yadtq_core.cli.opening import open_client
 from yadtq_core.cli.options import Given, common
 from yadtq_core.cli.output import complain, say, say_json
 from yadtq_core.cli.record import say_record, say_row
@@ -13,7 +14,6 @@ from yadtq_core.cli.sources import STDIN, rows_of
 from yadtq_core.client.records import record_as_json
 from yadtq_core.errors import InvalidId, InvalidInput, TaskNotFound
 from yadtq_core.model import ENDED, Record, check_id
-from yadtq_core.payloads import Payloads
 
 MAX_LINE_BYTES = 4096
 """Of an ID on stdin, with a remark behind it."""
@@ -42,8 +42,8 @@ def query(
     show = _Shower(full=full, as_json=as_json, in_rows=ids == [STDIN] and not full)
     read = _read_ids(show) if ids == [STDIN] else map(check_id, ids)
     wanted = list(dict.fromkeys(read))
-    with Client(given.load().settings) as client:
-        show.payloads = client.payloads
+    with open_client(given.load().settings) as client:
+        show.client = client
         if follow:
             _follow(client, wanted, show)
         else:
@@ -97,8 +97,8 @@ class _Shower:
     in_rows: a line each, for many.
     """
 
-    payloads: Payloads
-    """How results are read; known once the client is open, after the IDs were checked."""
+    client: Client
+    """Whom to ask how results are read, and why there is no record; open once the IDs were checked."""
 
     def __init__(self, *, full: bool, as_json: bool, in_rows: bool) -> None:
         self._full = full
@@ -113,17 +113,20 @@ class _Shower:
         complain(f"Error: line {line}: {error}")
 
     def all(self, ids: list[str], records: list[Record | None]) -> None:
-        """Print each record, a blank line between two; say of a missing one that it is."""
+        """Print each record, a blank line between two; say of a missing one that it is, and why that may be."""
+        missing = [task_id for task_id, record in zip(ids, records, strict=True) if record is None]
+        reasons = dict(zip(missing, self.client.not_found(missing), strict=True))
+        payloads = self.client.payloads
         for task_id, record in zip(ids, records, strict=True):
             if record is None:
                 self.code = self.code or TaskNotFound.exit_code
-                complain(f"Error: {TaskNotFound(task_id)}")
+                complain(f"Error: {reasons[task_id]}")
             elif self._as_json:
-                say_json(record_as_json(record, self.payloads))
+                say_json(record_as_json(record, payloads))
             elif self._in_rows:
-                say_row(record, self.payloads)
+                say_row(record, payloads)
             else:
                 if self._several:
                     say()
-                say_record(record, self.payloads, full=self._full)
+                say_record(record, payloads, full=self._full)
                 self._several = True

@@ -1,11 +1,10 @@
 """A record as text: the original's three lines, and everything on request."""
 
 import json
-import time
 from typing import Any
 
 from yadtq_core.cli.output import say, say_lines
-from yadtq_core.client.records import record_as_json
+from yadtq_core.client.records import moment, record_as_json
 from yadtq_core.model import Record, Status
 from yadtq_core.payloads import Payloads
 
@@ -84,11 +83,7 @@ def _say_details(record: Record) -> None:
 
 
 def _moment(seconds: float | None) -> str | None:
-    """Return a time as the local clock shows it, to the millisecond, with its offset."""
-    if not seconds:
-        return None
-    local = time.localtime(seconds)
-    return f"{time.strftime('%Y-%m-%d %H:%M:%S', local)}.{int(seconds * 1000) % 1000:03d} {time.strftime('%z', local)}"
+    return moment(seconds) if seconds else None
 
 
 def _duration(record: Record) -> str | None:

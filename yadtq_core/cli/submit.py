@@ -12,6 +12,7 @@ from yadtq_core import Client, Handle
 from yadtq_core.cli.arguments import parse_arguments
 from yadtq_core.cli.batch import Batch
 from yadtq_core.cli.known import KnownTasks
+from yadtq_core.cli.opening import open_client
 from yadtq_core.cli.options import Given, common, seconds, whole_number
 from yadtq_core.cli.output import complain, say, say_json
 from yadtq_core.cli.record import say_state
@@ -63,7 +64,7 @@ def submit(
     _check_together(task, args, batch, wait=wait, timeout=timeout, key=idempotency_key)
     settings = given.load().settings
     registry = Registry(settings.imports)
-    with Client(settings, registry=registry) as client:
+    with open_client(settings, registry) as client:
         known = KnownTasks(registry, client.workers, unchecked=unchecked)
         if task is None:
             lines = Batch(client.using(**options), known, interruptible, as_json=as_json)

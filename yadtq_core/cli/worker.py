@@ -1,5 +1,7 @@
 """`yadtq worker`: run tasks until told to stop."""
 
+import sys
+from contextlib import redirect_stdout
 from typing import Annotated, Any
 
 import typer
@@ -26,6 +28,9 @@ def worker(
     threads: Annotated[
         str | None, typer.Option("--threads", metavar="T", help="Tasks at a time in each child; default: 1.")
     ] = None,
+    lenient: Annotated[
+        bool, typer.Option("--lenient", help="Start without plugins and tasks that cannot be loaded; each is logged.")
+    ] = False,
 ) -> None:
     """Run tasks: the installed ones, and those of the modules named, in the working directory too.
 
@@ -44,4 +49,5 @@ def worker(
     settings = given.load(quiet=False, **more).settings
     from yadtq_core.worker import run_worker  # noqa: PLC0415  (other commands need none of it)
 
-    raise typer.Exit(run_worker(settings, modules or []))
+    with redirect_stdout(sys.stderr):  # what a plugin prints; a worker has nothing to say on stdout
+        raise typer.Exit(run_worker(settings, modules or [], lenient=lenient))

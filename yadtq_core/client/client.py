@@ -10,11 +10,12 @@ from typing import Any, Literal, ParamSpec, Self, TypeVar, Unpack, cast, overloa
 from yadtq_core.client.bulk import Bulk, raise_first
 from yadtq_core.client.calls import PLAIN, Call, Options, Using, options
 from yadtq_core.client.handle import Handle, check_timeout
+from yadtq_core.client.records import not_found
 from yadtq_core.client.services import Opened
 from yadtq_core.client.submissions import Builder
 from yadtq_core.client.submitter import Confirm
 from yadtq_core.discovery import addresses_found
-from yadtq_core.errors import InvalidInput, YadtqError
+from yadtq_core.errors import InvalidInput, TaskNotFound, YadtqError
 from yadtq_core.model import CancelCode, Counts, Record, WorkerRow, check_id, check_queue
 from yadtq_core.payloads import Payloads
 from yadtq_core.plugins import Plugins, load_plugins
@@ -178,6 +179,17 @@ class Client(Submitting):
     def query(self, ids: Iterable[str]) -> list[Record | None]:
         """Return the records of these IDs in order, None where there is none; raises InvalidId, BackendUnavailable."""
         return [record for batch in _batches(ids) for record in self._opened.get(batch)]
+
+    def not_found(self, ids: Iterable[str]) -> list[TaskNotFound]:
+        """Return, for IDs of which `query` found no record, the errors that say why that may be.
+
+        Raises InvalidId, BackendUnavailable.
+        """
+        return [
+            not_found(task_id, reset)
+            for batch in _batches(ids)
+            for task_id, reset in zip(batch, self._opened.resets(batch), strict=True)
+        ]
 
     def cancel(self, ids: Iterable[str], reason: str = "") -> list[CancelCode]:
         """Cancel these tasks; return for each whether it was ended, is running and was asked to stop, had ended

@@ -7,9 +7,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar, cast
 
-from yadtq_core.client.records import result_of
-from yadtq_core.errors import InvalidInput, TaskNotFound, WaitTimeout
-from yadtq_core.model import ENDED, CancelCode, Record, Status
+from yadtq_core.client.records import not_found, result_of
+from yadtq_core.errors import InvalidInput, WaitTimeout
+from yadtq_core.model import ENDED, CancelCode, Record, Reset, Status
 from yadtq_core.payloads import Payloads
 
 R_co = TypeVar("R_co", covariant=True)
@@ -24,6 +24,10 @@ class Records(Protocol):
 
     def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
         """Return the records as they are now."""
+        ...
+
+    def resets(self, ids: Sequence[str]) -> Sequence[Reset | None]:
+        """Return what may have lost their records."""
         ...
 
     def cancel(self, ids: Sequence[str], reason: str) -> Sequence[CancelCode]:
@@ -82,7 +86,8 @@ class Handle(Generic[R_co]):
         seconds = check_timeout(timeout)
         ended = await self._records.await_one(self.id, seconds)
         if self.id in ended:
-            record = self._found(ended[self.id])
+            found = ended[self.id]
+            record = found if found is not None else await asyncio.to_thread(self._found, None)
         else:
             record = await asyncio.to_thread(self._late, seconds)
         return cast(R_co, result_of(record, self._records.payloads))
@@ -93,7 +98,7 @@ class Handle(Generic[R_co]):
 
     def _found(self, record: Record | None) -> Record:
         if record is None:
-            raise TaskNotFound(self.id)
+            raise not_found(self.id, self._records.resets([self.id])[0])
         return record
 
     def _late(self, seconds: float | None) -> Record:

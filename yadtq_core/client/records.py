@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
-from yadtq_core.errors import SerializationError, TaskCancelled, TaskFailed
-from yadtq_core.model import Record, Status
+from yadtq_core.errors import SerializationError, TaskCancelled, TaskFailed, TaskNotFound
+from yadtq_core.model import Record, Reset, Status
 from yadtq_core.payloads import Payloads
 
 
@@ -25,6 +26,28 @@ def result_of(record: Record, payloads: Payloads) -> Any:
         error.message if error else f"its record says {record.status} and nothing more",
         error.traceback if error else None,
     )
+
+
+def not_found(task_id: str, reset: Reset | None) -> TaskNotFound:
+    """Return the error for a task without a record; `reset` is what may have lost it."""
+    if reset is None:
+        return TaskNotFound(task_id)
+    return TaskNotFound(task_id, reset.at, _loss(reset))
+
+
+def _loss(reset: Reset) -> str:
+    at = moment(reset.at)
+    if reset.since:
+        return f"was written after {moment(reset.since)} and lost when the result store was reset at {at}"
+    if reset.mark:
+        return f"was lost when the result store was reset at {at}"
+    return f"is from before {at}, when the result store was empty"
+
+
+def moment(seconds: float) -> str:
+    """Return a time as the local clock shows it, to the millisecond, with its offset."""
+    local = time.localtime(seconds)
+    return f"{time.strftime('%Y-%m-%d %H:%M:%S', local)}.{int(seconds * 1000) % 1000:03d} {time.strftime('%z', local)}"
 
 
 def record_as_json(record: Record, payloads: Payloads) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from yadtq_core.client.confirmer import Confirmer
 from yadtq_core.client.submitter import Confirm, Submitter
 from yadtq_core.client.waiter import Waiter
 from yadtq_core.errors import YadtqError
-from yadtq_core.model import CancelCode, Message, Record, Submission
+from yadtq_core.model import CancelCode, Message, Record, Reset, Submission
 from yadtq_core.payloads import Payloads
 from yadtq_core.plugins import Plugins, open_backend, open_broker
 from yadtq_core.settings import Settings
@@ -111,6 +111,10 @@ class Opened:
     def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
         """Return the records as they are now."""
         return self.here().backend.get(ids)
+
+    def resets(self, ids: Sequence[str]) -> Sequence[Reset | None]:
+        """Return what may have lost their records."""
+        return self.here().backend.resets(ids)
 
     def cancel(self, ids: Sequence[str], reason: str) -> Sequence[CancelCode]:
         """Cancel these tasks."""

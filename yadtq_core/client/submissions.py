@@ -32,10 +32,12 @@ _PLACE = re.compile(r"^\$\[[01]\]\[([^\]]*)\]")
 
 
 class Plan(Struct, frozen=True):
-    """What is known of a task before its first call: its name, and itself where it is known here."""
+    """What is known of a task before its first call: its name, and where it is known here itself and what it takes."""
 
     name: str
     task: Task[..., Any] | None
+    signature: str = ""
+    version: str = ""
 
 
 class Builder:
@@ -76,6 +78,8 @@ class Builder:
             retries=options.retries,
             carried=carried,
             codecs=codecs,
+            signature=plan.signature,
+            version=plan.version,
         )
 
     def submissions(self, messages: Sequence[Message], delays: Sequence[float]) -> list[Submission | YadtqError]:
@@ -115,10 +119,10 @@ class Builder:
 
     def _plan(self, task: Task[..., Any] | str) -> Plan:
         if isinstance(task, Task):
-            plan = Plan(self._registry.name_of(task), task)
+            plan = _known(self._registry.name_of(task), task)
         elif isinstance(task, str):
             name = check_task_name(task)
-            plan = Plan(name, self._registry.get(name) if self._registry.known(name) else None)
+            plan = _known(name, self._registry.get(name)) if self._registry.known(name) else Plan(name, None)
         else:
             raise InvalidTask(f"{task!r:.80} is no task: decorate the function with @task, or give the task's name")
         if len(self._plans) < MAX_PLANS:
@@ -142,6 +146,10 @@ class Builder:
         if data.count(b"[") + data.count(b"{") > MAX_NESTING and nesting(data) > MAX_NESTING + 1:
             raise InvalidArguments(f"{name}: arguments nest deeper than {MAX_NESTING}")
         return data
+
+
+def _known(name: str, task: Task[..., Any]) -> Plan:
+    return Plan(name, task, task.told_signature, task.version or "")
 
 
 def nesting(data: bytes) -> int:

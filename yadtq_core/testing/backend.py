@@ -92,6 +92,7 @@ class BackendContract(SubmittingContract, ClaimingContract, EndingContract, Swee
             lambda: backend.messages([task_id]),
             lambda: backend.buried([task_id]),
             lambda: backend.get([task_id]),
+            lambda: backend.resets([task_id]),
             lambda: backend.cancel([task_id], "enough"),
             lambda: backend.watch([task_id], "channel"),
             backend.subscribe,

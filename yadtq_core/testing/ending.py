@@ -303,10 +303,28 @@ class EndingContract:
         bed.finish(outcome(ones[0].message.id, answers[0]))
         holds = bed.backend.held(bed.worker)
         assert {hold.id for hold in holds} == {one.message.id for one in ones[1:]}
-        back = [Release(hold.id, hold.fence, DIED, lost=True) for hold in holds]
+        back = [Release(hold.id, hold.fence, ReleaseReason.WORKER_LOST, lost=True) for hold in holds]
         assert bed.backend.release(back, bed.worker) == ["ok", "ok"]
         assert bed.backend.held(bed.worker) == []
+        assert bed.backend.release(back, bed.worker) == ["ok", "ok"]
+        assert [bed.record(one).lost for one in ones[1:]] == [1, 1]
         assert [bed.run(one).attempt for one in ones[1:]] == [2, 2]
+        assert bed.backend.release(back, bed.worker) == ["fenced", "fenced"]
+
+    def test_nobody_holds_what_another_life_of_the_worker_holds(self, bed: Records) -> None:
+        bed.run(bed.submit()[0])
+        assert bed.backend.held(worker(bed.worker.id)) == []
+
+    def test_a_worker_that_comes_back_after_each_run_of_a_task_ends_it_as_lost_too_often(self, bed: Records) -> None:
+        one = bed.submit()[0]
+        for _ in range(4):
+            answer = bed.run(one)
+            back = given_back(one.message.id, answer, ReleaseReason.WORKER_LOST, lost=True)
+            assert bed.backend.release([back], bed.worker) == ["ok"]
+        record = bed.record(one)
+        assert record.error is not None
+        assert (record.status, record.lost, record.error.message) == (Status.FAILED, 4, "worker lost 4 times")
+        assert [run.reason for run in record.history] == ["worker lost"] * 4
 
     def test_a_marked_record_that_is_given_back_is_ended_by_the_next_sweep(self, bed: Records) -> None:
         one = bed.submit()[0]

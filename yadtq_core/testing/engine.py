@@ -82,7 +82,6 @@ class Engine:
         self._backend = self.open_backend(self._settings)
         self._broker = self.open_broker(self._settings)
         self._broker.ensure(self._settings.queues, create=True)
-        self._consumer = self._broker.consumer(self._settings.queues, member="engine")
         self._worker = WorkerIdentity(self._settings.worker_id, "engine", "localhost", 0, 0.0)
         self._child = ChildIdentity(self._settings.worker_id, 0)
         self._intake = Intake(1, margin=0.0, replayable=False)
@@ -100,7 +99,7 @@ class Engine:
 
     def open_broker(self, settings: Settings) -> MemoryBroker:
         """Return the engine's broker."""
-        return MemoryBroker(self._queues, lease=settings.claim_stale_seconds)
+        return _Broker(self._queues, lease=settings.claim_stale_seconds)
 
     @property
     def now(self) -> float:
@@ -143,7 +142,8 @@ class Engine:
 
     def _round(self) -> list[Outcome]:
         """Claim what is there now and run it."""
-        messages = [one for one in self._consumer.poll(BATCH, 0.0) if isinstance(one, Delivery)]
+        consumer = self._broker.consumer(list(self._queues.waiting), member="engine")
+        messages = [one for one in consumer.poll(BATCH, 0.0) if isinstance(one, Delivery)]
         self._intake.polled(messages, self._now)
         batch = self._intake.next_batch(BATCH, self._now)
         taken = {delivery.message.id for delivery in batch}
@@ -157,7 +157,7 @@ class Engine:
             return []
         answers = self._backend.claim(batch, self._worker, secrets.token_hex(8))
         leases = self._intake.claimed(batch, answers, self._now)
-        self._consumer.settle(self._intake.spent())
+        consumer.settle(self._intake.spent())
         return self._run(leases) if leases else []
 
     def _run(self, leases: list[Lease]) -> list[Outcome]:
@@ -210,6 +210,14 @@ class Engine:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class _Broker(MemoryBroker):
+    """The memory broker, in which every queue is made when it is first submitted to."""
+
+    def ensure(self, queues: Sequence[str], *, create: bool) -> None:
+        """Create what is missing."""
+        super().ensure(queues, create=True)
 
 
 class _Services:

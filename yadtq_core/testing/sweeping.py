@@ -7,10 +7,13 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from msgspec import structs
 
 from yadtq_core.interfaces import Subscription
 from yadtq_core.model import Delivery, Epoch, Past, Status, WorkerStats, new_id
 from yadtq_core.testing.records import SHORT, STATS, Records, given_back, outcome, submission, worker
+
+MOST_SHARDS = 256
 
 
 def beat(bed: Records, *known: Epoch) -> Epoch:
@@ -95,6 +98,8 @@ class SweepingContract:
         assert (row.identity, row.stats, row.online) == (bed.worker, stats, True)
         assert abs(row.last_seen - answer.now_ms / 1000) < 1.0
         assert other.identity.id == "b"
+        bed.backend.heartbeat(bed.worker, structs.replace(stats, state="offline"), ())
+        assert [row.online for row in bed.backend.workers()] == [True, False]
         bed.pass_time()
         assert not bed.open(lease=SHORT).workers()[0].online
 
@@ -263,6 +268,40 @@ class SweepingContract:
     def test_another_epoch_is_adopted_and_never_replaced(self, bed: Records) -> None:
         first = beat(bed)
         assert beat(bed, Epoch("elsewhere", first.mark_ms + 60_000)).id == first.id
+
+    def test_without_an_epoch_nothing_tells_of_a_loss(self, bed: Records) -> None:
+        one = bed.submit()[0].message.id
+        assert bed.backend.resets([one, submission().message.id]) == [None, None]
+        assert bed.backend.resets([]) == []
+
+    def test_a_store_that_nobody_remembers_may_have_lost_all_or_be_new(self, bed: Records) -> None:
+        before = bed.backend.time_ms() / 1000
+        beat(bed)
+        ids = [submission().message.id for _ in range(30)]
+        for reset in bed.backend.resets(ids):
+            assert reset is not None
+            assert (reset.since, reset.mark) == (0, 0)
+            assert before <= reset.at <= bed.backend.time_ms() / 1000
+
+    def test_a_store_found_empty_has_lost_all_that_its_finder_remembers(self, bed: Records) -> None:
+        mark = bed.backend.time_ms() - 60_000
+        bed.backend.heartbeat(bed.worker, STATS, [Epoch("lost", mark)] * MOST_SHARDS)
+        reset = bed.backend.resets([submission().message.id])[0]
+        assert reset is not None
+        assert (reset.since, reset.mark) == (0, mark / 1000)
+
+    def test_of_several_losses_the_greatest_is_told(self, bed: Records) -> None:
+        firsts = bed.backend.heartbeat(bed.worker, STATS, ()).epochs
+        ids = [submission().message.id for _ in range(30)]
+        born = bed.backend.resets(ids)
+        behind = [Epoch(one.id, one.mark_ms + 60_000) for one in firsts]
+        bed.backend.heartbeat(bed.worker, STATS, behind)  # only what the last two heartbeats saw may be lost
+        assert bed.backend.resets(ids) == born
+
+    def test_a_loss_is_told_for_as_long_as_results_are_kept(self, bed: Records) -> None:
+        beat(bed)
+        bed.pass_time()
+        assert bed.open(result_ttl=SHORT).resets([submission().message.id]) == [None]
 
     def test_the_answer_of_a_heartbeat_bears_redis_time(self, bed: Records) -> None:
         answer = bed.backend.heartbeat(bed.worker, STATS, ())

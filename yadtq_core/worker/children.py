@@ -194,6 +194,8 @@ def job_of(seq: int, lease: Lease) -> Job:
         bytes(message.arguments),
         lease.lost,
         message.codecs,
+        message.signature,
+        message.version,
     )
 
 

@@ -15,7 +15,6 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from types import FrameType
 
 from yadtq_core.errors import YadtqError
@@ -23,6 +22,7 @@ from yadtq_core.interfaces import Backend, Broker
 from yadtq_core.model import WorkerIdentity
 from yadtq_core.plugins import Plugins, load_plugins, open_backend, open_broker
 from yadtq_core.settings import Settings, masked_url
+from yadtq_core.worker.comeback import give_back_of_last_life, process_started
 from yadtq_core.worker.desk import Desk
 from yadtq_core.worker.events import Events
 from yadtq_core.worker.executor import Executor
@@ -89,13 +89,14 @@ def _run(
 ) -> int:
     try:
         backend.check()
+        identity = _identity(settings)
+        give_back_of_last_life(backend, identity)
         broker.ensure(settings.queues, create=True)
         executor.start(signals.changed)
         if signals.count:
             executor.close()
             return 0
         _banner(settings, executor, plugins)
-        identity = _identity(settings)
         desk = Desk(settings, identity, broker, backend, executor=executor, events=Events(plugins, identity))
         worker = Worker(desk)
         worker.start()
@@ -180,16 +181,8 @@ class Watchdog:
 
 
 def _identity(settings: Settings) -> WorkerIdentity:
-    return WorkerIdentity(settings.worker_id, secrets.token_hex(6), host(), os.getpid(), _process_started())
-
-
-def _process_started() -> float:
-    """Return when this process started, in seconds since boot: with the process ID it names a process for good."""
-    try:
-        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-        return int(fields[19]) / os.sysconf("SC_CLK_TCK")
-    except (OSError, ValueError, IndexError):
-        return 0.0
+    pid = os.getpid()
+    return WorkerIdentity(settings.worker_id, secrets.token_hex(6), host(), pid, process_started(pid) or 0.0)
 
 
 def _banner(settings: Settings, executor: Executor, plugins: Plugins) -> None:

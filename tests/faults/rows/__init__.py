@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.faults.row import Row
-from tests.faults.rows import brokers, stores, workers
+from tests.faults.rows import brokers, clients, stores, workers
 
 ROWS: tuple[Row, ...] = (
     Row(id="W1", play=workers.w1, gap=4.0, restart=3.0),
@@ -15,5 +15,29 @@ ROWS: tuple[Row, ...] = (
     Row(id="W12", play=workers.w12, lease=15.0, handover=0.8),
     Row(id="W14", play=workers.w14),
     Row(id="K1", play=brokers.k1),
+    Row(id="K2", play=brokers.k2),
+    Row(id="K3", play=brokers.k3),
+    Row(id="K4", play=brokers.k4),
+    Row(id="K5", play=brokers.k5),
+    Row(id="K6", play=brokers.k6),
+    Row(id="K7", play=brokers.k7, gap=8.0),
+    Row(id="K10", play=brokers.k10),
+    Row(id="K12", play=brokers.k12),
+    Row(id="K13", play=brokers.k13),
+    Row(id="K14", play=brokers.k14),
     Row(id="R1", play=stores.r1),
+    Row(id="R2", play=stores.r2),
+    Row(id="R3", play=stores.r3, own_store="none"),
+    Row(id="R4", play=stores.r4),
+    Row(id="R5", play=stores.r5, own_store="aof"),
+    Row(id="R7", play=stores.r7, gap=6.0),
+    Row(id="R8", play=stores.r8, lease=6.0),
+    Row(id="R9", play=stores.r9, lease=6.0),
+    Row(id="C1", play=clients.c1),
+    Row(id="C2", play=clients.c2),
+    Row(id="C3", play=clients.c3),
+    Row(id="C4", play=clients.c4),
+    Row(id="C5", play=clients.c5, restart=3.0),
+    Row(id="C9", play=clients.c9, restart=4.0),
+    Row(id="C10", play=clients.c10),
 )

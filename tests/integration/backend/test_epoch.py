@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.integration.backend.bed import Bed
-from yadtq_core.model import Epoch, Past, Verdict
+from yadtq_core.model import Epoch, Past, Reset, Verdict
 from yadtq_core.testing.records import SHORT, STATS, delivery, submission, worker
 
 HEARTBEATS_MS = 10_000
@@ -61,6 +61,38 @@ def test_after_everything_was_lost_the_maker_says_from_where(bed: Bed) -> None:
     assert born == one.message.submitted_at_ms
 
 
+def test_a_restart_tells_what_it_may_have_lost(bed: Bed) -> None:
+    first = beat(bed)
+    bed.store.run("HSET", bed.shard_key("epoch"), "run_id", "another", "past", "")
+    bed.pass_time()
+    second = beat(bed, first)
+    assert bed.backend.resets([submission().message.id]) == [
+        Reset(at=second.mark_ms / 1000, since=(first.mark_ms - HEARTBEATS_MS) / 1000, mark=first.mark_ms / 1000)
+    ]
+
+
+def test_of_equal_losses_the_last_is_told(bed: Bed) -> None:
+    first = beat(bed)
+    for days, mark in ((3, 1), (0.5, 2), (0.25, 3), (0.75, 4)):
+        line = f"x:{mark}:0:{first.mark_ms - int(days * DAY_MS)};"
+        past = bed.store.run("HGET", bed.shard_key("epoch"), "past").decode()
+        bed.store.run("HSET", bed.shard_key("epoch"), "past", past * (mark > 1) + line)
+    reset = bed.backend.resets([submission().message.id])[0]
+    assert reset is not None
+    assert reset.mark == 0.003
+
+
+def test_after_everything_was_lost_an_unknown_id_is_told_when(bed: Bed) -> None:
+    first = beat(bed)
+    lost = bed.submit()[0].message.id
+    bed.lose_everything()
+    bed.pass_time()
+    born = bed.submit()[0].message.submitted_at_ms
+    beat(bed, first)
+    assert bed.backend.get([lost]) == [None]
+    assert bed.backend.resets([lost]) == [Reset(at=born / 1000, since=0.0, mark=first.mark_ms / 1000)]
+
+
 def test_what_nobody_remembers_is_not_known(bed: Bed) -> None:
     beat(bed)
     bed.lose_everything()
@@ -96,6 +128,10 @@ def test_each_shard_has_an_epoch_of_its_own(make_bed: Callable[..., Bed]) -> Non
     after = bed.backend.heartbeat(bed.worker, STATS, epochs).epochs
     assert [one.id == other.id for one, other in zip(epochs, after, strict=True)] == [True, False, True]
     assert after[1].past == (Past(after[1].id, epochs[1].mark_ms),)
+
+    ids = [f"0b2f8c1e-5a0d-4c55-9d0e-3f5f7f0c9a0{last}" for last in "1020"]
+    resets = bed.backend.resets(ids)
+    assert [reset is not None and reset.mark for reset in resets] == [epochs[1].mark_ms / 1000, 0, 0, 0]
 
 
 def test_workers_gone_for_an_hour_are_forgotten_with_what_they_held(bed: Bed) -> None:

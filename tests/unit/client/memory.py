@@ -19,6 +19,7 @@ from yadtq_core.model import (
     Created,
     Error,
     Record,
+    Reset,
     Status,
     Submission,
     WorkerRow,
@@ -73,6 +74,7 @@ class MemoryBackend:
         self.before: Callable[[str, Sequence[Any]], None] = lambda name, items: None
         self.after: Callable[[str, Sequence[Any]], None] = lambda name, items: None
         self.channel = Channel()
+        self.reset: Reset | None = None
         self.watched: set[str] = set()
         self.closed = False
         self._lock = threading.RLock()
@@ -113,6 +115,10 @@ class MemoryBackend:
     def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
         with self._call("get", ids):
             return [self.records.get(task_id) for task_id in ids]
+
+    def resets(self, ids: Sequence[str]) -> Sequence[Reset | None]:
+        with self._call("resets", ids):
+            return [self.reset for _ in ids]
 
     def cancel(self, ids: Sequence[str], reason: str) -> Sequence[CancelCode]:
         with self._call("cancel", ids):

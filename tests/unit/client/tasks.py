@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
+import uuid
+from dataclasses import dataclass
+
 from yadtq_core import InvalidArguments, task
 
 
@@ -23,3 +27,14 @@ def _positive(number: int) -> None:
 @task(name="tests.positive", check=_positive)
 def positive(number: int) -> int:
     return number
+
+
+@dataclass
+class Order:
+    id: uuid.UUID
+    day: datetime.date = datetime.date(2026, 1, 1)
+
+
+@task(name="tests.ship", version="2")
+def ship(order: Order) -> str:
+    return str(order.id)

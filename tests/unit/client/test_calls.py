@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 import uuid
 from typing import Any
@@ -10,7 +11,7 @@ import msgspec
 import pytest
 
 from tests.unit.client.memory import Installation
-from tests.unit.client.tasks import fetch, positive, resize
+from tests.unit.client.tasks import Order, fetch, positive, resize, ship
 from yadtq_core import Client, InvalidArguments, InvalidId, InvalidInput, InvalidTask, call, task
 from yadtq_core.client.calls import options
 from yadtq_core.client.submissions import nesting
@@ -161,7 +162,7 @@ def test_a_task_without_a_name_is_known_by_its_place(place: Installation, client
 @pytest.mark.parametrize(
     ("args", "kwargs", "text"),
     [
-        ((), {}, "missing a required argument: 'path'"),
+        ((), {}, r"resize\(path: .*\): path: missing"),
         (("a", 1, 2), {}, "too many positional arguments"),
         (("a",), {"heigth": 1}, "unexpected keyword argument 'heigth'"),
     ],
@@ -172,6 +173,31 @@ def test_arguments_that_the_task_would_not_take(
     with pytest.raises(InvalidArguments, match=text):
         client.submit(resize, *args, **kwargs)
     assert place.backend.calls == []
+
+
+def test_what_an_annotation_does_not_take_is_refused_and_what_it_takes_travels_as_given(
+    place: Installation, client: Client
+) -> None:
+    with pytest.raises(InvalidArguments, match="width: expected int, got str"):
+        client.submit(resize, "a", width="wide")  # type: ignore[arg-type]
+    with pytest.raises(InvalidArguments, match=r"order: object missing required field id$"):
+        client.submit(ship, {})  # type: ignore[call-overload]
+    assert place.backend.calls == []
+    client.submit(ship, Order(uuid.UUID(int=1), datetime.date(2026, 1, 2)))
+    given = {"id": str(uuid.UUID(int=1)), "day": "2026-01-02"}
+    assert sent(place)["args"] == [[given], {}]
+    client.submit(ship, given)  # type: ignore[call-overload]
+    assert sent(place)["args"] == [[given], {}]
+
+
+def test_signature_and_version_travel_where_the_task_is_known(place: Installation, client: Client) -> None:
+    client.submit(resize, "a.png")
+    assert sent(place)["sig"] == "(path: str, width: int = 800)"
+    assert "ver" not in sent(place)
+    client.submit(ship, Order(uuid.UUID(int=1)))
+    assert (sent(place)["sig"], sent(place)["ver"]) == ("(order: Order)", "2")
+    client.submit("anything", 1)
+    assert not {"sig", "ver"} & sent(place).keys()
 
 
 def test_a_task_checks_its_arguments_itself(client: Client) -> None:

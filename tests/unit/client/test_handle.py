@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -29,11 +29,22 @@ from yadtq_core import (
 )
 from yadtq_core.client import waiter
 from yadtq_core.client.records import record_as_json
-from yadtq_core.model import Error, Record
+from yadtq_core.model import Error, Record, Reset
 from yadtq_core.plugins import load_plugins
 from yadtq_core.settings import Settings
 
 PAYLOADS = load_plugins().payloads(Settings())
+AT = 1_795_000_323.25
+
+
+@pytest.fixture
+def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the local time be that of Greenwich."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
 
 
 def later(place: Installation, action: Callable[[], object]) -> None:
@@ -128,6 +139,41 @@ def test_an_unknown_id_is_not_found_and_never_pending(client: Client) -> None:
         with pytest.raises(TaskNotFound):
             ask()
     assert client.query([GIVEN, GIVEN]) == [None, None]
+    assert [(error.task_id, error.reset_at) for error in client.not_found([GIVEN])] == [(GIVEN, None)]
+
+
+@pytest.mark.parametrize(
+    ("reset", "said"),
+    [
+        (
+            Reset(AT, since=0.0, mark=AT - 1),
+            "it was lost when the result store was reset at 2026-11-18 11:12:03.250 +0000",
+        ),
+        (
+            Reset(AT, since=0.0, mark=0.0),
+            "it is from before 2026-11-18 11:12:03.250 +0000, when the result store was empty",
+        ),
+        (
+            Reset(AT, since=AT - 60, mark=AT - 1),
+            "it was written after 2026-11-18 11:11:03.250 +0000 and lost when the result store was reset at "
+            "2026-11-18 11:12:03.250 +0000",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("utc")
+def test_an_unknown_id_may_have_been_lost(place: Installation, client: Client, reset: Reset, said: str) -> None:
+    place.backend.reset = reset
+    handle = client.handle(GIVEN)
+
+    async def awaited() -> None:
+        await handle.aresult(timeout=30)
+
+    for ask in (handle.status, handle.record, handle.wait, handle.result, lambda: asyncio.run(awaited())):
+        with pytest.raises(TaskNotFound) as caught:
+            ask()
+        assert caught.value.reset_at == AT
+        found = f"no task {GIVEN} (never submitted here, or its result has expired, or {said})"
+        assert str(caught.value) == found
 
 
 @pytest.mark.parametrize("timeout", [-1, float("nan"), 1e12, "5", True])

@@ -2,7 +2,8 @@
 -- Takes records back without an outcome, each only under its current fence, which it raises by one.
 -- KEYS: open, counts, held; then each task key
 -- ARGV: incarnation, lost limit, unknown-task TTL (ms);
---       then for each: fence, reason, delay (ms), lost 1|0, note, beginning of a history line, error (if it fails)
+--       then for each: fence, reason, delay (ms), lost 1|0, note, beginning of a history line, error (if it fails;
+--       without a note `worker lost N times`)
 -- Answer: for each 1 OK, 3 FENCED, 4 MISSING, or the text of what is wrong with the record
 local open, counts, held = KEYS[1], KEYS[2], KEYS[3]
 local incarnation, lost_limit, unknown_ttl = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -36,8 +37,10 @@ local function release(key, id, r, a)
   local reason, delay, counted = ARGV[a + 1], tonumber(ARGV[a + 2]), ARGV[a + 3] == '1'
   local lost = (tonumber(r[5]) or 0) + (counted and 1 or 0)
   if counted then remember(key, ARGV[a + 5], tonumber(r[4]) or 1, now) end
-  if counted and lost > lost_limit then return fail(key, r, lost, ARGV[a + 6]) end
   local unknown = reason == 'unknown_task'
+  if counted and lost > lost_limit then
+    return fail(key, r, lost, (ARGV[a + 4] ~= '' or unknown) and ARGV[a + 6] or worker_lost(lost))
+  end
   if unknown and now - (tonumber(r[6]) or now) >= unknown_ttl then return fail(key, r, lost, ARGV[a + 6]) end
   local begun = not unknown and reason ~= 'unstarted'
   -- One that is to be cancelled does not wait: the next sweep ends it.

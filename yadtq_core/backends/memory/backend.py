@@ -12,7 +12,7 @@ from yadtq_core.backends.memory.ends import cancelled, extended, finished, relea
 from yadtq_core.backends.memory.store import WAITERS, MemoryStore, Row, Window, ended
 from yadtq_core.backends.memory.subscription import MemorySubscription
 from yadtq_core.backends.memory.sweeps import SOON, Sweep
-from yadtq_core.backends.records import delivery_of
+from yadtq_core.backends.records import delivery_of, greatest_loss
 from yadtq_core.errors import ConfigurationRefused
 from yadtq_core.findings import Finding, ok
 from yadtq_core.model import (
@@ -33,6 +33,7 @@ from yadtq_core.model import (
     Past,
     Record,
     Release,
+    Reset,
     Status,
     Submission,
     WorkerIdentity,
@@ -111,9 +112,9 @@ class MemoryBackend:
         delay = milliseconds(submission.delay)
         status = Status.SCHEDULED if delay else Status.QUEUED
         row = Row(message.id, message.task, message.queue, message.digest, store.now, status)
-        row.deadline = store.now + delay if delay else None
+        row.deadline = row.submitted_at + delay if delay else None  # one clock, read once: as Redis does
         store.rows[row.id], store.messages[row.id] = row, submission.body
-        store.look_at(row, store.now + (delay or self._limits.grace))
+        store.look_at(row, row.submitted_at + (delay or self._limits.grace))
         return Created(CreateCode.NEW, row.submitted_at, status, published=False)
 
     def confirm(self, positions: Sequence[tuple[str, str]]) -> None:
@@ -206,6 +207,13 @@ class MemoryBackend:
             rows = [self._store.row(task_id) for task_id in ids]
             return [row.record() if row else None for row in rows]
 
+    def resets(self, ids: Sequence[str]) -> Sequence[Reset | None]:
+        """Return the greatest recent loss: of one shard, so the same for all."""
+        store = self._store
+        with store.lock:
+            windows = [(past.from_ms, past.begins, past.ends) for past in store.epoch.past]
+            return [greatest_loss(windows, store.now - self._limits.ttl)] * len(ids)
+
     def cancel(self, ids: Sequence[str], reason: str) -> Sequence[CancelCode]:
         """End what has not started; mark what runs. The reason becomes the record's note."""
         with self._store.lock:
@@ -267,11 +275,14 @@ class MemoryBackend:
         store = self._store
         with store.lock:
             rows = [
-                WorkerRow(identity, stats, seen / 1000, online=store.now - seen < self._limits.lease)
+                WorkerRow(identity, stats, seen / 1000, online=self._online(stats, seen))
                 for identity, stats, seen in store.workers.values()
                 if store.now - seen <= LISTED
             ]
         return sorted(rows, key=lambda row: (row.identity.id, row.identity.incarnation))
+
+    def _online(self, stats: WorkerStats, seen: int) -> bool:
+        return self._store.now - seen < self._limits.lease and stats.state != "offline"
 
     def time_ms(self) -> int:
         """Return the store's clock."""

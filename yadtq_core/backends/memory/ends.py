@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from yadtq_core.backends.calls import milliseconds
 from yadtq_core.backends.memory.claims import Limits
-from yadtq_core.backends.memory.store import MemoryStore, Row
+from yadtq_core.backends.memory.store import MemoryStore, Row, worker_lost
 from yadtq_core.model import (
     ENDED,
     CancelCode,
@@ -99,7 +99,8 @@ def _release(store: MemoryStore, row: Row, given: Release, worker: WorkerIdentit
         row.lost += 1
         store.remember(row, worker.id, given.note or "worker lost", store.now)
     if (given.lost and row.lost > limits.lost) or (unknown and store.now - row.submitted_at >= limits.unknown):
-        error = Error("UnknownTask" if unknown else "WorkerLost", given.note or f"given back: {given.reason.value}")
+        note = given.note or (f"given back: {given.reason.value}" if unknown else worker_lost(row.lost).message)
+        error = Error("UnknownTask" if unknown else "WorkerLost", note)
         return store.end_outside(row, Status.FAILED, limits.ttl, error)
     row.fence += 1
     row.nonce = row.incarnation = row.deadline = row.progress = None

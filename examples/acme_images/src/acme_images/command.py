@@ -1,0 +1,33 @@
+"""The command."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from acme_images.tasks import measure
+from yadtq_core import Client, TaskFailed, call
+
+app = typer.Typer()
+
+
+@app.command()
+def images(
+    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Where the pictures are.")],
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for each.")] = 60.0,
+) -> None:
+    """Have all PNG pictures of a folder measured by the workers.
+
+    For example:
+
+        yadtq images holidays
+    """
+    paths = sorted(folder.resolve().glob("*.png"))
+    with Client.connect() as client:  # told by `yadtq --broker …`, settings file and environment alike
+        handles = client.submit_many(call(measure, str(path)) for path in paths)
+        for path, handle in zip(paths, handles, strict=True):
+            try:
+                size = handle.result(timeout=timeout)
+                typer.echo(f"{path.name}: {size['width']} x {size['height']}")
+            except TaskFailed as error:
+                typer.echo(f"{path.name}: {error.message}")

@@ -1,0 +1,34 @@
+"""Fixtures of the plugins' tests: the services of all tests, and which of our own plugins are in force.
+
+No first-party plugin is loaded in a test, or in a process that it starts, but those that the test asks for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.conftest import FIRST_PARTY, kafka_url, make_kafka, make_valkey, namespace, redis_url
+from yadtq_core import entrypoints
+
+__all__ = ["kafka_url", "make_kafka", "make_valkey", "namespace", "redis_url"]
+
+
+@pytest.fixture
+def unblocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Let first-party plugins be loaded: `unblocked("crypt")` these, for this test and what it starts."""
+
+    def unblock(*names: str) -> None:
+        assert set(names) <= set(FIRST_PARTY)
+        monkeypatch.setenv(entrypoints.BLOCK, ",".join(name for name in FIRST_PARTY if name not in names) or " ")
+        _forget()
+
+    yield unblock
+    monkeypatch.undo()
+    _forget()
+
+
+def _forget() -> None:
+    entrypoints.entry_points.cache_clear()
+    entrypoints.blocked_entry_points.cache_clear()

@@ -1,0 +1,3 @@
+"""Encrypts arguments and results of yadtq's tasks. Installed, it is found by its entry points; nothing here is to be
+called.
+"""

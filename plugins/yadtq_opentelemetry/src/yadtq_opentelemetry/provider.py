@@ -1,0 +1,66 @@
+"""The process's tracer provider: whether there is one, how a child gets it, and its last flush.
+
+opentelemetry is imported by who sets a provider. Where nobody has imported it there is none, which costs nothing to
+find out.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from importlib import import_module
+from typing import Any
+
+from yadtq_core import InvalidSetting
+
+FLUSH_SECONDS = 1.5
+"""A worker that ends gives its children 2 s to follow."""
+
+log = logging.getLogger("yadtq.opentelemetry")
+
+
+def provider() -> Any:
+    """Return the tracer provider that was set, None where none was."""
+    trace = sys.modules.get("opentelemetry.trace")
+    if trace is None:
+        return None
+    found = trace.get_tracer_provider()
+    return None if isinstance(found, trace.ProxyTracerProvider) else found
+
+
+def set_up(setup: str) -> None:
+    """Call `module:function`; raises InvalidSetting where it is not to be had, and what it raises."""
+    module, _, name = setup.partition(":")
+    try:
+        function = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise InvalidSetting(f"opentelemetry.setup = {setup!r}: {error}") from error
+    function()
+    if provider() is None:
+        log.warning("%s has set no tracer provider: this child makes no spans", setup)
+
+
+def flush(seconds: float = FLUSH_SECONDS) -> bool:
+    """Have the provider export what it holds, for at most this long; return whether it did.
+
+    In a thread of its own: the SDK's batch processor waits for its exporter whatever timeout it is given.
+    """
+    force_flush = getattr(provider(), "force_flush", None)
+    if force_flush is None:
+        return True
+    done = threading.Event()
+
+    def run() -> None:
+        try:
+            force_flush(int(seconds * 1000))
+            done.set()
+        except Exception:
+            log.exception("the last spans could not be exported")
+
+    thread = threading.Thread(target=run, name="yadtq-opentelemetry-flush", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        log.warning("the last spans were not exported within %g s", seconds)
+    return done.is_set()

@@ -1,0 +1,22 @@
+"""Keeps a label from growing without end: each of its values is a time series for as long as Prometheus remembers."""
+
+from __future__ import annotations
+
+OTHER = "other"
+
+
+class Names:
+    """The values of one label: the first `most` that come keep their names, all after them are `other`."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._known: set[str] = set()
+
+    def of(self, name: str) -> str:
+        """Return the label's value for a name."""
+        if name in self._known:
+            return name
+        if len(self._known) >= self._most:
+            return OTHER
+        self._known.add(name)
+        return name

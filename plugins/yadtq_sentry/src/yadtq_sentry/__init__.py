@@ -1,0 +1,1 @@
+"""Failures of tasks in Sentry."""

@@ -1,0 +1,214 @@
+"""Carries out the faults of a plan, and makes everything well again at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.simulation.client import SimulatedClient
+from tests.simulation.history import short
+from tests.simulation.log import Entry, name_of
+from tests.simulation.plan import Fault, WorkerPlan
+from tests.simulation.worker import SimulatedWorker
+from tests.simulation.world import World
+from yadtq_core.model import shard_of
+
+COPIES = (1, 2, 6)
+
+
+class Faults:
+    """What goes wrong in one history."""
+
+    def __init__(self, world: World, workers: list[SimulatedWorker], client: SimulatedClient) -> None:
+        self._world = world
+        self._workers = workers
+        self._client = client
+        self._guests: list[SimulatedWorker] = []
+        self._saved = False
+        self._runs = 1
+        self.over = False
+
+    def schedule(self) -> None:
+        """Put all faults of the plan on the clock."""
+        loom = self._world.loom
+        for fault in self._world.plan.faults:
+            loom.at(fault.at, self._call_of(fault))
+        loom.at(self._world.plan.ends_at, self._well_again)
+
+    def _call_of(self, fault: Fault) -> Callable[[], None]:
+        carry_out = getattr(self, "_" + fault.kind.replace(" ", "_"))
+
+        def call() -> None:
+            self._world.history.tell("FAULT", f"{fault.kind} for {fault.seconds:.2f} s")
+            carry_out(fault)
+
+        return call
+
+    def _later(self, seconds: float, call: Callable[[], None]) -> None:
+        """Do something later, unless everything is well by then."""
+        self._world.loom.after(seconds, lambda: None if self.over else call())
+
+    def _one_of(self, x: float) -> SimulatedWorker:
+        return self._workers[int(x * len(self._workers))]
+
+    # Workers
+
+    def _crash(self, fault: Fault) -> None:
+        worker = self._one_of(fault.x)
+        if worker.process is not None:
+            self._world.history.tell(worker.plan.name, "is killed")
+            worker.process.kill()
+            self._later(fault.seconds, worker.start)
+
+    def _pause(self, fault: Fault) -> None:
+        worker = self._one_of(fault.x)
+        process = worker.process
+        if process is not None:
+            self._world.history.tell(worker.plan.name, "is stopped by a signal")
+            process.pause(children=fault.kind == "pause")
+            self._later(fault.seconds, process.resume)
+
+    def _pause_parent(self, fault: Fault) -> None:
+        self._pause(fault)
+
+    def _child(self, fault: Fault) -> None:
+        worker = self._one_of(fault.x)
+        if worker.alive and worker.executor is not None:
+            worker.executor.child_dies()
+
+    def _stop(self, fault: Fault) -> None:
+        worker = self._one_of(fault.x)
+        worker.stop()
+        self._later(fault.seconds + 1.5, worker.start)
+
+    def _join(self, fault: Fault) -> None:
+        known = self._one_of(fault.x).plan
+        guest = SimulatedWorker(self._world, WorkerPlan(f"x{len(self._guests)}", known.queues, known.tasks, 1, 1))
+        self._guests.append(guest)
+        guest.start()
+        self._later(fault.seconds, guest.stop)
+
+    def _twin(self, fault: Fault) -> None:
+        twin = SimulatedWorker(self._world, self._one_of(fault.x).plan)
+        self._guests.append(twin)
+        twin.start()
+        self._later(fault.seconds, twin.stop)
+
+    def _client_dies(self, fault: Fault) -> None:
+        if self._client.process is not None and not self._client.done:
+            self._world.history.tell("client", "is killed")
+            self._client.process.kill()
+            self._later(fault.seconds, self._client.start)
+
+    # The networks
+
+    def _store_loss(self, fault: Fault) -> None:
+        self._world.weather.store_loss = 0.1 + 0.4 * fault.x
+        self._later(fault.seconds, lambda: setattr(self._world.weather, "store_loss", 0.0))
+
+    def _late_burst(self, fault: Fault) -> None:
+        self._world.weather.store_loss = 0.9
+        self._later(fault.seconds / 4, lambda: setattr(self._world.weather, "store_loss", 0.0))
+
+    def _kafka_loss(self, fault: Fault) -> None:
+        self._world.weather.kafka_loss = 0.2 + 0.6 * fault.x
+        self._later(fault.seconds, lambda: setattr(self._world.weather, "kafka_loss", 0.0))
+
+    def _store_away(self, fault: Fault) -> None:
+        self._world.weather.store_away = True
+        self._later(fault.seconds, lambda: setattr(self._world.weather, "store_away", False))
+
+    def _kafka_away(self, fault: Fault) -> None:
+        self._world.weather.kafka_away = True
+        self._later(fault.seconds, lambda: setattr(self._world.weather, "kafka_away", False))
+
+    def _store_cut(self, fault: Fault) -> None:
+        name = self._one_of(fault.x).plan.name
+        self._world.weather.cut_from_store.add(name)
+        self._later(fault.seconds, lambda: self._world.weather.cut_from_store.discard(name))
+
+    def _kafka_cut(self, fault: Fault) -> None:
+        name = self._one_of(fault.x).plan.name
+        self._world.weather.cut_from_kafka.add(name)
+        self._later(fault.seconds, lambda: self._world.weather.cut_from_kafka.discard(name))
+
+    # The services
+
+    def _new_run(self) -> str:
+        self._runs += 1
+        return f"run{self._runs}"
+
+    def _store_restart(self, fault: Fault) -> None:
+        """A clean restart: nothing is lost."""
+        self._store_away(fault._replace(seconds=min(fault.seconds, 0.5)))
+        self._world.server.restarted(self._new_run())
+
+    def _last_second(self, fault: Fault) -> None:
+        """The store loses what it was told last; some seconds up to two heartbeats.
+
+        It comes back as another run of the server (a crash, a failover), or by a third of them as the same one.
+        """
+        if self._saved:
+            return
+        self._saved = True
+        world = self._world
+        world.server.save()
+        world.loom.after(0.2 + fault.y * (2 * world.plan.lease / 3 - 0.2), lambda: self._restore(fault))
+
+    def _restore(self, fault: Fault) -> None:
+        if not self._saved:
+            return  # it was emptied meanwhile
+        self._saved = False
+        world = self._world
+        world.server.restore()
+        if fault.x < 0.67:
+            world.server.restarted(self._new_run())
+            if not self.over:
+                self._store_away(fault._replace(seconds=min(fault.seconds, 1.0)))
+        world.truth.stored_anew(world.server.dump(), "the store has lost its last moments", lost=True)
+
+    def _flush(self, fault: Fault) -> None:
+        self._saved = False
+        world = self._world
+        run = f"run{self._runs}" if fault.x < 0.5 else self._new_run()
+        world.server.empty(run)
+        world.truth.stored_anew({}, "FLUSHALL", lost=True)
+
+    def _copies(self, fault: Fault) -> None:
+        """Messages stand in the log once more, and once more."""
+        kafka = self._world.kafka
+        places = [(partition, entry) for partition, log in sorted(kafka.logs.items()) for entry in log if entry.id]
+        for number in range(COPIES[int(fault.y * len(COPIES))]):
+            if places:
+                partition, entry = places[int(fault.x * 7919 * (number + 1)) % len(places)]
+                targets = [
+                    each
+                    for each in kafka.logs
+                    if each.queue == partition.queue
+                    and each.number % self._world.plan.shards == shard_of(entry.id, self._world.plan.shards)
+                ]
+                target = targets[number % len(targets)]
+                offset = kafka.append(target, entry._replace(timestamp_ms=self._world.now_ms))
+                self._world.history.tell("broker", f"has {short(entry.id)} again at {name_of(target)}:{offset}")
+
+    def _junk(self, fault: Fault) -> None:
+        partition = sorted(self._world.kafka.logs)[0]
+        self._world.kafka.append(partition, Entry("", b'{"v":1,"id":', self._world.now_ms))
+
+    # The end
+
+    def _well_again(self) -> None:
+        self.over = True
+        self._world.history.tell("FAULT", "none from here on")
+        weather = self._world.weather
+        weather.store_away = weather.kafka_away = False
+        weather.store_loss = weather.kafka_loss = 0.0
+        weather.cut_from_store.clear()
+        weather.cut_from_kafka.clear()
+        for worker in (*self._workers, *self._guests):
+            if worker.process is not None and worker.process.paused_since is not None:
+                worker.process.resume()
+        for guest in self._guests:
+            guest.stop()
+        for worker in self._workers:
+            worker.start()
+        self._client.start()

@@ -1,0 +1,42 @@
+"""Every mutant, and the hunt for it: seed after seed until a rule breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from tests.simulation.mutants_of_rules import RULES
+from tests.simulation.mutants_of_scripts import SCRIPTS
+from tests.simulation.mutation import Mutant, script_of
+from tests.simulation.run import run
+from tests.simulation.server import Server
+
+ALL: tuple[Mutant, ...] = (*SCRIPTS, *RULES)
+WITHIN = 200
+"""Seeds within which a mutant that does harm is caught."""
+
+
+class Catch(NamedTuple):
+    """How the hunt ended; `seeds` is how many it took, `problem` what gave it away (empty: not caught)."""
+
+    mutant: Mutant
+    seeds: int
+    problem: str
+
+
+def hunt(server: Server, mutants: Iterable[Mutant], within: int = WITHIN) -> Iterator[Catch]:
+    """Yield for each mutant whether and how it is caught."""
+    for mutant in mutants:
+        server.use(script_of(mutant))
+        try:
+            yield _hunt(server, mutant, within)
+        finally:
+            server.use({})
+
+
+def _hunt(server: Server, mutant: Mutant, within: int) -> Catch:
+    for seed in range(within):
+        result = run(seed, server, mutant)
+        if result.problem:
+            return Catch(mutant, seed + 1, result.problem)
+    return Catch(mutant, within, "")

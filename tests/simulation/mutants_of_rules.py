@@ -1,0 +1,76 @@
+"""Deliberate mistakes in the worker's rules, and in what a client does in which order."""
+
+from __future__ import annotations
+
+from tests.simulation.mutation import Mutant
+
+INTAKE, PROGRESS, WATERMARK = "yadtq_core.worker.intake", "yadtq_core.worker.progress", "yadtq_core.watermark"
+INTAKE_LOOP, DESK, KEEPER = "yadtq_core.worker.intake_thread", "yadtq_core.worker.desk", "yadtq_core.worker.keeper"
+COMPLETION, COMPLETION_LOOP = "yadtq_core.worker.completion", "yadtq_core.worker.completion_thread"
+KEEPER_LOOP, SWEEPER_LOOP = "yadtq_core.worker.keeper_thread", "yadtq_core.worker.sweeper_thread"
+SUBMITTER = "yadtq_core.client.submitter"
+
+RULES = (
+    # What is committed
+    Mutant("commit past what is not finished", WATERMARK, "return self._open[0] if self._open else self.position", "return self.position"),
+    Mutant("one done is all done", WATERMARK, "while waiting and waiting[0] in done:", "while waiting and waiting[0] <= offset:"),
+    Mutant("settled at the claim", INTAKE, "leases.append(Lease(", "self.settled(delivery)\n                leases.append(Lease("),
+    Mutant("settled on BUSY", INTAKE, "SETTLED = frozenset({Verdict.DONE,", "SETTLED = frozenset({Verdict.BUSY, Verdict.DONE,"),
+    Mutant("busy is settled, not parked", INTAKE, "            elif answer.verdict is Verdict.BUSY:\n                self._park_busy(delivery, answer, now)\n            elif answer.verdict in SETTLED:", "            elif answer.verdict is Verdict.BUSY or answer.verdict in SETTLED:"),
+    Mutant("busy is forgotten", INTAKE, "                self._park_busy(delivery, answer, now)\n            elif answer.verdict in SETTLED:\n                self.settled(delivery)\n        return leases", "                pass\n            elif answer.verdict in SETTLED:\n                self.settled(delivery)\n        return leases"),
+    Mutant("later is not settled", INTAKE, "Verdict.DONE, Verdict.LATER,", "Verdict.DONE,"),
+    Mutant("settled on FENCED", COMPLETION, "if code in (FinishCode.FENCED, FinishCode.MISSING):", "if code is FinishCode.MISSING:"),
+    Mutant("settled on MISSING", COMPLETION, "if code in (FinishCode.FENCED, FinishCode.MISSING):", "if code is FinishCode.FENCED:"),
+    Mutant("fenced is forgotten", COMPLETION_LOOP, "desk.intake.put_back([lease.delivery for lease in finished.again], time.monotonic())", "pass"),
+    Mutant("an outcome that was not answered is dropped", COMPLETION_LOOP, "desk.completion.unanswered(time.monotonic())", "desk.completion._pending.clear()"),
+    Mutant("settled before it is written", COMPLETION_LOOP, "            desk.completion.ended(news.ended)\n", "            desk.completion.ended(news.ended)\n            for lease, _ in news.ended:\n                desk.intake.settled(lease.delivery)\n"),
+    Mutant("released is settled", DESK, "self.intake.put_back(ours, now, offered=True)", "for delivery in ours: self.intake.settled(delivery)"),
+    Mutant("an unknown task's message is kept", DESK, "            for lease in leases:\n                desk.intake.settled(lease.delivery)", "            pass"),
+    Mutant("an unknown task's message is settled alone", DESK, "        desk.release(leases, ReleaseReason.UNKNOWN_TASK)\n", ""),
+    Mutant("a repeated delivery is dropped", INTAKE, "            self._park(delivery, now + 1.0)", "            pass"),
+    # Losing the store
+    Mutant("no rewind", INTAKE_LOOP, "            rewinds = self._desk.intake.to_rewind()", "            rewinds = []"),
+    Mutant("any epoch is ours", PROGRESS, "return current is None or self.epoch is None or self.epoch.id == current.id", "return True"),
+    Mutant("a new epoch is adopted without a rewind", PROGRESS, "        if self.stands(current):\n            self.epoch = current", "        if True:\n            self.epoch = current"),
+    Mutant("local marks are kept over a rewind", PROGRESS, "        self.mark = Watermark(offset)\n        self.safe = deque([offset], maxlen=_KEPT)\n        self.epoch = current", "        self.safe = deque([offset], maxlen=_KEPT)\n        self.epoch = current"),
+    Mutant("the committed offset is safe", PROGRESS, '{self.safe[0]}"', '{self.mark.low}"'),
+    Mutant("rewind to the safe offset alone", INTAKE_LOOP, "offset = safe if found is None else min(safe, found)", "offset = safe"),
+    Mutant("rewind by time alone", INTAKE_LOOP, "offset = safe if found is None else min(safe, found)", "offset = safe if found is None else found"),
+    Mutant("rewind without a margin", PROGRESS, "- margin_ms)", "+ 0)"),
+    Mutant("rewind to the newest loss", PROGRESS, "min(lost, default=self.epoch.mark_ms)", "max(lost, default=self.epoch.mark_ms)"),
+    Mutant("metadata is not looked at", PROGRESS, "_parsed(metadata) or (current, self.mark.low)", "(current, self.mark.low)"),
+    Mutant("a gained partition starts at once", INTAKE_LOOP, "self._desk.intake.gained(partition, *committed.get(partition, (None, \"\")))", "self._desk.intake.gained(partition, None)"),
+    # Partitions that come and go
+    Mutant("a lost partition is kept", INTAKE, "        self._partitions.pop(partition, None)\n        self._drop(partition)", "        pass"),
+    Mutant("what waits of a lost partition is kept", INTAKE, "        self._partitions.pop(partition, None)\n        self._drop(partition)", "        self._partitions.pop(partition, None)",
+           harmless="it is claimed all the same, by the one way in which anything is run, and settled by nobody"),
+    # Claims, leases, heartbeats
+    Mutant("a new nonce for the same claim", DESK, "deliveries, nonce = self._unanswered or (list(batch), secrets.token_urlsafe(9))", "deliveries, nonce = (self._unanswered or (list(batch), ''))[0], secrets.token_urlsafe(9)",
+           harmless="the lease of a reply that was lost is waited for; it costs time and counts as lost"),
+    Mutant("one nonce for all", DESK, "secrets.token_urlsafe(9))", "'always')"),
+    Mutant("a claim that was not answered is dropped", DESK, "            desk.health.backend_failed(error)\n            return False\n        self._unanswered = None", "            self._unanswered = None\n            return False\n        self._unanswered = None"),
+    Mutant("leases are not extended", KEEPER_LOOP, "codes = desk.backend.extend(holds, desk.identity)", "return"),
+    Mutant("what runs is claimed again", INTAKE, "if task_id not in batch and task_id not in self._running:", "if task_id not in batch:",
+           harmless="the claim answers BUSY"),
+    Mutant("claims without a heartbeat", KEEPER, "return self._begun and now - self._answered_at < self._lease / 2", "return True",
+           harmless="a claim that comes through is answered by the store, whatever was silent before"),
+    Mutant("a silence makes tasks stale", KEEPER, "self._nothing_stale_until = now + self._lease", "pass",
+           harmless="leases that ended in the silence are taken over: repeats, which the fences bear"),
+    Mutant("never leaves the group", KEEPER, "return now - self._answered_at >= self._lease", "return False",
+           harmless="others have its partitions when it dies or comes back: nothing is lost, it only takes longer"),
+    # Sweeps and dead letters
+    Mutant("nothing is swept", SWEEPER_LOOP, "            if desk.keeper.sweep_due(now):\n                self._sweep()\n", ""),
+    Mutant("nothing is published again", SWEEPER_LOOP, "positions = desk.broker.publish(letters, timestamp_ms=now_ms).wait(ACK_SECONDS)", "positions = ['0:0' for _ in letters]"),
+    Mutant("nothing is buried", SWEEPER_LOOP, "        desk.backend.buried([*buried, *without])", "        pass"),
+    Mutant("confirmed where it is not", SWEEPER_LOOP, "for due, lost in zip(placed, gone, strict=True) if not lost])", "for due, lost in zip(placed, gone, strict=True)])\n        gone = [False for _ in placed]"),
+    Mutant("buried before the broker has it", SWEEPER_LOOP, "if positions[index] is not None or index in refused]", "]"),
+    Mutant("unreadable ones stay", SWEEPER_LOOP, "            self._desk.intake.done(entry.partition, entry.offset)", "            pass"),
+    Mutant("published in an outage", SWEEPER_LOOP, "if not dues or desk.broker.unacknowledged():", "if not dues:",
+           harmless="more copies in the log, each recognised; it is a matter of load"),
+    # Submit
+    Mutant("accepted without an acknowledgement", SUBMITTER, "        positions = publication.wait(batch.left)", "        positions = ['0:0' for _ in ids]"),
+    Mutant("published first", SUBMITTER, "            elif answer.status is Status.QUEUED and not answer.published:", "            elif answer.status is Status.QUEUED:",
+           harmless="one more copy in the log, recognised by its ID"),
+    Mutant("a lost reply is a refusal", SUBMITTER, "            batch.unknown(indexes, str(error))\n        return ()", "            batch.refuse(indexes, error)\n        return ()"),
+    Mutant("a conflict is accepted", SUBMITTER, "batch.verdicts[index] = IdConflict(message.id)", "pass"),
+)  # fmt: skip

@@ -1,0 +1,175 @@
+"""What will happen in one history, all of it drawn from its seed before it begins."""
+
+from __future__ import annotations
+
+import random
+from typing import NamedTuple
+
+from yadtq_core.model import Partition
+
+TASKS = ("common", "rare")
+"""`rare` is unknown to some workers."""
+QUEUES = ("default", "other")
+
+
+class TaskPlan(NamedTuple):
+    """One submit: when (seconds), what, and how its runs go. `fails`: so many runs fail before one succeeds."""
+
+    at: float
+    id: str
+    task: str
+    queue: str
+    numbers: tuple[int, ...]
+    seconds: float
+    fails: int
+    retries: int
+    delay: float
+    minds_cancel: bool
+    cancelled_at: float | None
+    again_at: float | None
+    """When the same submit comes once more."""
+    other_at: float | None
+    """When the same ID comes with other arguments."""
+
+
+class Fault(NamedTuple):
+    """Something that goes wrong: when, what, for how long, and two numbers from 0 to 1 that say what else."""
+
+    at: float
+    kind: str
+    seconds: float
+    x: float
+    y: float
+
+
+class WorkerPlan(NamedTuple):
+    """One worker."""
+
+    name: str
+    queues: tuple[str, ...]
+    tasks: tuple[str, ...]
+    children: int
+    threads: int
+
+
+class Plan(NamedTuple):
+    """One history."""
+
+    seed: int
+    theme: str
+    workers: tuple[WorkerPlan, ...]
+    tasks: tuple[TaskPlan, ...]
+    faults: tuple[Fault, ...]
+    partitions: tuple[Partition, ...]
+    shards: int
+    lease: float
+    publish_grace: float
+    queue_check: float
+    lost_limit: int
+    result_ttl: float
+    unknown_task_ttl: float
+    confirm: str
+    ends_at: float
+    """When everything is well again."""
+
+
+THEMES = (
+    # (name, weight, kinds of faults)
+    ("calm", 3, ()),
+    ("workers", 5, ("crash", "crash", "pause", "pause parent", "child", "stop", "join")),
+    ("replies", 4, ("store loss", "store loss", "kafka loss", "late burst")),
+    ("store away", 3, ("store away", "store cut", "store restart", "pause")),
+    ("kafka away", 3, ("kafka away", "kafka cut", "kafka loss", "join", "stop")),
+    ("copies", 3, ("copies", "copies", "crash", "store loss", "pause")),
+    ("client", 2, ("client dies", "client dies", "kafka away", "store loss")),
+    ("last second", 6, ("last second", "last second", "crash", "pause", "join")),
+    ("flush", 4, ("flush", "flush", "crash", "pause", "copies")),
+    ("everything", 8, (
+        "crash", "pause", "pause parent", "child", "stop", "join", "store loss", "kafka loss", "store away",
+        "store cut", "store restart", "kafka away", "kafka cut", "copies", "client dies", "last second", "flush",
+        "junk",
+    )),
+)  # fmt: skip
+
+
+def task_id(number: int) -> str:
+    """Return the ID of the n-th task; the last digits tell it in a history."""
+    return f"00000000-0000-4000-8000-{number:012d}"
+
+
+def plan_of(seed: int) -> Plan:
+    """Return the history of a seed."""
+    rng = random.Random(f"yadtq {seed}")
+    theme, _, kinds = rng.choices(THEMES, [weight for _, weight, _ in THEMES])[0]
+    busy = rng.uniform(4.0, 10.0)
+    lease = rng.choice((2.0, 3.0, 3.0))
+    queues = QUEUES if rng.random() < 0.4 else QUEUES[:1]
+    shards = 2 if rng.random() < 0.15 else 1
+    calm = theme == "calm"
+    return Plan(
+        seed=seed,
+        theme=theme,
+        workers=_workers(rng, queues),
+        tasks=_tasks(rng, queues, busy, lease, calm=calm),
+        faults=_faults(rng, kinds, busy),
+        partitions=tuple(Partition(queue, number) for queue in queues for number in range(2 * shards)),
+        shards=shards,
+        lease=lease,
+        publish_grace=rng.choice((1.0, 2.0)),
+        queue_check=rng.choice((2.0, 4.0)),
+        lost_limit=rng.choice((1, 3, 3)),
+        result_ttl=20.0 if rng.random() < 0.25 else 86400.0,
+        unknown_task_ttl=rng.choice((12.0, 86400.0)),
+        confirm="record" if theme not in ("flush", "last second", "everything") and rng.random() < 0.2 else "broker",
+        ends_at=busy + 3.0,
+    )
+
+
+def _workers(rng: random.Random, queues: tuple[str, ...]) -> tuple[WorkerPlan, ...]:
+    workers = [WorkerPlan("w1", queues, TASKS, 1, rng.choice((1, 2)))]
+    for number in range(2, rng.choice((3, 3, 4)) + 1):
+        served = queues if rng.random() < 0.6 else (rng.choice(queues),)
+        known = TASKS if rng.random() < 0.7 else TASKS[:1]
+        workers.append(WorkerPlan(f"w{number}", served, known, rng.choice((1, 2)), rng.choice((1, 1, 2))))
+    return tuple(workers)
+
+
+def _tasks(
+    rng: random.Random, queues: tuple[str, ...], busy: float, lease: float, *, calm: bool
+) -> tuple[TaskPlan, ...]:
+    tasks = []
+    for number in range(rng.choice((6, 12, 20, 30))):
+        at = rng.uniform(0.0, busy * 0.8)
+        long = lease * rng.uniform(1.0, 2.0) if rng.random() < 0.15 else rng.uniform(0.01, 0.8)
+        fails = rng.choice((0, 0, 0, 1, 2, 3))
+        tasks.append(
+            TaskPlan(
+                at=at,
+                id=task_id(number),
+                task="rare" if rng.random() < 0.15 and not calm else "common",
+                queue=rng.choice(queues),
+                numbers=tuple(rng.randrange(1000) for _ in range(3)),
+                seconds=long,
+                fails=fails,
+                retries=rng.choice((fails, fails, 0, 1, 4)),
+                delay=rng.uniform(0.1, 4.0) if rng.random() < 0.1 else 0.0,
+                minds_cancel=rng.random() < 0.5,
+                cancelled_at=at + rng.uniform(0.0, 3.0) if rng.random() < 0.12 and not calm else None,
+                again_at=at + rng.uniform(0.0, 5.0) if rng.random() < 0.1 else None,
+                other_at=at + rng.uniform(0.1, 5.0) if rng.random() < 0.05 else None,
+            )
+        )
+    return tuple(sorted(tasks))
+
+
+def _faults(rng: random.Random, kinds: tuple[str, ...], busy: float) -> tuple[Fault, ...]:
+    if not kinds:
+        return ()
+    count = rng.choice((1, 2, 3, 5, 8))
+    return tuple(
+        sorted(
+            Fault(rng.uniform(0.3, busy), rng.choice(kinds), rng.choice((0.2, 1.0, 2.5, 5.0)) * rng.uniform(0.5, 1.2),
+                  rng.random(), rng.random())
+            for _ in range(count)
+        )
+    )  # fmt: skip

@@ -1,0 +1,126 @@
+"""One seed, one history."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import nullcontext
+from typing import NamedTuple
+
+from tests.simulation import checker
+from tests.simulation.client import SimulatedClient
+from tests.simulation.faults import Faults
+from tests.simulation.history import Violation
+from tests.simulation.mutation import Mutant, in_force
+from tests.simulation.plan import plan_of
+from tests.simulation.server import Server
+from tests.simulation.stand_ins import installed
+from tests.simulation.strands import Stuck
+from tests.simulation.truth import ENDED
+from tests.simulation.worker import SimulatedWorker
+from tests.simulation.world import World
+from yadtq_core.worker import comeback
+
+HEAL_SECONDS = 120.0
+"""After the last fault everything has ended within so long (I1)."""
+UNKNOWN_SECONDS = 1500.0
+"""A task that most workers do not know waits ever longer until one that does meets it: by luck, so for much longer."""
+LOOK_SECONDS = 0.5
+EXPIRE_SECONDS = 0.5
+
+
+class Result(NamedTuple):
+    """How one history went; `problem` is empty where all rules held."""
+
+    seed: int
+    theme: str
+    problem: str
+    digest: str
+    seconds: float
+    world: World
+
+
+def run(seed: int, server: Server, mutant: Mutant | None = None) -> Result:
+    """Let the history of a seed happen, and judge it; with a mistake in a rule, where `mutant` is one.
+
+    A mistake in a script is the server's: `Server.use`. What production code raises by it breaks the history too.
+    """
+    world = World(plan_of(seed), server)
+    server.empty("run1")
+    logging.disable(logging.CRITICAL)
+    started, comeback.process_started = comeback.process_started, world.process_started
+    problem = ""
+    try:
+        with installed(world.loom, world.rng), in_force(mutant) if mutant else nullcontext():
+            try:
+                _happen(world)
+            except Violation as error:
+                problem = str(error)
+            except (Stuck, Exception) as error:
+                if mutant is None and not isinstance(error, Stuck):
+                    raise
+                problem = f"{type(error).__name__}: {error}"
+            finally:
+                world.loom.end()
+    finally:
+        comeback.process_started = started
+        logging.disable(logging.NOTSET)
+    return Result(seed, world.plan.theme, problem, world.history.digest(), world.loom.now, world)
+
+
+def _happen(world: World) -> None:
+    workers = [SimulatedWorker(world, plan) for plan in world.plan.workers]
+    client = SimulatedClient(world)
+    faults = Faults(world, workers, client)
+    for worker in workers:
+        worker.start()
+    client.start()
+    faults.schedule()
+    _expire(world)
+    frozen = world.rng.uniform(1.0, world.plan.ends_at)
+    world.loom.run(frozen)
+    _judge(world, at_the_end=False)
+    world.loom.run(world.plan.ends_at)
+    until = world.plan.ends_at + HEAL_SECONDS
+    while not _quiet(world, client) and world.loom.now < (until + UNKNOWN_SECONDS if _unknown(world) else until):
+        world.loom.run(world.loom.now + LOOK_SECONDS)
+    _judge(world, at_the_end=True)
+    _partitions(world)
+
+
+def _judge(world: World, *, at_the_end: bool) -> None:
+    dump = world.server.dump()
+    broken = checker.end(world, dump) if at_the_end else checker.moment(world, dump)
+    for rule, what in broken:
+        raise world.history.violated(rule, what)
+
+
+def _quiet(world: World, client: SimulatedClient) -> bool:
+    """Return whether nothing is left to do: all has ended, is buried and settled."""
+    if not client.done or any(state.st not in ENDED for state in world.truth.states.values()):
+        return False
+    if any(world.kafka.committed(part) != world.kafka.end(part) for part in world.kafka.logs):
+        return False
+    names = [f"yadtq:{{sim:{shard}}}:open" for shard in range(world.plan.shards)]
+    return not any(world.server.send([("ZCARD", name) for name in names]))
+
+
+def _unknown(world: World) -> bool:
+    """Return whether all that has not ended waits for a worker that knows its task."""
+    left = [state for state in world.truth.states.values() if state.st not in ENDED]
+    return bool(left) and all(state.tk == "rare" for state in left)
+
+
+def _partitions(world: World) -> None:
+    """No offset may be held up for good: what is behind it would be read again after every restart."""
+    for partition in sorted(world.kafka.logs):
+        if world.kafka.committed(partition) != world.kafka.end(partition):
+            raise world.history.violated(
+                "I12", f"{partition} is committed up to {world.kafka.committed(partition)} of {world.kafka.end(partition)}"
+            )
+
+
+def _expire(world: World) -> None:
+    if world.plan.result_ttl < 1000:
+        world.truth.expire(world.server.expire(world.now_ms))
+        world.loom.after(EXPIRE_SECONDS, lambda: _expire(world))
+

@@ -1,0 +1,240 @@
+"""Watches every change of every record, at the moment it happens, and judges it by the state before."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from tests.simulation.history import History, short
+from tests.simulation.strands import Process
+
+FIELDS = ("st", "fe", "at", "dl", "nc", "lo", "in", "re", "po", "ha", "tk", "qu", "ca")
+ENDED = frozenset({"success", "failed", "cancelled"})
+ALLOWED = {
+    "create": {("", "queued"), ("", "scheduled")},
+    "confirm": set[tuple[str, str]](),
+    "claim": {
+        *((status, "processing") for status in ("", "queued", "processing", "scheduled")),
+        *((status, "cancelled") for status in ("queued", "processing", "scheduled")),
+        ("processing", "failed"),
+    },
+    "offer": {
+        *((status, "queued") for status in ("", "queued", "processing", "scheduled")),
+        *((status, "cancelled") for status in ("queued", "processing", "scheduled")),
+        ("processing", "failed"),
+    },
+    "extend": {("queued", "processing")},
+    "finish": {(before, after) for before in ("processing", "queued") for after in (*ENDED, "scheduled")},
+    "release": {(before, after) for before in ("processing", "queued") for after in ("queued", "scheduled", "failed")},
+    "sweep": {
+        *(("processing", after) for after in ("queued", "failed", "cancelled")),
+        *(("scheduled", after) for after in ("queued", "cancelled")),
+        ("queued", "cancelled"),
+    },
+    "cancel": {("queued", "cancelled"), ("scheduled", "cancelled")},
+    "buried": set[tuple[str, str]](),
+}
+"""Which script may lead from which status ('' is no record) to which other."""
+
+
+class State(NamedTuple):
+    """The fields of a record that are watched; '' where there is none."""
+
+    st: str = ""
+    fe: str = ""
+    at: str = ""
+    dl: str = ""
+    nc: str = ""
+    lo: str = ""
+    incarnation: str = ""
+    re: str = ""
+    po: str = ""
+    ha: str = ""
+    tk: str = ""
+    qu: str = ""
+    ca: str = ""
+
+    @property
+    def fence(self) -> int:
+        """The fence as a number."""
+        return int(self.fe or 0)
+
+    @property
+    def deadline(self) -> int:
+        """The end of the lease, or the due time, in milliseconds."""
+        return int(self.dl or 0)
+
+    @property
+    def lost(self) -> int:
+        """How often its worker was lost."""
+        return int(self.lo or 0)
+
+
+class End(NamedTuple):
+    """An accepted end of a record, in one life (`era`) of the store."""
+
+    era: int
+    status: str
+
+
+NONE = State()
+
+
+class Truth:
+    """The states of all records, and what became of them. Raises Violation at the first broken rule."""
+
+    def __init__(self, history: History, lost_limit: int) -> None:
+        self.history = history
+        self._lost_limit = lost_limit
+        self.states: dict[str, State] = {}
+        self.era = 0
+        self.ends: defaultdict[str, list[End]] = defaultdict(list)
+        self.fences: defaultdict[str, list[int]] = defaultdict(list)
+        self.granted: set[tuple[str, int, str]] = set()
+        """(ID, fence, incarnation) of every lease that was given."""
+        self.scheduled: set[str] = set()
+        """IDs that have once left the broker for the store alone."""
+        self.lost_retries = 0
+        self.excepted: set[str] = set()
+        """IDs that a loss of the store may have lost for good: what is not in the broker."""
+        self.expired: set[str] = set()
+        self.losses = 0
+
+    def who(self, process: Process) -> str:
+        """Return who acts, for the history."""
+        return f"{process.name}/{process.loom.current.name}"
+
+    def executed(
+        self,
+        process: Process,
+        script: str,
+        keys: Sequence[str],
+        command: Sequence[Any],
+        found: Sequence[Sequence[bytes | None]],
+        now_ms: int,
+        *,
+        late: bool,
+    ) -> None:
+        """A script was carried out; judge what it did to each record."""
+        changed = []
+        arguments = command[3 + command[2] :]
+        named: defaultdict[str, set[str]] = defaultdict(set)
+        for index, key in enumerate(keys):
+            named[key].add(_fence_of(script, arguments, index))  # one batch may end two runs of one task
+        for key, fields in zip(keys, found, strict=True):
+            task_id = key[-36:]
+            after = State(*[field.decode() if field is not None else "" for field in fields])
+            before = self.states.get(task_id, NONE)
+            if after != before:
+                changed.append(f"{short(task_id)} {_told(before, after)}")
+                self.states[task_id] = after
+                self._judge(script, task_id, before, after, named[key], arguments, now_ms)
+        who = f"{process.name} (late)" if late else self.who(process)
+        self.history.tell(who, f"{script} {len(keys)}: " + ", ".join(changed))
+
+    def stored_anew(self, dump: dict[str, Any], what: str, *, lost: bool) -> None:
+        """The store is not what it was."""
+        if lost:
+            self.era += 1
+            self.losses += 1
+            open_ids = {task_id for task_id in self.scheduled if not self.ends[task_id]}
+            self.excepted |= open_ids
+        self.states = {key[-36:]: State(*[row.get(name, "") for name in FIELDS]) for key, row in _tasks(dump)}
+        self.history.tell("store", f"{what}; {len(self.states)} records stand")
+
+    def expire(self, keys: Sequence[str]) -> None:
+        """These keys ended by themselves."""
+        for key in keys:
+            if ":task:" in key and self.states.pop(key[-36:], None) is not None:
+                self.expired.add(key[-36:])
+                self.history.tell("store", f"{short(key[-36:])} expires")
+
+    def _judge(
+        self,
+        script: str,
+        task_id: str,
+        before: State,
+        after: State,
+        fences: set[str],
+        arguments: Sequence[Any],
+        now_ms: int,
+    ) -> None:
+        name, broken = short(task_id), self.history.violated
+        if not after.st:
+            raise broken("I1", f"{script} made {name} vanish")
+        if before.st in ENDED and (after.st, after.re) != (before.st, before.re):
+            raise broken("I6", f"{script} turned the ended {name} from {before.st} to {after.st}")
+        if before.st != after.st and (before.st, after.st) not in ALLOWED[script]:
+            raise broken("I6", f"{script} turned {name} from {before.st or 'nothing'} to {after.st}")
+        if after.fence < before.fence:
+            raise broken("I2", f"{script} lowered the fence of {name} from {before.fe} to {after.fe}")
+        if after.lost > self._lost_limit + 1:
+            raise broken("I10", f"{name} was lost {after.lo} times, {self._lost_limit} are allowed")
+        if script == "claim":
+            self._judge_claim(task_id, before, after, arguments, now_ms)
+        elif script in ("extend", "finish", "release") and before.fe not in fences and _held(before) != _held(after):
+            raise broken("I2", f"{script} with fence {' '.join(sorted(fences))} changed {name}, whose fence was {before.fe or 'none'}")
+        elif script in ("sweep", "offer") and before.st == "processing" and before.deadline > now_ms:
+            raise broken("I7", f"{script} took {name} {before.deadline - now_ms} ms before its lease ended")
+        elif script in ("sweep", "offer") and before.st == "scheduled" and before.deadline > now_ms and not after.ca:
+            raise broken("I6", f"{script} took {name} {before.deadline - now_ms} ms before its time")
+        if script == "release" and after.fence != before.fence + 1:
+            raise broken("I2", f"release left {name} the fence of the run that it took it from")
+        self._note(task_id, before, after)
+
+    def _judge_claim(
+        self, task_id: str, before: State, after: State, arguments: Sequence[Any], now_ms: int
+    ) -> None:
+        name, broken = short(task_id), self.history.violated
+        if after.st != "processing":
+            return
+        if after.fe == before.fe:
+            if before.nc != arguments[0]:
+                raise broken("I7", f"{name} was given twice under the fence {after.fe}")
+            return
+        if before.st == "processing" and before.deadline > now_ms:
+            raise broken("I7", f"{name} was given away {before.deadline - now_ms} ms before its lease ended")
+        if before.st == "scheduled" and before.deadline > now_ms:
+            raise broken("I6", f"{name} was begun {before.deadline - now_ms} ms before its time")
+        if self.fences[task_id] and after.fence <= self.fences[task_id][-1]:
+            raise broken("I2", f"{name} was given under {after.fe}, after {self.fences[task_id][-1]}")
+        if any(end.era == self.era for end in self.ends[task_id]):
+            raise broken("I8", f"{name} is begun again: it ended in this life of the store")
+        self.fences[task_id].append(after.fence)
+        self.granted.add((task_id, after.fence, after.incarnation))
+
+    def _note(self, task_id: str, before: State, after: State) -> None:
+        if after.st == "scheduled":
+            self.scheduled.add(task_id)
+        if after.st in ENDED and before.st not in ENDED:
+            self.ends[task_id].append(End(self.era, after.st))
+
+
+def _tasks(dump: dict[str, Any]) -> list[tuple[str, dict[str, str]]]:
+    return [(key, row) for key, row in dump.items() if ":task:" in key and row]
+
+
+def _held(state: State) -> tuple[str, ...]:
+    return (state.st, state.dl, state.re, state.fe)
+
+
+def _fence_of(script: str, arguments: Sequence[Any], index: int) -> str:
+    """Return the fence that a call names for its record of this index; '' where it names none."""
+    first, each = {"extend": (1, 2), "finish": (2, 6), "release": (3, 7)}.get(script, (0, 0))
+    return str(arguments[first + each * index]) if each else ""
+
+
+def _told(before: State, after: State) -> str:
+    told = after.st if before.st == after.st else f"{before.st or 'new'}→{after.st}"
+    if after.fe != before.fe:
+        told += f" f…{after.fe[-7:]}"
+    if after.dl != before.dl and after.dl:
+        told += f" until {int(after.dl) % 1_000_000 / 1000:.3f}"
+    if after.at != before.at:
+        told += f" attempt {after.at}"
+    if after.lo != before.lo:
+        told += f" lost {after.lo}"
+    if after.po != before.po:
+        told += f" at {after.po or 'no place'}"
+    return told

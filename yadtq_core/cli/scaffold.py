@@ -1,0 +1,70 @@
+"""Writes a new plugin: a package with a task, a hook and tests that pass, from the files in `templates/`."""
+
+import importlib.util
+import keyword
+import re
+import sys
+from pathlib import Path
+from string import Template
+
+from yadtq_core import __version__
+from yadtq_core.errors import InvalidInput
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_LONGEST = 40
+
+
+def write(name: str, folder: Path) -> list[Path]:
+    """Write the distribution `name` into a folder that is not there yet; return its files.
+
+    Raises InvalidInput for a name that cannot be a distribution's and a package's, or that is taken by a module, and
+    for a folder that stands already or cannot be made.
+    """
+    package = _package(name)
+    if folder.exists():
+        raise InvalidInput(f"{folder} is there already: choose another name, or another place by --path")
+    words = {
+        "distribution": name,
+        "package": package,
+        "capitals": package.upper(),
+        "release": wanted(__version__),
+    }
+    written = []
+    try:
+        for template in sorted(one for one in _TEMPLATES.rglob("*.in")):
+            file = folder / _place(template, package)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(Template(template.read_text("utf-8")).safe_substitute(words), "utf-8")
+            written.append(file)
+    except OSError as error:
+        raise InvalidInput(f"{error.filename or folder} cannot be written: {error.strerror}") from None
+    return written
+
+
+def _package(name: str) -> str:
+    """Return the package of a distribution; raises InvalidInput for a name that cannot be."""
+    if not _NAME.fullmatch(name) or len(name) > _LONGEST:
+        likely = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:_LONGEST].rstrip("-")
+        hint = f"; did you mean {likely}?" if likely != name and _NAME.fullmatch(likely) else ""
+        raise InvalidInput(f"not a name: {name[:80]!r}; use words of a-z and 0-9 with '-' between: acme-images{hint}")
+    package = name.replace("-", "_")
+    if keyword.iskeyword(package) or package in sys.stdlib_module_names:
+        raise InvalidInput(f"{package} is a name of Python's own: choose one like acme-{name}")
+    if package == "yadtq" or importlib.util.find_spec(package):
+        raise InvalidInput(f"{package} is the name of a package that exists: choose one like acme-{name}")
+    return package
+
+
+def _place(template: Path, package: str) -> Path:
+    """Return where a file belongs: `src/tasks.py.in` is `src/acme_images/tasks.py`."""
+    place = template.relative_to(_TEMPLATES).with_suffix("")
+    if place.parts[0] == "src":
+        return Path("src", package, *place.parts[1:])
+    return place.with_name(place.name.replace("test_package", f"test_{package}"))
+
+
+def wanted(version: str) -> str:
+    """Return the releases that a plugin made with this one works with: up to the next that may change things."""
+    major, minor = map(int, version.split(".")[:2])
+    return f">={major}.{minor},<{f'0.{minor + 1}' if major == 0 else major + 1}"
