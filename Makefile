@@ -11,7 +11,7 @@ EDITABLE := -e . $(patsubst %/pyproject.toml,-e ./%,$(OURS))
 TO_RUN := $(if $(wildcard $(VENV)/.installed),setup,$(VENV)/.$(if $(KAFKA),kafka,demo))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev check format test test-fast answers bench faults docs lock fetch clean
+.PHONY: help setup demo dev check format test test-fast answers new-plugin bench faults docs lock fetch clean
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,10 +40,14 @@ test: setup ## every test, on a real Kafka and a real Valkey that the tests star
 	$(BIN)/python -m pytest
 
 test-fast: setup ## the tests that need no service (under 20 s)
-	$(BIN)/python -m pytest -m "not kafka" tests/unit tests/docs $(wildcard yadtq_builtin_tasks/tests plugins/*/tests)
+	$(BIN)/python -m pytest -m "not kafka and not redis" tests/unit tests/docs $(wildcard yadtq_builtin_tasks/tests plugins/*/tests)
 
 answers: setup ## what is answered to bad input and to dead services, tried, as a table
 	@$(BIN)/python -m tests.answers
+
+new-plugin: setup ## write a plugin to begin with (NAME=yadtq-something) into plugins/
+	@test -n "$(NAME)" || { echo "name it: make new-plugin NAME=yadtq-something" >&2; exit 2; }
+	@$(BIN)/yadtq plugin new "$(NAME)" --path "plugins/$(subst -,_,$(NAME))"
 
 bench: setup ## submit and execute rates beside the raw limit of the same services
 	$(BIN)/python -m benchmarks

@@ -86,6 +86,8 @@ def settings() -> Iterator[str]:
     kind = msgspec.inspect.type_info(Settings)
     assert isinstance(kind, msgspec.inspect.StructType)
     for field in kind.fields:
+        if field.name not in ENVIRONMENT:  # the sections of plugins, which have settings of their own
+            continue
         variables = [ENVIRONMENT[field.name], *([ALIASES[field.name]] if field.name in ALIASES else [])]
         cells = [
             f"`{field.name}`",
@@ -105,7 +107,9 @@ def meanings() -> dict[str, str]:
     found = {}
     for field, below in pairwise(made.body):
         match field, below:
-            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))) if (
+                name in ENVIRONMENT
+            ):
                 found[name] = " ".join(text.split())
     return found
 

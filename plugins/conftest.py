@@ -9,10 +9,18 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.conftest import FIRST_PARTY, kafka_url, make_kafka, make_valkey, namespace, redis_url
+from tests.conftest import (
+    FIRST_PARTY,
+    kafka_url,
+    make_kafka,
+    make_valkey,
+    namespace,
+    pytest_collection_modifyitems,
+    redis_url,
+)
 from yadtq_core import entrypoints
 
-__all__ = ["kafka_url", "make_kafka", "make_valkey", "namespace", "redis_url"]
+__all__ = ["kafka_url", "make_kafka", "make_valkey", "namespace", "pytest_collection_modifyitems", "redis_url"]
 
 
 @pytest.fixture

@@ -24,6 +24,9 @@ FIRST_PARTY = ("crypt", "msgpack", "opentelemetry", "prometheus", "sentry")
 the tests of a plugin say by the fixture `unblocked` (plugins/conftest.py) which of them they want."""
 os.environ["YADTQ_BLOCK_PLUGINS"] = ",".join(FIRST_PARTY)
 
+SERVED = {"kafka": {"kafka_url", "make_kafka", "secure_kafka", "stage"}, "redis": {"redis_url", "make_valkey"}}
+"""Markers, and the fixtures by which a test has them."""
+
 # How long an example takes says what else the machine does: hypothesis would fail one of 200 ms.
 hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("patient")
@@ -36,10 +39,11 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that need a Kafka, for `-m 'not kafka'`."""
+    """Mark the tests that need a service, for `-m 'not kafka and not redis'`."""
     for item in items:
-        if {"kafka_url", "make_kafka", "secure_kafka", "stage"} & set(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.kafka)
+        for marker, fixtures in SERVED.items():
+            if fixtures & set(getattr(item, "fixturenames", ())):
+                item.add_marker(marker)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tomllib
 import venv
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
@@ -49,29 +49,37 @@ class Environment:
                 place = self.packages / link.name
                 if not place.is_symlink():
                     place.symlink_to(link)
+        self._write_pip()
 
-    def install(self, *arguments: str | Path) -> None:
-        """Install as a user would, with `pip` or `uv pip`, without an index; wants what requirements there are."""
+    def _write_pip(self) -> None:
+        """Write the `pip` of this environment: it fetches nothing, and builds with what is here."""
+        options = "--no-index --no-build-isolation"
         if importlib.util.find_spec("pip"):
-            command: list[str | Path] = [
-                sys.executable,
-                "-m",
-                "pip",
-                "--python",
-                self.python,
-                "install",
-                "--disable-pip-version-check",
-            ]
+            command = f'"{sys.executable}" -m pip --python "{self.python}" install --disable-pip-version-check'
         else:
             uv = shutil.which("uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
             assert uv, "neither pip nor uv is here"
-            command = [uv, "pip", "install", "--python", self.python]
-        done = self._run([*command, "--no-index", "--no-build-isolation", *arguments])
+            command = f'"{uv}" pip install --python "{self.python}"'
+        pip = self.bin / "pip"
+        pip.write_text(f'#!/bin/sh\n[ "$1" = install ] && shift && exec {command} {options} "$@"\nexit 2\n')
+        pip.chmod(0o755)
+
+    def install(self, *arguments: str | Path) -> None:
+        """Install as a user would; what that requires must be here, as nothing is fetched."""
+        done = self.run("pip", "install", *arguments)
         assert done.returncode == 0, done.stdout + done.stderr
 
     def run(self, *words: str | Path, folder: Path | None = None, variables: Variables = NOTHING) -> Done:
-        """Run one of its programs to its end: `yadtq`, `python`."""
-        return self._run([self.bin / words[0], *words[1:]], folder, variables)
+        """Run one of its programs to its end: `yadtq`, `python`, `pip install`."""
+        return subprocess.run(
+            [self.bin / words[0], *words[1:]],
+            cwd=folder or self.folder,
+            env=self.environment(variables),
+            capture_output=True,
+            text=True,
+            timeout=110,
+            check=False,
+        )
 
     def environment(self, more: Variables = NOTHING) -> dict[str, str]:
         """Return the variables of a shell in which it is activated, none of ours among them."""
@@ -82,24 +90,22 @@ class Environment:
         }
         return {**mine, "VIRTUAL_ENV": str(self.folder), "PATH": f"{self.bin}{os.pathsep}{mine['PATH']}", **more}
 
-    def _run(self, words: Sequence[str | Path], folder: Path | None = None, variables: Variables = NOTHING) -> Done:
-        return subprocess.run(
-            words,
-            cwd=folder or self.folder,
-            env=self.environment(variables),
-            capture_output=True,
-            text=True,
-            timeout=110,
-            check=False,
-        )
-
 
 def build(sources: Iterable[Path], folder: Path) -> list[Path]:
     """Build the wheels of the distributions in these folders, into another; return them."""
 
     def built(source: Path) -> Path:
         out = folder / source.name
-        command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, source]
+        command: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "build",
+            "--wheel",
+            "--no-isolation",
+            "--outdir",
+            out,
+            source,
+        ]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=110, check=False)
         assert done.returncode == 0, f"{source}: {done.stdout}{done.stderr}"
         (wheel,) = out.glob("*.whl")

@@ -14,6 +14,10 @@ from types import TracebackType
 from typing import Self
 
 from tests.docs.expected import learnt, pattern_of, with_ids
+from tests.docs.pages import ROOT
+from tests.environments import TO_BUILD, Environment, build
+
+from yadtq_core.entrypoints import BLOCK
 
 PATIENCE = 90.0
 """Seconds for one command, and for what a lasting one is to print."""
@@ -40,6 +44,7 @@ class Terminal:
         self._count = 0
         self._lasting: list[int] = []
         mine = {name: value for name, value in os.environ.items() if not _OURS.fullmatch(name)}
+        mine[BLOCK] = os.environ[BLOCK]  # a reader has only the plugins that a page tells of
         path = f"{Path(sys.executable).parent}{os.pathsep}{mine.get('PATH', '')}"
         self._shell = subprocess.Popen(
             ["sh"],
@@ -89,6 +94,13 @@ class Terminal:
     def without_services(self) -> None:
         """Forget the tests' services: what follows has those that it starts."""
         self._run(f"unset {' '.join(_ADDRESSES)}")
+
+    def activate_new(self) -> None:
+        """Make and activate an environment with yadtq (its wheel), and with what tests and builds a plugin."""
+        place = self.folder.parent / "environment"
+        made = Environment(place / "venv", ["yadtq", "pytest", "build", *TO_BUILD])
+        made.install(*build([ROOT], place))
+        self._run(f'export PATH="{made.bin}:$PATH"')
 
     def _run(self, command: str) -> tuple[Path, int]:
         output = self._next_output()

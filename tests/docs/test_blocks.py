@@ -19,6 +19,8 @@ CANNOT_RUN = {
     "make demo": "it makes that environment too; the demo has tests of its own",
     "make test": "this test is a part of it",
     ". .venv/bin/activate": "there is no environment in the test's folder; its commands are on the path already",
+    "python3 -m venv .venv && . .venv/bin/activate": "an environment like that is made for the page, by links",
+    "pip install PATH/TO/yadtq pytest build hatchling": "the same; it would fetch what is here already",
     "docker compose up -d --wait": "it wants Docker; tests/unit/test_compose.py holds the file against its schema",
 }
 """Commands that are not run, and why; the page need not show what they print."""
@@ -89,6 +91,8 @@ def tell(block: Block, terminal: Terminal) -> None:
         terminal.interrupt()
     elif block.text == "no services":
         terminal.without_services()
+    elif block.text == "a new environment":
+        terminal.activate_new()
     else:
         pytest.fail(f"{block.place}: what is `{block.text}`?")
 

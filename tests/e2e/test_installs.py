@@ -77,22 +77,6 @@ def test_a_folder_and_an_editable_install_share_a_namespace_package(place: Envir
     assert json.loads(done.stdout)["retries"] == 4
 
 
-def test_an_editable_install_seen_twice_is_one(place: Environment, tmp_path: Path) -> None:
-    shop = source(tmp_path, "acme-shop", "acme_shop", "acme_shop.order")
-    place.install("-e", shop)
-    twice = {"PYTHONPATH": str(place.packages)}
-    done = place.run("yadtq", "task", "list", "acme_shop.order", "--json", variables=twice)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert json.loads(done.stdout)["error"] is None
-
-
-def test_an_upgrade_is_seen_by_the_next_command(place: Environment, tmp_path: Path) -> None:
-    place.install(source(tmp_path / "old", "acme-tools", "acme_tools", "acme_tools.saw"))
-    place.install(source(tmp_path / "new", "acme-tools", "acme_tools", "acme_tools.drill", "1.1"))
-    names = [name for name in listed(place) if name.startswith("acme_tools")]
-    assert names == ["acme_tools.drill"]
-
-
 def test_a_new_plugin_installs_and_its_own_test_passes(place: Environment, tmp_path: Path) -> None:
     done = place.run("yadtq", "plugin", "new", "acme-words", folder=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -105,10 +89,3 @@ def test_a_new_plugin_installs_and_its_own_test_passes(place: Environment, tmp_p
     assert "plugin acme-words (acme_words.hooks:SlowRuns)" in place.run("yadtq", "plugin", "list").stdout
     done = place.run("yadtq", "config", "--json", folder=folder)
     assert json.loads(done.stdout)["acme_words"] == {"slow_seconds": 10.0}
-
-
-def test_a_new_plugin_builds_and_its_wheel_works(place: Environment, tmp_path: Path) -> None:
-    place.run("yadtq", "plugin", "new", "acme-letters", folder=tmp_path)
-    (wheel,) = build([tmp_path / "acme-letters"], tmp_path)
-    place.install(wheel)
-    assert listed(place)["acme_letters.shorten"]["error"] is None

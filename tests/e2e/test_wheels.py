@@ -116,7 +116,7 @@ def test_a_task_runs_for_a_client_that_does_not_have_it(
     assert bare.run("python", "-c", "import acme_images").returncode == 1
     path = str(picture(tmp_path, "a.png", 640))
     done = bare.run(
-        "yadtq", "submit", "acme_images.measure", json.dumps([path]), "--wait", "--timeout", "60", **services
+        "yadtq", "submit", "acme_images.measure", json.dumps([path]), "--wait", "--timeout", "60", variables=services
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[1:] == ["Status: success", 'Result: {"width": 640, "height": 480}']

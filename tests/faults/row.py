@@ -32,7 +32,7 @@ class Row(Struct, frozen=True, kw_only=True):
     id: str
     play: Callable[[Scene], None]
     lease: float = 3.0
-    heal: float = 90.0
+    heal: float = 150.0
     own_store: str = ""
     gap: float | None = None
     restart: float | None = None

@@ -24,7 +24,7 @@ from tests.faults.recording import FAILPOINT, PREFIX
 from tests.faults.stage import NEAR, Stage
 from tests.faults.view import TERMINAL
 from yadtq_core import Client, YadtqError
-from yadtq_core.entrypoints import BLOCK, HOOKS, entry_points
+from yadtq_core.entrypoints import BLOCK, HOOKS, blocked_entry_points, entry_points
 
 ROOT = Path(__file__).parents[2]
 _ONLINE_SECONDS = 60.0
@@ -140,7 +140,7 @@ class Scene:
             "YADTQ_PUBLISH_GRACE": "3",
             "YADTQ_QUEUE_CHECK": "5",
             "CLAIM_STALE_SECONDS": str(self.lease),
-            BLOCK: ",".join(one.name for one in entry_points(HOOKS)),  # yadtq alone, whatever else is installed
+            BLOCK: ",".join(one.name for one in (*entry_points(HOOKS), *blocked_entry_points(HOOKS))),  # yadtq alone
             "PYTHONPATH": os.pathsep.join((str(self.folder / "site"), str(ROOT))),
             h.HISTORY: str(self.file),
             h.NAME: who,

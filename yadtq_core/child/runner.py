@@ -110,7 +110,9 @@ class Runner:
         try:
             data = serializer.dumps(value)
         except SerializationError as error:
-            raise Unstorable(f"result not {serializer.name.upper()}: {error}") from None
+            if serializer is not self._payloads.json:
+                raise Unstorable(f"result not {serializer.name}: {error}") from None
+            raise Unstorable(f"result not JSON: {error}") from None
         if len(data) > MAX_RESULT_BYTES:
             raise Unstorable(
                 f"result is {len(data)} bytes, the limit is {MAX_RESULT_BYTES}; "

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
+import time
 from collections.abc import Callable
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from plugins.yadtq_prometheus.tests.scraping import seen
+from tests.waiting import wait_until
 from yadtq_core import Client, call
 from yadtq_core.interfaces import Counts
 from yadtq_core.local import LocalValkey
@@ -126,6 +130,19 @@ def test_a_backend_that_is_away_is_said_so_until_it_is_back(
         back = seen(registry)
         assert back.value("yadtq_backend_up") == 1
         assert back.value("yadtq_queue_ready", queue="default") == 1
+
+
+def test_a_backend_that_hangs_is_away_too(make_valkey: Callable[..., LocalValkey], namespace: str) -> None:
+    server = make_valkey()
+    with Client(settings(server.url, namespace)) as client:
+        client.counts()
+        registry = collected(QueueCollector(lambda: client, ("default",), 10))
+        os.kill(server.pid, signal.SIGSTOP)
+        begun = time.monotonic()
+        assert seen(registry).samples == {("yadtq_backend_up", ()): 0}
+        assert time.monotonic() - begun < 60
+        os.kill(server.pid, signal.SIGCONT)
+        wait_until(lambda: seen(registry).value("yadtq_backend_up") == 1, "the backend is back", 60)
 
 
 def test_a_worker_that_starts_while_the_backend_is_away_shows_it_and_tries_again(namespace: str) -> None:

@@ -100,6 +100,18 @@ def test_what_is_no_dsn_is_logged_and_tasks_run(unblocked: Callable[..., None]) 
     assert "sentry.dsn (or SENTRY_DSN) is no DSN" in logged
 
 
+def test_the_plugins_own_client_collects_no_variables_and_imports_no_frameworks(unblocked: Callable[..., None]) -> None:
+    unblocked("sentry")
+    python(
+        "run(dsn='http://key@127.0.0.1:1/1', environment='testing', sample_rate=0.5)\n"
+        "import sentry_sdk\n"
+        "options = sentry_sdk.get_client().options\n"
+        "assert options['include_local_variables'] is False\n"
+        "assert (options['environment'], options['sample_rate']) == ('testing', 0.5)\n"
+        "assert 'redis' not in sys.modules\n"
+    )
+
+
 def test_an_ingest_that_hangs_is_waited_for_no_longer_than_a_child_may_take(unblocked: Callable[..., None]) -> None:
     unblocked("sentry")
     with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes connections, and never answers

@@ -36,11 +36,11 @@ scribe = Scribe()
 
 
 def _add(*numbers: int) -> float:
-    return scribe.run(current_task.request.id, list(numbers), 0.0)
+    return scribe.run(current_task.request.id, 0.0, sum(numbers))
 
 
 def _square(seconds: float, number: int) -> float:
-    return scribe.run(current_task.request.id, [number], seconds)
+    return scribe.run(current_task.request.id, seconds, number**2)
 
 
 TASKS = {

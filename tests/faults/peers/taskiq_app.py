@@ -11,6 +11,7 @@ import os
 import sys
 import time
 
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from kafka.admin import NewTopic
 from taskiq import Context, TaskiqDepends
 from taskiq_aio_kafka import AioKafkaBroker
@@ -25,18 +26,24 @@ broker = AioKafkaBroker(
     kafka_topic=NewTopic(name=os.environ[TOPIC], num_partitions=PARTITIONS, replication_factor=1),
     result_backend=RedisAsyncResultBackend(os.environ[BACKEND], result_ex_time=RESULT_SECONDS),
 )
-broker.configure_consumer(group_id=os.environ[TOPIC], auto_offset_reset="earliest", session_timeout_ms=10_000)
+broker.configure_consumer(
+    group_id=os.environ[TOPIC],
+    auto_offset_reset="earliest",  # else what is sent before a worker has joined would be passed over
+    session_timeout_ms=10_000,
+    # Its own default is that of kafka-python, whose version 3 aiokafka cannot call: no worker would ever get anything.
+    partition_assignment_strategy=(RoundRobinPartitionAssignor,),
+)
 broker.configure_producer(acks="all", request_timeout_ms=10_000)
 scribe = Scribe()
 CONTEXT = TaskiqDepends()
 
 
 def _add(first: int, second: int, third: int, context: Context = CONTEXT) -> float:
-    return scribe.run(context.message.task_id, [first, second, third], 0.0)
+    return scribe.run(context.message.task_id, 0.0, first + second + third)
 
 
 def _square(seconds: float, number: int, context: Context = CONTEXT) -> float:
-    return scribe.run(context.message.task_id, [number], seconds)
+    return scribe.run(context.message.task_id, seconds, number**2)
 
 
 TASKS = {

@@ -29,11 +29,12 @@ def c2(scene: Scene) -> None:
 
 
 def _dying(scene: Scene, failpoint: str) -> None:
-    """Let five clients die one after another, and a last one submit the rest."""
-    for number in range(1, 6):
-        client = scene.submitter(f"c{number}", failpoint=f"{failpoint}:{scene.tasks // 10}", rate=200)
+    """Let three clients die side by side, and a last one submit the rest."""
+    fatal = f"{failpoint}:{scene.tasks // 6}"
+    clients = [scene.submitter(f"c{number}", failpoint=fatal, rate=200) for number in range(3)]
+    for client in clients:
         with scene.fault(f"client died ({failpoint})"):
-            code = client.wait(60)
+            code = client.wait(90)
         assert code == -signal.SIGKILL, client.log()
     scene.submitter("last", count=scene.tasks // 2)
 
@@ -70,8 +71,8 @@ def c5(scene: Scene) -> None:
     for name, clock in (("w1", wrong(7200)), ("w2", wrong(-7200)), ("w3", wrong(0, 1.5))):
         scene.wait_online(scene.worker(name, "-c", "1", "--threads", "2", environment=clock))
     for number, seconds in enumerate((86400.0, -86400.0)):
-        scene.submitter(f"c{number}", environment=wrong(seconds), count=scene.tasks // 2, naps=0.3)
-    scene.wait_running("w1")
+        scene.submitter(f"c{number}", environment=wrong(seconds), count=scene.tasks // 2, naps=0.8, rate=12)
+    scene.wait_running("w1", 0.3)
     with scene.fault("killed", "w1", since="b"):
         scene.workers_by_name["w1"].kill()
 
@@ -113,4 +114,4 @@ def c10(scene: Scene) -> None:
         scene.stage.valkey.start()
         scene.stage.kafka.start()
         scene.workers("w3", "w4")
-    scene.submitter("c2", count=scene.tasks // 2)
+    scene.submitter("c2")

@@ -82,8 +82,8 @@ def w12(scene: Scene) -> None:
     scene.submitter(naps=0.6, kinds=NAPPING, rate=25)
     scene.wait_running("w1")
     scene.asked_to_end(scene.workers_by_name["w1"], "w1", 40)
-    scene.submitter("long", count=4, naps=20.0, kinds=("square",), seed=5)
-    scene.wait_running("w2")
+    scene.submitter("long", count=4, naps=8.0, kinds=("long",))
+    scene.wait_running("w2", 1.5)
     hurried = scene.workers_by_name["w2"]
     hurried.signal(signal.SIGTERM)
     time.sleep(0.3)
