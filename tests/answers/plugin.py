@@ -4,26 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 from tests.answers.asking import task
 from tests.answers.bed import Answer, Bed, Case
+from tests.distributions import write_distribution
 
 TASK = "from yadtq_core import task\n"
-
-
-def distribution(folder: Path, name: str, code: str, tasks: Mapping[str, str], hooks: Mapping[str, str]) -> None:
-    """Install a distribution with one module into a folder."""
-    module = name.replace("-", "_")
-    (folder / f"{module}.py").write_text(code)
-    metadata = folder / f"{module}-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    lines = [
-        f"[{group}]\n" + "".join(f"{key} = {value}\n" for key, value in entries.items())
-        for group, entries in (("yadtq.tasks", tasks), ("yadtq.plugins", hooks))
-    ]
-    (metadata / "entry_points.txt").write_text("".join(lines))
 
 
 def installed(
@@ -36,13 +22,14 @@ def installed(
     *,
     tasks: Mapping[str, str] | None = None,
     hooks: Mapping[str, str] | None = None,
+    commands: Mapping[str, str] | None = None,
     within: float = 60.0,
 ) -> Case:
     """Return the case of a distribution acme 1.0 that is installed beside the others."""
 
     def ask(bed: Bed) -> Answer:
         folder = bed.file("mark", b"").parent
-        distribution(folder, "acme", source, tasks or {}, hooks or {})
+        write_distribution(folder, "acme", "1.0", source, tasks=tasks, hooks=hooks, commands=commands)
         path = os.pathsep.join([str(folder), bed.environment["PYTHONPATH"]])
         return bed.run(*words, env={"PYTHONPATH": path})
 
@@ -114,7 +101,7 @@ CASES = [
         "doctor names a broken plugin",
         ["doctor"],
         1,
-        "problem  plugin .*acme 1.0 .*ValueError: no → repair or uninstall it",
+        "problem  plugin .*acme 1.0 .*ValueError: no .*→ repair or uninstall it",
         "raise ValueError('no')",
         hooks=HOOK,
     ),
@@ -135,6 +122,42 @@ CASES = [
         "Error: task 'a b' of acme 1.0 .*not a task name",
         TASK + "@task\ndef x(): ...\n",
         tasks={"a b": "acme:x"},
+    ),
+    installed(
+        "61",
+        "a built-in command's name",
+        ["worker", "--help"],
+        0,
+        "Run tasks: the installed ones",
+        "def x(): ...",
+        commands={"worker": "acme:x"},
+    ),
+    installed(
+        "60",
+        "a command that raises at import",
+        ["images"],
+        2,
+        r"command 'images' of acme 1.0 \(acme:x\) cannot be loaded: ValueError: no \(.*acme.py, line 1",
+        "raise ValueError('no')",
+        commands={"images": "acme:x"},
+    ),
+    installed(
+        "60",
+        "the CLI goes on without a broken plugin",
+        ADD,
+        0,
+        r"WARNING plugin 'acme' of acme 1.0 \(acme\) cannot be loaded: ValueError: no|Task ID: ",
+        "raise ValueError('no')",
+        hooks=HOOK,
+    ),
+    installed(
+        "64",
+        "another version of the hooks",
+        WORKER,
+        2,
+        r"plugin 'acme' of acme 1.0 \(acme\) cannot be loaded: it needs yadtq API 2, this is 1",
+        "YADTQ_API = 2",
+        hooks=HOOK,
     ),
     installed(
         "62",

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,7 +17,6 @@ from typing import Self
 from tests.docs.expected import learnt, pattern_of, with_ids
 from tests.docs.pages import ROOT
 from tests.environments import TO_BUILD, Environment, build
-
 from yadtq_core.entrypoints import BLOCK
 
 PATIENCE = 90.0
@@ -94,6 +94,11 @@ class Terminal:
     def without_services(self) -> None:
         """Forget the tests' services: what follows has those that it starts."""
         self._run(f"unset {' '.join(_ADDRESSES)}")
+
+    def unblock(self, plugins: Sequence[str]) -> None:
+        """Let these of our own plugins be loaded from here on, as for a reader who has installed them."""
+        blocked = [name for name in os.environ[BLOCK].split(",") if name not in plugins]
+        self._run(f"export {BLOCK}={','.join(blocked)}")
 
     def activate_new(self) -> None:
         """Make and activate an environment with yadtq (its wheel), and with what tests and builds a plugin."""

@@ -91,6 +91,8 @@ def tell(block: Block, terminal: Terminal) -> None:
         terminal.interrupt()
     elif block.text == "no services":
         terminal.without_services()
+    elif block.text.startswith("installs "):
+        terminal.unblock(block.text.split()[1:])
     elif block.text == "a new environment":
         terminal.activate_new()
     else:

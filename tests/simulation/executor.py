@@ -24,6 +24,7 @@ class Run(NamedTuple):
     retry_in: float | None = None
     result: bytes | None = None
     minds_cancel: bool = False
+    kills: str = ""
 
 
 class Given:
@@ -45,7 +46,7 @@ class Child:
 
 
 class Executor:
-    """P children with T slots each. `plan(lease)` says what a run will do; `began` is told of each that begins."""
+    """P children with T slots each. `plan(lease)` says what a run will do; `began` is told of each that begins, `killed` of what a run killed."""
 
     def __init__(
         self,
@@ -57,10 +58,11 @@ class Executor:
         tasks: Sequence[str],
         plan: Callable[[Lease], Run],
         began: Callable[[Lease], None],
+        killed: Callable[[str], None],
     ) -> None:
         self._process, self._loom, self._history = process, process.loom, history
         self._threads = threads
-        self._plan, self._began = plan, began
+        self._plan, self._began, self._killed = plan, began, killed
         self._numbers, self._seqs = itertools.count(), itertools.count(1)
         self._children = [Child(next(self._numbers)) for _ in range(children)]
         self._news = Signal()
@@ -117,6 +119,10 @@ class Executor:
                 return
             if self._process.children_paused:
                 self._ends_in(0.1, child, entry, run)
+                return
+            if run.kills:
+                self.child_dies(child)
+                self._killed(run.kills)
                 return
             del child.given[entry.seq]
             self._report(entry, run)

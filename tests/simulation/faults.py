@@ -164,14 +164,14 @@ class Faults:
             world.server.restarted(self._new_run())
             if not self.over:
                 self._store_away(fault._replace(seconds=min(fault.seconds, 1.0)))
-        world.truth.stored_anew(world.server.dump(), "the store has lost its last moments", lost=True)
+        world.truth.stored_anew(world.server.dump(), "the store has lost its last moments")
 
     def _flush(self, fault: Fault) -> None:
         self._saved = False
         world = self._world
         run = f"run{self._runs}" if fault.x < 0.5 else self._new_run()
         world.server.empty(run)
-        world.truth.stored_anew({}, "FLUSHALL", lost=True)
+        world.truth.stored_anew({}, "FLUSHALL")
 
     def _copies(self, fault: Fault) -> None:
         """Messages stand in the log once more, and once more."""

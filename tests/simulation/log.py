@@ -9,9 +9,6 @@ from tests.simulation.history import History
 from tests.simulation.strands import Loom, Process
 from yadtq_core.model import Partition
 
-SESSION_SECONDS = 2.0
-"""A member of whom nothing is heard for so long is out of the group; real ones have 10 s, and leases of 15."""
-
 
 class Entry(NamedTuple):
     """One message in a partition."""
@@ -38,12 +35,13 @@ class Kafka:
     """Partitions with their entries, committed offsets, and who owns which partition.
 
     Commits are checked for membership, not for ownership, as measured with a real one. `reached(process)` says
-    whether a process can be heard.
+    whether a process can be heard. session: seconds after which a member of whom nothing is heard is out.
     """
 
-    def __init__(self, loom: Loom, history: History, partitions: list[Partition]) -> None:
+    def __init__(self, loom: Loom, history: History, partitions: list[Partition], session: float) -> None:
         self._loom = loom
         self.history = history
+        self._session = session
         self.logs: dict[Partition, list[Entry]] = {partition: [] for partition in partitions}
         self.starts: dict[Partition, int] = dict.fromkeys(partitions, 0)
         self.dead: dict[str, bytes] = {}
@@ -99,7 +97,7 @@ class Kafka:
                 silent = member.unreached_since
             elif silent is None:
                 member.unreached_since = None
-            if silent is not None and now - silent > SESSION_SECONDS:
+            if silent is not None and now - silent > self._session:
                 self.leave(member, "is out of the group: its session ended")
 
     def commit(self, member: Member, offsets: dict[Partition, tuple[int, str]]) -> bool:

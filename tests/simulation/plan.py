@@ -25,6 +25,8 @@ class TaskPlan(NamedTuple):
     retries: int
     delay: float
     minds_cancel: bool
+    kills: str
+    """What a run of it kills, instead of ending: `child`, `worker`, or nothing."""
     cancelled_at: float | None
     again_at: float | None
     """When the same submit comes once more."""
@@ -68,6 +70,8 @@ class Plan(NamedTuple):
     lost_limit: int
     result_ttl: float
     unknown_task_ttl: float
+    session: float
+    """A member of the group of whom nothing is heard for so many seconds is out; leases may be shorter or longer."""
     confirm: str
     ends_at: float
     """When everything is well again."""
@@ -81,13 +85,14 @@ THEMES = (
     ("store away", 3, ("store away", "store cut", "store restart", "pause")),
     ("kafka away", 3, ("kafka away", "kafka cut", "kafka loss", "join", "stop")),
     ("copies", 3, ("copies", "copies", "crash", "store loss", "pause")),
+    ("poison", 3, ("crash", "pause")),
     ("client", 2, ("client dies", "client dies", "kafka away", "store loss")),
     ("last second", 6, ("last second", "last second", "crash", "pause", "join")),
     ("flush", 4, ("flush", "flush", "crash", "pause", "copies")),
     ("everything", 8, (
         "crash", "pause", "pause parent", "child", "stop", "join", "store loss", "kafka loss", "store away",
         "store cut", "store restart", "kafka away", "kafka cut", "copies", "client dies", "last second", "flush",
-        "junk",
+        "junk", "twin",
     )),
 )  # fmt: skip
 
@@ -110,7 +115,7 @@ def plan_of(seed: int) -> Plan:
         seed=seed,
         theme=theme,
         workers=_workers(rng, queues),
-        tasks=_tasks(rng, queues, busy, lease, calm=calm),
+        tasks=_tasks(rng, queues, busy, lease, calm=calm, deadly=theme in ("poison", "everything")),
         faults=_faults(rng, kinds, busy),
         partitions=tuple(Partition(queue, number) for queue in queues for number in range(2 * shards)),
         shards=shards,
@@ -118,8 +123,9 @@ def plan_of(seed: int) -> Plan:
         publish_grace=rng.choice((1.0, 2.0)),
         queue_check=rng.choice((2.0, 4.0)),
         lost_limit=rng.choice((1, 3, 3)),
-        result_ttl=20.0 if rng.random() < 0.25 else 86400.0,
+        result_ttl=rng.uniform(3.0, 8.0) if rng.random() < 0.25 else 86400.0,
         unknown_task_ttl=rng.choice((12.0, 86400.0)),
+        session=rng.choice((2.0, 2.0, 6.0)),
         confirm="record" if theme not in ("flush", "last second", "everything") and rng.random() < 0.2 else "broker",
         ends_at=busy + 3.0,
     )
@@ -135,7 +141,7 @@ def _workers(rng: random.Random, queues: tuple[str, ...]) -> tuple[WorkerPlan, .
 
 
 def _tasks(
-    rng: random.Random, queues: tuple[str, ...], busy: float, lease: float, *, calm: bool
+    rng: random.Random, queues: tuple[str, ...], busy: float, lease: float, *, calm: bool, deadly: bool
 ) -> tuple[TaskPlan, ...]:
     tasks = []
     for number in range(rng.choice((6, 12, 20, 30))):
@@ -154,6 +160,7 @@ def _tasks(
                 retries=rng.choice((fails, fails, 0, 1, 4)),
                 delay=rng.uniform(0.1, 4.0) if rng.random() < 0.1 else 0.0,
                 minds_cancel=rng.random() < 0.5,
+                kills=rng.choice(("child", "worker")) if deadly and rng.random() < 0.2 else "",
                 cancelled_at=at + rng.uniform(0.0, 3.0) if rng.random() < 0.12 and not calm else None,
                 again_at=at + rng.uniform(0.0, 5.0) if rng.random() < 0.1 else None,
                 other_at=at + rng.uniform(0.1, 5.0) if rng.random() < 0.05 else None,

@@ -25,6 +25,8 @@ HEAL_SECONDS = 120.0
 UNKNOWN_SECONDS = 1500.0
 """A task that most workers do not know waits ever longer until one that does meets it: by luck, so for much longer."""
 LOOK_SECONDS = 0.5
+MOMENTS = 3
+"""At which the store is looked at as a whole, besides the end."""
 EXPIRE_SECONDS = 0.5
 
 
@@ -76,9 +78,9 @@ def _happen(world: World) -> None:
     client.start()
     faults.schedule()
     _expire(world)
-    frozen = world.rng.uniform(1.0, world.plan.ends_at)
-    world.loom.run(frozen)
-    _judge(world, at_the_end=False)
+    for moment in sorted(world.rng.uniform(1.0, world.plan.ends_at) for _ in range(MOMENTS)):
+        world.loom.run(moment)
+        _judge(world, at_the_end=False)
     world.loom.run(world.plan.ends_at)
     until = world.plan.ends_at + HEAL_SECONDS
     while not _quiet(world, client) and world.loom.now < (until + UNKNOWN_SECONDS if _unknown(world) else until):

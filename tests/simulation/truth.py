@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -90,12 +90,17 @@ class Truth:
         self.states: dict[str, State] = {}
         self.era = 0
         self.ends: defaultdict[str, list[End]] = defaultdict(list)
+        self._ended: dict[str, int] = {}
+        """In which life of the store each has ended, unless it was submitted anew since."""
         self.fences: defaultdict[str, list[int]] = defaultdict(list)
         self.granted: set[tuple[str, int, str]] = set()
         """(ID, fence, incarnation) of every lease that was given."""
         self.scheduled: set[str] = set()
         """IDs that have once left the broker for the store alone."""
-        self.lost_retries = 0
+        self.begun: Counter[str] = Counter()
+        """How many runs of each have begun."""
+        self.flushed: set[str] = set()
+        """IDs that had ended when the store lost everything."""
         self.excepted: set[str] = set()
         """IDs that a loss of the store may have lost for good: what is not in the broker."""
         self.expired: set[str] = set()
@@ -133,13 +138,13 @@ class Truth:
         who = f"{process.name} (late)" if late else self.who(process)
         self.history.tell(who, f"{script} {len(keys)}: " + ", ".join(changed))
 
-    def stored_anew(self, dump: dict[str, Any], what: str, *, lost: bool) -> None:
-        """The store is not what it was."""
-        if lost:
-            self.era += 1
-            self.losses += 1
-            open_ids = {task_id for task_id in self.scheduled if not self.ends[task_id]}
-            self.excepted |= open_ids
+    def stored_anew(self, dump: dict[str, Any], what: str) -> None:
+        """The store has lost what it knew but for this."""
+        self.era += 1
+        self.losses += 1
+        self.excepted |= {task_id for task_id in self.scheduled if not self.ends[task_id]}
+        if not dump:
+            self.flushed |= {task_id for task_id, ends in self.ends.items() if ends}
         self.states = {key[-36:]: State(*[row.get(name, "") for name in FIELDS]) for key, row in _tasks(dump)}
         self.history.tell("store", f"{what}; {len(self.states)} records stand")
 
@@ -181,7 +186,12 @@ class Truth:
             raise broken("I6", f"{script} took {name} {before.deadline - now_ms} ms before its time")
         if script == "release" and after.fence != before.fence + 1:
             raise broken("I2", f"release left {name} the fence of the run that it took it from")
-        self._note(task_id, before, after)
+        outside = (before.st == "scheduled" and script in ("sweep", "offer")) or (
+            after.st in ENDED and script in ("claim", "sweep", "offer", "cancel")
+        )
+        if outside and before.st != after.st and after.fence != before.fence + 1:
+            raise broken("I2", f"{script} took {name} from outside its run and left it the fence {before.fe}")
+        self._note(script, task_id, before, after)
 
     def _judge_claim(
         self, task_id: str, before: State, after: State, arguments: Sequence[Any], now_ms: int
@@ -199,16 +209,25 @@ class Truth:
             raise broken("I6", f"{name} was begun {before.deadline - now_ms} ms before its time")
         if self.fences[task_id] and after.fence <= self.fences[task_id][-1]:
             raise broken("I2", f"{name} was given under {after.fe}, after {self.fences[task_id][-1]}")
-        if any(end.era == self.era for end in self.ends[task_id]):
+        if before.ca:
+            raise broken("I6", f"{name} was to be cancelled and is begun")
+        if not self.losses and task_id not in self.expired and int(after.at) <= self.begun[task_id]:
+            raise broken("I6", f"{name} is given as attempt {after.at}, {self.begun[task_id]} have begun")
+        # What expired in a later life of the store may have been lost by an earlier one: then it is run again.
+        remembered = not (self.losses and task_id in self.expired)
+        if remembered and self._ended.get(task_id) == self.era:
             raise broken("I8", f"{name} is begun again: it ended in this life of the store")
         self.fences[task_id].append(after.fence)
         self.granted.add((task_id, after.fence, after.incarnation))
 
-    def _note(self, task_id: str, before: State, after: State) -> None:
+    def _note(self, script: str, task_id: str, before: State, after: State) -> None:
         if after.st == "scheduled":
             self.scheduled.add(task_id)
         if after.st in ENDED and before.st not in ENDED:
             self.ends[task_id].append(End(self.era, after.st))
+            self._ended[task_id] = self.era
+        if script == "create":
+            self._ended.pop(task_id, None)  # submitted anew, after its record had expired
 
 
 def _tasks(dump: dict[str, Any]) -> list[tuple[str, dict[str, str]]]:

@@ -52,6 +52,13 @@ class SimulatedWorker:
         elif self.process is not None:
             self.process.kill()
 
+    def _task_killed(self, what: str) -> None:
+        """A task has killed its child, or its whole worker, which somebody starts again."""
+        if what == "worker" and self.process is not None:
+            self._world.history.tell(self.plan.name, "is killed by a task")
+            self.process.kill()
+            self._world.loom.after(self._world.rng.uniform(0.1, 2 * self._world.plan.lease), self.start)
+
     def _main(self, process: Process, number: int) -> None:
         world, plan = self._world, self.plan
         incarnation = f"{plan.name}-{number % 1000}"
@@ -66,6 +73,7 @@ class SimulatedWorker:
             tasks=plan.tasks,
             plan=world.run_of,
             began=lambda lease: world.began(process, incarnation, lease),
+            killed=self._task_killed,
         )
         settings = world.settings(plan.name, plan.queues)
         events = Events(_NO_PLUGINS, identity)

@@ -45,7 +45,7 @@ class World:
         self.history = History(self.loom)
         self.weather = Weather(self.rng)
         self.truth = Truth(self.history, plan.lost_limit)
-        self.kafka = Kafka(self.loom, self.history, list(plan.partitions))
+        self.kafka = Kafka(self.loom, self.history, list(plan.partitions), plan.session)
         self.kafka.committing = self._committing
         self.submitted: dict[tuple[str, str], Submitted] = {}
         """By ID and digest."""
@@ -54,7 +54,6 @@ class World:
         self.answers: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
         """What each submit was answered: ok, refused, unknown."""
         self.cancelled: set[str] = set()
-        self.starts: Counter[str] = Counter()
         self.begun: set[tuple[str, int]] = set()
         self._numbers = 0
         self._processes: dict[int, Process] = {}
@@ -143,7 +142,7 @@ class World:
         if attempt <= plan.fails:
             status = Status.SCHEDULED if attempt <= plan.retries else Status.FAILED
             retry_in = self.rng.uniform(0.0, 1.5) if status is Status.SCHEDULED else None
-        return Run(seconds, status, retry_in, result, plan.minds_cancel)
+        return Run(seconds, status, retry_in, result, plan.minds_cancel, plan.kills)
 
     def began(self, process: Process, incarnation: str, lease: Lease) -> None:
         """A child begins a run."""
@@ -153,7 +152,7 @@ class World:
         if (lease.id, lease.fence) in self.begun:
             raise self.history.violated("I8", f"{short(lease.id)} is begun twice under one lease")
         self.begun.add((lease.id, lease.fence))
-        self.starts[lease.id] += 1
+        self.truth.begun[lease.id] += 1
 
     def _committing(self, partition: Partition, old: int, new: int) -> None:
         """Judge a commit: all that it covers must need nobody any more."""

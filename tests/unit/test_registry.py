@@ -104,6 +104,9 @@ def test_two_distributions_with_one_name_are_both_named(installed: Distributions
         Registry().get("acme.resize")
     with pytest.raises(TaskLoadError, match=text):
         Registry().names()
+    loaded, errors = Registry().load_all()
+    assert "acme.resize" not in loaded
+    assert [re.match(text, str(error)) is not None for error in errors] == [True]
     rows = [row for row in Registry().describe() if row.name == "acme.resize"]
     assert [row.origin for row in rows] == ["acme-images 1.2", "other-images 0.3"]
     assert all(row.error is not None and "two tasks are named" in row.error for row in rows)

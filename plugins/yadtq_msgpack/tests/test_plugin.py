@@ -82,7 +82,7 @@ def test_what_cannot_be_carried_fails_the_task_with_its_place() -> None:
         here.run_until_idle()
         with pytest.raises(TaskFailed) as caught:
             handle.result(timeout=0)
-    assert "result not MSGPACK: $['rows'][1] is of type set" in caught.value.message
+    assert "result not msgpack: $['rows'][1] is of type set" in caught.value.message
 
 
 def test_who_does_not_have_the_plugin_is_told_to_install_it() -> None:

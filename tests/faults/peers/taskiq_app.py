@@ -11,7 +11,6 @@ import os
 import sys
 import time
 
-from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from kafka.admin import NewTopic
 from taskiq import Context, TaskiqDepends
 from taskiq_aio_kafka import AioKafkaBroker
@@ -30,8 +29,6 @@ broker.configure_consumer(
     group_id=os.environ[TOPIC],
     auto_offset_reset="earliest",  # else what is sent before a worker has joined would be passed over
     session_timeout_ms=10_000,
-    # Its own default is that of kafka-python, whose version 3 aiokafka cannot call: no worker would ever get anything.
-    partition_assignment_strategy=(RoundRobinPartitionAssignor,),
 )
 broker.configure_producer(acks="all", request_timeout_ms=10_000)
 scribe = Scribe()

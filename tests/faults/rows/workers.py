@@ -59,14 +59,14 @@ def w4(scene: Scene) -> None:
 def w5(scene: Scene) -> None:
     """A worker and its children are stopped for less than a lease."""
     scene.workers("w1", "w2")
-    scene.submitter(naps=0.5, kinds=NAPPING, rate=25)
+    scene.submitter(naps=0.5, kinds=NAPPING, rate=10)
     for _ in range(2):
         scene.wait_running("w1")
         with scene.fault("stopped"):
             scene.workers_by_name["w1"].signal_all(signal.SIGSTOP)
             time.sleep(0.4 * scene.lease)  # the last extension may be a third of a lease old
             scene.workers_by_name["w1"].signal_all(signal.SIGCONT)
-        time.sleep(scene.lease)
+        time.sleep(1.0)
 
 
 def w6(scene: Scene) -> None:
@@ -78,19 +78,19 @@ def w6(scene: Scene) -> None:
 
 def w12(scene: Scene) -> None:
     """Workers are told to end (SIGTERM) while they work, twice in a hurry, and while they start."""
-    scene.workers("w0", "w1", "w2")
+    scene.workers("w0", "w1", "w2", "w3")
     scene.submitter(naps=0.6, kinds=NAPPING, rate=25)
     scene.wait_running("w1")
     scene.asked_to_end(scene.workers_by_name["w1"], "w1", 40)
-    scene.submitter("long", count=4, naps=8.0, kinds=("long",))
+    scene.submitter("long", count=5, naps=6.0, kinds=("long",))
     scene.wait_running("w2", 1.5)
     hurried = scene.workers_by_name["w2"]
     hurried.signal(signal.SIGTERM)
     time.sleep(0.3)
     scene.asked_to_end(hurried, "w2", 20)
-    for number in range(3, 6):
+    for number in range(4, 7):
         worker = scene.worker(f"w{number}", "-c", "1")
-        time.sleep(0.4 * number)
+        time.sleep(0.4 * (number - 3))
         code = worker.terminate(40)
         assert code in {0, -signal.SIGTERM}, worker.log()  # it may not have come to hear signals yet
 
