@@ -11,7 +11,7 @@ EDITABLE := -e . $(patsubst %/pyproject.toml,-e ./%,$(OURS))
 TO_RUN := $(if $(wildcard $(VENV)/.installed),setup,$(VENV)/.$(if $(KAFKA),kafka,demo))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev check format test test-fast answers new-plugin bench faults docs lock fetch clean
+.PHONY: help setup demo dev check format test test-fast simulate answers new-plugin bench faults docs lock fetch clean
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ test: setup ## every test, on a real Kafka and a real Valkey that the tests star
 
 test-fast: setup ## the tests that need no service (under 20 s)
 	$(BIN)/python -m pytest -m "not kafka and not redis" tests/unit tests/docs $(wildcard yadtq_builtin_tasks/tests plugins/*/tests)
+
+simulate: setup ## the protocol under deterministic test: 2,000 histories (MUTANTS=1: what is built wrong is caught)
+	@$(BIN)/python -m tests.simulation $(if $(MUTANTS),--mutants,--seeds 2000)
 
 answers: setup ## what is answered to bad input and to dead services, tried, as a table
 	@$(BIN)/python -m tests.answers

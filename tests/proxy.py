@@ -28,9 +28,9 @@ class Proxy:
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._lock = threading.Lock()
         self.port: int = self._server.getsockname()[1]
+        """It stays, wherever `target` is moved to; so do the connections that stand."""
         self.accepted = 0
         """Connections so far."""
-        """What listens here for all, wherever `target` is moved to; connections that stand stay where they are."""
         self.blackhole = False
         """Nothing passes either way, and no connection ends: a cable that was pulled."""
         self.lose_replies = False

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.faults.peers import peer
@@ -27,37 +27,32 @@ def main() -> int:
         sys.exit(f"no row {', '.join(sorted(unknown))}; there are {', '.join(row.id for row in ROWS)}")
     folder = options.folder or Path(tempfile.mkdtemp(prefix="yadtq-faults-"))
     sys.stderr.write(f"histories and logs: {folder}\n")
-    results = []
-    for number in range(options.times):
-        with Stage(folder / f"stage-{number}") as stage:
-            if options.peers:
-                results += _peers_played(rows, stage, folder / f"peers-{number}", options)
-            else:
-                results += _played(rows, stage, folder / f"pass-{number}", options)
-    sys.stdout.write(table(results) + "\n")
+    results: list[Result] = []
+    try:
+        for number in range(options.times):
+            with Stage(folder / f"stage-{number}") as stage:
+                play = _peers_played if options.peers else _played
+                for result in play(rows, stage, folder / f"pass-{number}", options):
+                    name = result.id if result.peer == "yadtq" else f"{result.id} {result.peer}"
+                    sys.stderr.write(f"{name}: {result.word} ({result.seconds:.0f} s)\n")
+                    results.append(result)
+    finally:
+        sys.stdout.write(table(results) + "\n")
     return 0 if options.peers or all(result.good for result in results) else 1
 
 
-def _played(rows: Sequence[Row], stage: Stage, folder: Path, options: argparse.Namespace) -> list[Result]:
-    results = []
+def _played(rows: Sequence[Row], stage: Stage, folder: Path, options: argparse.Namespace) -> Iterator[Result]:
     for row in rows:
-        result = run(row, stage, folder / row.id, tasks=options.tasks, outage=options.outage)
-        sys.stderr.write(f"{row.id}: {result.word} ({result.seconds:.0f} s)\n")
-        results.append(result)
-    return results
+        yield run(row, stage, folder / row.id, tasks=options.tasks, outage=options.outage)
 
 
-def _peers_played(rows: Sequence[Row], stage: Stage, folder: Path, options: argparse.Namespace) -> list[Result]:
-    results = []
+def _peers_played(rows: Sequence[Row], stage: Stage, folder: Path, options: argparse.Namespace) -> Iterator[Result]:
     for one in peer.PEERS:
         one.install()
         for row in rows:
             if row.id in peer.PLAYS:
                 into = folder / f"{row.id}-{one.name}"
-                result = peer.run(one, row.id, stage, into, tasks=options.tasks, outage=options.outage)
-                sys.stderr.write(f"{row.id} {one.name}: {result.word} ({result.seconds:.0f} s)\n")
-                results.append(result)
-    return results
+                yield peer.run(one, row.id, stage, into, tasks=options.tasks, outage=options.outage)
 
 
 def _options() -> argparse.Namespace:

@@ -7,7 +7,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from subprocess import SubprocessError
 
+import redis
+from kafka.errors import KafkaError
 from msgspec import Struct
 
 from tests.faults import history as h
@@ -15,6 +18,10 @@ from tests.faults.checker import check, restarts
 from tests.faults.scene import NotAtRest, Scene
 from tests.faults.stage import Stage
 from tests.faults.view import Rules, View
+from yadtq_core.errors import YadtqError
+
+_TROUBLES = (NotAtRest, AssertionError, YadtqError, KafkaError, redis.RedisError, OSError, SubprocessError)
+"""What ends a row, and no other."""
 
 
 class Skip(Exception):
@@ -102,21 +109,34 @@ def run(row: Row, stage: Stage, folder: Path, *, tasks: int, outage: float) -> R
     try:
         with _store_of(row, stage, folder) as its_stage:
             scene = Scene(its_stage, folder, tasks=tasks, lease=row.lease, outage=outage)
-            trouble = ""
-            try:
-                row.play(scene)
-                scene.come_to_rest(row.heal)
-            except (NotAtRest, AssertionError, TimeoutError) as error:
-                trouble = str(error).strip().splitlines()[-1]
-            finally:
-                its_stage.heal()
-                try:
-                    scene.last_look()
-                finally:
-                    scene.close()
+            trouble = _played(row, scene)
     except Skip as skip:
         return Result(id=row.id, title=row.title, skipped=str(skip))
     return told(row, h.read(scene.file)[0], trouble, time.monotonic() - began, scene.file)
+
+
+def _played(row: Row, scene: Scene) -> str:
+    """Play a row to its end; return what kept it from going as it should, in one line, empty where nothing did."""
+    trouble = ""
+    try:
+        try:
+            row.play(scene)
+            scene.come_to_rest(row.heal)
+        except _TROUBLES as error:
+            trouble = _in_a_line(error)
+        scene.stage.heal()
+        scene.last_look()
+    except _TROUBLES as error:
+        trouble = trouble or _in_a_line(error)
+    finally:
+        scene.close()
+    return trouble
+
+
+def _in_a_line(error: Exception) -> str:
+    """Return an error's kind, and its last words: a log ends with what matters."""
+    words = " ".join(str(error).split())
+    return f"{type(error).__name__}: {words[-300:]}"
 
 
 @contextmanager

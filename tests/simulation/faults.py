@@ -141,6 +141,7 @@ class Faults:
         """A clean restart: nothing is lost."""
         self._store_away(fault._replace(seconds=min(fault.seconds, 0.5)))
         self._world.server.restarted(self._new_run())
+        self._world.truth.doubted = True
 
     def _last_second(self, fault: Fault) -> None:
         """The store loses what it was told last; some seconds up to two heartbeats.

@@ -59,7 +59,7 @@ RULES = (
     Mutant("never leaves the group", KEEPER, "return now - self._answered_at >= self._lease", "return False",
            harmless="others have its partitions when it dies or comes back: nothing is lost, it only takes longer"),
     # Sweeps and dead letters
-    Mutant("nothing is swept", SWEEPER_LOOP, "            if desk.keeper.sweep_due(now):\n                self._sweep()\n", ""),
+    Mutant("nothing is swept", SWEEPER_LOOP, "                self._sweep()\n", "                pass\n"),
     Mutant("nothing is published again", SWEEPER_LOOP, "positions = desk.broker.publish(letters, timestamp_ms=now_ms).wait(ACK_SECONDS)", "positions = ['0:0' for _ in letters]"),
     Mutant("nothing is buried", SWEEPER_LOOP, "        desk.backend.buried([*buried, *without])", "        pass"),
     Mutant("confirmed where it is not", SWEEPER_LOOP, "for due, lost in zip(placed, gone, strict=True) if not lost])", "for due, lost in zip(placed, gone, strict=True)])\n        gone = [False for _ in placed]"),

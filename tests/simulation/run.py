@@ -49,7 +49,8 @@ def run(seed: int, server: Server, mutant: Mutant | None = None) -> Result:
     world = World(plan_of(seed), server)
     server.empty("run1")
     logging.disable(logging.CRITICAL)
-    started, comeback.process_started = comeback.process_started, world.process_started
+    started = comeback.process_started
+    vars(comeback)["process_started"] = world.process_started
     problem = ""
     try:
         with installed(world.loom, world.rng), in_force(mutant) if mutant else nullcontext():
@@ -64,7 +65,7 @@ def run(seed: int, server: Server, mutant: Mutant | None = None) -> Result:
             finally:
                 world.loom.end()
     finally:
-        comeback.process_started = started
+        vars(comeback)["process_started"] = started
         logging.disable(logging.NOTSET)
     return Result(seed, world.plan.theme, problem, world.history.digest(), world.loom.now, world)
 
@@ -117,7 +118,8 @@ def _partitions(world: World) -> None:
     for partition in sorted(world.kafka.logs):
         if world.kafka.committed(partition) != world.kafka.end(partition):
             raise world.history.violated(
-                "I12", f"{partition} is committed up to {world.kafka.committed(partition)} of {world.kafka.end(partition)}"
+                "I12",
+                f"{partition} is committed up to {world.kafka.committed(partition)} of {world.kafka.end(partition)}",
             )
 
 
@@ -125,4 +127,3 @@ def _expire(world: World) -> None:
     if world.plan.result_ttl < 1000:
         world.truth.expire(world.server.expire(world.now_ms))
         world.loom.after(EXPIRE_SECONDS, lambda: _expire(world))
-

@@ -20,7 +20,9 @@ _VIRTUAL_TIME = (
     "local micros = tonumber(table.remove(ARGV))\nlocal clock = {math.floor(micros / 1000000), micros % 1000000}"
 )
 _EXPIRE = re.compile(r"call\('PEXPIRE', (\w+), ([\w\[\]]+)\)")
-_TASK_KEYS = frozenset({"create", "confirm", "claim", "offer", "extend", "finish", "release", "sweep", "buried", "cancel"})
+_TASK_KEYS = frozenset(
+    {"create", "confirm", "claim", "offer", "extend", "finish", "release", "sweep", "buried", "cancel"}
+)
 
 
 class Virtual(NamedTuple):

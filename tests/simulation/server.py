@@ -49,7 +49,8 @@ class Server:
     def send(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         """Return the answers to commands that are sent together, with a ReplyError where one was refused."""
         self._socket.sendall(b"".join([hiredis.pack_command(tuple(command)) for command in commands]))
-        reader, answers = self._reader, []
+        reader = self._reader
+        answers: list[Any] = []
         while len(answers) < len(commands):
             answer = reader.gets()
             if answer is False:

@@ -154,8 +154,11 @@ def installed(loom: Loom, rng: random.Random) -> Iterator[None]:
     """Let client and worker live by the loom's clock; Python's own random numbers come from the seed too."""
     state = random.getstate()
     random.seed(rng.random())
-    stand_ins = {"time": (WITH_A_CLOCK, _clock(loom)), "threading": (WITH_A_CLOCK, _threads(loom))}
-    stand_ins["secrets"] = (WITH_RANDOM_TOKENS, _tokens(rng))
+    stand_ins: dict[str, tuple[tuple[str, ...], SimpleNamespace]] = {
+        "time": (WITH_A_CLOCK, _clock(loom)),
+        "threading": (WITH_A_CLOCK, _threads(loom)),
+        "secrets": (WITH_RANDOM_TOKENS, _tokens(rng)),
+    }
     replaced: list[tuple[dict[str, Any], str, Any]] = []
     try:
         for name, module in sorted(sys.modules.items()):

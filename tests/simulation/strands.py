@@ -1,4 +1,4 @@
-"""The virtual clock, and the strands that live by it: threads of which one runs at a time, in an order that a seed fixes.
+"""The virtual clock, and the strands that live by it: threads of which one runs at a time, as a seed has it.
 
 A strand gives way only where it waits: for a time, for a signal, for the answer of a service. So the production loops
 run as they are, and what they do between two waits happens at one instant. Time passes only when every strand waits.

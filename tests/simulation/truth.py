@@ -105,6 +105,8 @@ class Truth:
         """IDs that a loss of the store may have lost for good: what is not in the broker."""
         self.expired: set[str] = set()
         self.losses = 0
+        self.doubted = False
+        """The store has lost something or begun anew, which to the workers looks alike."""
 
     def who(self, process: Process) -> str:
         """Return who acts, for the history."""
@@ -142,7 +144,8 @@ class Truth:
         """The store has lost what it knew but for this."""
         self.era += 1
         self.losses += 1
-        self.excepted |= {task_id for task_id in self.scheduled if not self.ends[task_id]}
+        self.doubted = True
+        self.excepted |= self.scheduled
         if not dump:
             self.flushed |= {task_id for task_id, ends in self.ends.items() if ends}
         self.states = {key[-36:]: State(*[row.get(name, "") for name in FIELDS]) for key, row in _tasks(dump)}
@@ -179,7 +182,10 @@ class Truth:
         if script == "claim":
             self._judge_claim(task_id, before, after, arguments, now_ms)
         elif script in ("extend", "finish", "release") and before.fe not in fences and _held(before) != _held(after):
-            raise broken("I2", f"{script} with fence {' '.join(sorted(fences))} changed {name}, whose fence was {before.fe or 'none'}")
+            raise broken(
+                "I2",
+                f"{script} with fence {' '.join(sorted(fences))} changed {name}, whose fence was {before.fe or 'none'}",
+            )
         elif script in ("sweep", "offer") and before.st == "processing" and before.deadline > now_ms:
             raise broken("I7", f"{script} took {name} {before.deadline - now_ms} ms before its lease ended")
         elif script in ("sweep", "offer") and before.st == "scheduled" and before.deadline > now_ms and not after.ca:
@@ -193,9 +199,7 @@ class Truth:
             raise broken("I2", f"{script} took {name} from outside its run and left it the fence {before.fe}")
         self._note(script, task_id, before, after)
 
-    def _judge_claim(
-        self, task_id: str, before: State, after: State, arguments: Sequence[Any], now_ms: int
-    ) -> None:
+    def _judge_claim(self, task_id: str, before: State, after: State, arguments: Sequence[Any], now_ms: int) -> None:
         name, broken = short(task_id), self.history.violated
         if after.st != "processing":
             return
@@ -213,8 +217,8 @@ class Truth:
             raise broken("I6", f"{name} was to be cancelled and is begun")
         if not self.losses and task_id not in self.expired and int(after.at) <= self.begun[task_id]:
             raise broken("I6", f"{name} is given as attempt {after.at}, {self.begun[task_id]} have begun")
-        # What expired in a later life of the store may have been lost by an earlier one: then it is run again.
-        remembered = not (self.losses and task_id in self.expired)
+        # What expired may have been lost by a store that began anew since it was submitted: then it is run again.
+        remembered = not (self.doubted and task_id in self.expired)
         if remembered and self._ended.get(task_id) == self.era:
             raise broken("I8", f"{name} is begun again: it ended in this life of the store")
         self.fences[task_id].append(after.fence)

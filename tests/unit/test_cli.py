@@ -105,6 +105,12 @@ def test_a_traceback_is_shown_only_on_request(capsys: pytest.CaptureFixture[str]
         assert "Traceback (most recent call last):" in capsys.readouterr().err
 
 
+def test_debug_may_stand_before_a_command_that_loads_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--debug", "config", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)
+
+
+
 def test_common_options_stand_before_or_after_the_command_and_the_later_one_wins(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -54,7 +54,7 @@ class Given:
 
     def take(self, values: dict[str, Any]) -> None:
         """Add the common options that one place on the command line gave."""
-        self.debug = self.debug or bool(values.pop("debug", False))
+        self.debug = bool(values.pop("debug", False)) or self.debug
         self.values |= {name: value for name, value in values.items() if value is not None}
 
     def load(self, *, quiet: bool = True, find_stack: bool = True, **more: Any) -> Loaded:
