@@ -147,7 +147,7 @@ def test_waiting_for_the_end(shell: Shell) -> None:
     assert re.fullmatch(rf"Task ID: {ID}\nStatus: success\nResult: 26.91\n", good.stdout)
     assert (good.returncode, good.stderr) == (0, "")
     bad = shell.yadtq("submit", "shop.total", "[5]", "--wait")
-    assert "Status: failed\nError: TypeError: 'int' object is not iterable\n" in bad.stdout
+    assert "Status: failed\nError: InvalidArguments: " in bad.stdout
     assert (bad.returncode, bad.stderr) == (1, "")
     assert shell.yadtq("query", id_in(bad)).returncode == 0
     assert "Traceback:\nTraceback (most recent call last):\n" in shell.yadtq("query", id_in(bad), "--full").stdout

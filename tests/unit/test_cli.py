@@ -110,7 +110,6 @@ def test_debug_may_stand_before_a_command_that_loads_settings(capsys: pytest.Cap
     assert json.loads(capsys.readouterr().out)
 
 
-
 def test_common_options_stand_before_or_after_the_command_and_the_later_one_wins(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

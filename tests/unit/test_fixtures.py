@@ -7,7 +7,7 @@ import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
-TEST_FILE = '''
+TEST_FILE = """
 import pytest
 
 from yadtq_core import Retry, call, hookimpl, task
@@ -63,9 +63,9 @@ def test_what_was_submitted_and_told(yadtq_engine, yadtq_client, run_until_idle,
 
 def test_this_one_fails(yadtq_client):
     yadtq_client.submit(resize, 5, 6, 7)
-'''
+"""
 
-RAISING = '''
+RAISING = """
 import pytest
 
 from yadtq_core import hookimpl, task
@@ -89,7 +89,7 @@ def yadtq_plugins():
 def test_a_plugin_that_raises_is_an_error_of_its_test(yadtq_client, run_until_idle):
     yadtq_client.submit(nothing)
     run_until_idle()
-'''
+"""
 
 
 def pytest_of(folder: Path, code: str) -> tuple[int, str]:

@@ -256,8 +256,8 @@ def test_a_new_plugin_is_written_and_its_files_named(tmp_path: Path, capsys: pyt
         ("ａｃｍｅ", "not a name: 'ａｃｍｅ'; "),  # noqa: RUF001
         ("email", "email is a name of Python's own: choose one like acme-email"),
         ("class", "class is a name of Python's own"),
-        ("yadtq", "yadtq is the name of a package that exists"),
-        ("yadtq-core", "yadtq_core is the name of a package that exists: choose one like acme-yadtq-core"),
+        ("yadtq", "yadtq is the name of a package that is installed here"),
+        ("yadtq-core", "yadtq_core is the name of a package that is installed here: choose one like acme-yadtq-core"),
     ],
 )
 def test_names_that_cannot_be(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, text: str) -> None:
