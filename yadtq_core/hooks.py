@@ -23,11 +23,22 @@ import pluggy
 from pluggy._hooks import HookImpl
 
 from yadtq_core import hookspecs
+from yadtq_core.entrypoints import reason
 from yadtq_core.errors import InvalidInput, PluginError
+from yadtq_core.retry import RetryPolicy
 
 TRACE = "YADTQ_TRACE_PLUGINS"
 NAMES = tuple(name for name in vars(hookspecs) if name.startswith("yadtq_"))
 """Every hook, in the order of the page that specifies them."""
+BINDING: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "yadtq_task_runner": ("a callable", callable),
+    "yadtq_task_context": ("a callable", callable),
+    "yadtq_result_serializer": ("a name", lambda answer: isinstance(answer, str)),
+    "yadtq_retry_policy": ("a RetryPolicy", lambda answer: isinstance(answer, RetryPolicy)),
+}
+"""Hooks that are asked once per task definition: what they answer, in words and as a test."""
+_ASKED_ONE_BY_ONE = frozenset(NAMES) - hookspecs.EVENTS - BINDING.keys()
+"""By `each`: a wrapper around such a hook would never be called."""
 
 log = logging.getLogger("yadtq.plugins")
 
@@ -69,7 +80,9 @@ class Hooks(pluggy.PluginManager):
             raise PluginError(" ".join(str(error).split())) from error
         for caller in self.get_hookcallers(plugin) or ():
             if caller.name in hookspecs.EVENTS:
-                self._guard(caller, plugin)
+                self._guard(caller, plugin, self._guarded)
+            elif caller.name in BINDING:
+                self._guard(caller, plugin, self._named)
         return registered
 
     def _free(self, name: str) -> str:
@@ -108,9 +121,8 @@ class Hooks(pluggy.PluginManager):
                 answer = implementation.function(*(arguments[name] for name in implementation.argnames))
             except (PluginError, InvalidInput):
                 raise
-            except Exception as error:
-                plugin = implementation.plugin_name
-                raise PluginError(f"plugin {plugin}: {hook} failed: {type(error).__name__}: {error}") from error
+            except (Exception, SystemExit) as error:
+                raise _failed(implementation.plugin_name, hook, error) from error
             if self._trace:
                 self._trace.line(hook, implementation.plugin_name, time.perf_counter() - begun)
             if answer is not None:
@@ -131,33 +143,55 @@ class Hooks(pluggy.PluginManager):
         implementation = getattr(plugin, attribute)
         if inspect.iscoroutinefunction(implementation):
             raise PluginError(f"{name} is an async function; hooks are plain functions")
+        _check_kind(name, implementation, wraps=bool(options.get("wrapper") or options.get("hookwrapper")))
         _check_parameters(name, implementation)
 
-    def _guard(self, caller: Any, plugin: object) -> None:
-        """Make a plugin's errors in an event its own: logged with its name, counted, and heard by nobody else."""
+    def _guard(self, caller: Any, plugin: object, guarded: Callable[[HookImpl, str], Callable[..., Any]]) -> None:
+        """Put a plugin's implementations of a hook into what deals with their errors; wrappers stay as they are."""
         for implementation in caller.get_hookimpls():
             if implementation.plugin is plugin and not (implementation.wrapper or implementation.hookwrapper):
-                implementation.function = self._guarded(implementation, caller.name)
+                implementation.function = guarded(implementation, caller.name)
 
     def _guarded(self, implementation: HookImpl, hook: str) -> Callable[..., None]:
+        """Make a plugin's errors in an event its own: logged with its name, counted, and heard by nobody else."""
         function, plugin = implementation.function, implementation.plugin_name
 
         def guarded(*arguments: Any) -> None:
             try:
                 function(*arguments)
-            except Exception as error:
+            except BaseException as error:
+                if _is_ctrl_c(error):
+                    raise
                 self.failed(plugin, hook, error)
 
         return guarded
 
+    def _named(self, implementation: HookImpl, hook: str) -> Callable[..., Any]:
+        """Make a PluginError, with the plugin's name, of its errors in a binding hook and of an answer of no use."""
+        function, plugin = implementation.function, implementation.plugin_name
+        wanted, serves = BINDING[hook]
+
+        def named(*arguments: Any) -> Any:
+            try:
+                answer = function(*arguments)
+            except (Exception, SystemExit) as error:
+                raise _failed(plugin, hook, error) from error
+            if answer is not None and not serves(answer):
+                raise PluginError(f"plugin {plugin}: {hook} gave {answer!r:.80}, not {wanted} or None")
+            return answer
+
+        return named
+
     def tell(self, hook: str, **arguments: Any) -> None:
-        """Call an event hook; never raises."""
+        """Call an event hook; never raises but for a Ctrl-C that comes meanwhile."""
         try:
             getattr(self.hook, hook)(**arguments)
-        except Exception as error:  # of a wrapper: who it belongs to is seen in the traceback
+        except BaseException as error:  # of a wrapper: who it belongs to is seen in the traceback
+            if _is_ctrl_c(error):
+                raise
             self.failed("(a wrapper)", hook, error)
 
-    def failed(self, plugin: str, hook: str, error: Exception) -> None:
+    def failed(self, plugin: str, hook: str, error: BaseException) -> None:
         """Count an error of an event hook; say it the first time, and then each time its number has grown tenfold."""
         self.failures[plugin, hook] += 1
         count = self.failures[plugin, hook]
@@ -188,12 +222,29 @@ class Trace:
         sys.stderr.write(f"yadtq trace [{os.getpid()}] {hook} {seconds * 1e6:.1f} us: {who}\n")
 
 
+def _is_ctrl_c(error: BaseException) -> bool:
+    """Return whether somebody interrupts this process; in other threads than the main one that is a plugin's doing."""
+    return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
+
+
+def _failed(plugin: str, hook: str, error: BaseException) -> PluginError:
+    return PluginError(f"plugin {plugin}: {hook} failed: {reason(error)}")
+
+
 def _check_api(plugin: object) -> None:
     wanted = getattr(plugin, "YADTQ_API", hookspecs.API_VERSION)
     if wanted != hookspecs.API_VERSION:
         raise PluginError(
             f"it needs yadtq API {wanted}, this is {hookspecs.API_VERSION}; install a release of it for this yadtq"
         )
+
+
+def _check_kind(name: str, implementation: Any, *, wraps: bool) -> None:
+    """Raise PluginError for a wrapper that would not be called, and for a generator that nobody would run."""
+    if wraps and name in _ASKED_ONE_BY_ONE:
+        raise PluginError(f"{name} takes no wrapper: each plugin is asked by itself")
+    if not wraps and inspect.isgeneratorfunction(implementation) and name in {*hookspecs.EVENTS, "yadtq_configure"}:
+        raise PluginError(f"{name} is a generator (it has a yield), which nobody would run; hooks are plain functions")
 
 
 def _check_parameters(name: str, implementation: Any) -> None:
@@ -205,6 +256,8 @@ def _check_parameters(name: str, implementation: Any) -> None:
             raise PluginError(f"{name} takes no * or ** parameters; it has ({', '.join(offered)})")
         if parameter.name not in offered:
             raise PluginError(f"{name} has no parameter {parameter.name!r}; it has ({', '.join(offered)})")
+        if parameter.default is not parameter.empty:
+            raise PluginError(f"{name}: take the default from {parameter.name!r}, or it would never be given")
 
 
 def _close(name: str) -> str:

@@ -7,9 +7,10 @@
 
 The core never calls a hook once per task. *Wiring* hooks are asked once, when a client, a worker or a child opens;
 *binding* hooks once per task definition, and what they return runs as plain functions; *events* come in batches.
-Wiring and binding hooks may raise, and stop the start by it. An event hook that raises is logged with its plugin's
-name and counted, and nothing else: no run, submit or other plugin is touched by it. All hooks are plain functions,
-never coroutines; what events are given is frozen. `docs/hooks.md` has an example of each.
+A wiring hook that raises stops the start; a binding hook that raises fails the runs of its task; both are told with
+the plugin's name. An event hook that raises (or calls sys.exit) is logged with its plugin's name and counted, and
+nothing else: no run, submit or other plugin is touched by it. All hooks are plain functions, never coroutines; what
+events are given is frozen. `docs/hooks.md` has an example of each.
 """
 
 from __future__ import annotations
@@ -155,7 +156,10 @@ def yadtq_before_submit(messages: Sequence[Message]) -> Sequence[Refuse | None] 
 
 @hookspec
 def yadtq_tasks_submitted(messages: Sequence[Message]) -> None:
-    """New tasks were accepted: the broker has them (with `confirm="record"` or a delay: their records stand)."""
+    """New tasks were accepted: the broker has them (with `confirm="record"` or a delay: their records stand).
+
+    Called before whoever submits has its answer: be quick, and submit nothing (that is refused).
+    """
 
 
 # Events of a worker, in its own process, in a thread for listeners.

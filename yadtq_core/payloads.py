@@ -8,16 +8,18 @@ there: they are only looked up among what the plugins offer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Raw
 
+from yadtq_core.entrypoints import reason
 from yadtq_core.errors import InvalidSetting, SerializationError
 from yadtq_core.interfaces import Codec, Serializer
 
 _PARAMETER = ";codecs="
+_SHOWN = {"json": "JSON"}
 # msgspec's base64 is as strict as that of the standard library and reads 4 times as fast (measured).
 _as_text = msgspec.json.Encoder().encode
 _from_text = msgspec.json.Decoder(bytes).decode
@@ -82,16 +84,18 @@ class Payloads:
                 f"the worker wrote it with (known: {', '.join(sorted(self._by_type))})"
             )
         try:
-            return serializer.loads(self._decoded(data, codecs, task_id) if codecs else data)
+            data = self._decoded(data, codecs, task_id) if codecs else data
+            return serializer.loads(data)
         except SerializationError as error:
             raise SerializationError(f"the result of task {task_id} is {error}") from None
+        except Exception as error:  # a serializer is code of others, and the data may be anything
+            raise SerializationError(
+                f"the result of task {task_id} cannot be read: serializer {serializer.name!r}: {reason(error)}"
+            ) from error
 
     def _encoded(self, data: bytes, task_id: str) -> bytes:
         for codec in self._applied:
-            try:
-                data = codec.encode(data, task_id)
-            except SerializationError as error:
-                raise SerializationError(f"codec {codec.name!r}: {error}") from None
+            data = _bytes(f"codec {codec.name!r}", codec.encode, data, task_id)
         return data
 
     def _decoded(self, data: bytes, names: str, task_id: str) -> bytes:
@@ -101,8 +105,23 @@ class Payloads:
                 raise SerializationError(
                     f"encoded by codec {name[:80]!r}, which is not installed here; install the plugin that offers it"
                 )
-            try:
-                data = codec.decode(data, task_id)
-            except SerializationError as error:
-                raise SerializationError(f"encoded by codec {name!r}: {error}") from None
+            data = _bytes(f"encoded by codec {name!r}", codec.decode, data, task_id)
         return data
+
+
+def dumped(serializer: Serializer, value: Any) -> bytes:
+    """Return a value as a serializer writes it; raises SerializationError whatever the serializer raises or returns."""
+    return _bytes(f"result not {_SHOWN.get(serializer.name, serializer.name)}", serializer.dumps, value)
+
+
+def _bytes(what: str, make: Callable[..., Any], *arguments: Any) -> bytes:
+    """Return the bytes that a serializer or codec makes: code of others, which may raise and return what it likes."""
+    try:
+        made = make(*arguments)
+    except SerializationError as error:
+        raise SerializationError(f"{what}: {error}") from None
+    except Exception as error:
+        raise SerializationError(f"{what}: {reason(error)}") from error
+    if not isinstance(made, bytes):
+        raise SerializationError(f"{what}: it gave {type(made).__name__}, not bytes")
+    return made

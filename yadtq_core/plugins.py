@@ -14,6 +14,7 @@ from yadtq_core.entrypoints import HOOKS, blocked_entry_points, entry_points, lo
 from yadtq_core.errors import InvalidSetting, PluginError
 from yadtq_core.hooks import Hooks
 from yadtq_core.interfaces import Backend, Broker, Codec, Serializer
+from yadtq_core.offers import asked_mapping, asked_sequence, check_section, unique
 from yadtq_core.payloads import Payloads
 from yadtq_core.settings import Settings, masked_url, with_sections
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 _CORE = "yadtq's own defaults"
+_MEMBERS = {"serializer": ("name", "content_type", "dumps", "loads"), "codec": ("name", "encode", "decode")}
 
 
 class PluginRow(NamedTuple):
@@ -72,9 +74,10 @@ class Plugins:
     def _sections(self) -> dict[str, type]:
         sections: dict[str, type] = {}
         givers: dict[str, str] = {}
-        for plugin, offered in self.manager.each("yadtq_settings"):
+        for plugin, offered in asked_mapping(self.manager, "yadtq_settings"):
             for name, kind in offered.items():
-                _unique("settings section", name, givers, plugin)
+                check_section(plugin, name, kind)
+                unique("settings section", name, givers, plugin)
                 sections[name] = kind
         return sections
 
@@ -82,9 +85,9 @@ class Plugins:
         """Return {name: what the plugins offer}; two of one name: PluginError names both."""
         named: dict[str, Serializer | Codec] = {}
         givers: dict[str, str] = {}
-        for plugin, offered in self.manager.each(hook):
+        for plugin, offered in asked_sequence(self.manager, hook, _MEMBERS[what]):
             for one in offered:
-                _unique(what, one.name, givers, plugin)
+                unique(what, one.name, givers, plugin)
                 named[one.name] = one
         return named
 
@@ -176,18 +179,11 @@ def _offered(setting: str, plugins: Plugins) -> Mapping[str, Callable[[Settings]
     """Return {scheme: factory} of all plugins; two with one scheme: PluginError names both."""
     offered: dict[str, Callable[[Settings], Any]] = {}
     givers: dict[str, str] = {}
-    for plugin, factories in plugins.manager.each(f"yadtq_{setting}s"):
+    for plugin, factories in asked_mapping(plugins.manager, f"yadtq_{setting}s"):
         for scheme, factory in factories.items():
-            _unique(f"{setting} for {scheme}://", scheme, givers, plugin)
+            unique(f"{setting} for {scheme}://", scheme, givers, plugin)
             offered[scheme] = factory
     return offered
-
-
-def _unique(what: str, name: str, givers: dict[str, str], plugin: str) -> None:
-    if name in givers:
-        said = what if "://" in what else f"{what} {name!r}"
-        raise PluginError(f"two plugins offer a {said}: {givers[name]} and {plugin}; uninstall one")
-    givers[name] = plugin
 
 
 def _one_type_each(serializers: Iterable[Serializer]) -> None:

@@ -128,7 +128,7 @@ class Loaded(NamedTuple):
 FIELDS = tuple(name for name in Settings.__struct_fields__ if name != "sections")
 """The core's own settings."""
 ENVIRONMENT = {name: f"YADTQ_{name.upper()}" for name in FIELDS}
-_OTHER_VARIABLES = frozenset({"YADTQ_BLOCK_PLUGINS", "YADTQ_TRACE_PLUGINS"})
+OTHER_VARIABLES = frozenset({"YADTQ_BLOCK_PLUGINS", "YADTQ_TRACE_PLUGINS"})
 ALIASES = {"worker_id": "WORKER_ID", "claim_stale_seconds": "CLAIM_STALE_SECONDS"}
 """Names of the original README; the YADTQ_ name wins where both are set."""
 ADDRESSES = ("broker", "backend")
@@ -243,7 +243,7 @@ def _no_misspelt(environment: Mapping[str, str]) -> None:
     """Refuse a variable that is nearly one of ours: it would be passed over in silence."""
     known = ENVIRONMENT.values()
     for variable in environment:
-        if not variable.startswith("YADTQ_") or variable in known or variable in _OTHER_VARIABLES:
+        if not variable.startswith("YADTQ_") or variable in known or variable in OTHER_VARIABLES:
             continue
         if close := difflib.get_close_matches(variable, known, 1, cutoff=0.85):
             raise InvalidSetting(f"unknown variable {variable[:80]} in the environment: did you mean {close[0]}?")

@@ -6,6 +6,7 @@ python -m tests.faults [ROW…] [--tasks 200] [--times 1] [--peers]
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ from tests.faults.stage import Stage
 def main() -> int:
     """Run what the command line asks for; return 1 where something does not hold."""
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))  # as ctrl-C does it: nothing is left behind
     rows = [row for row in ROWS if not options.rows or row.id in options.rows]
     unknown = set(options.rows) - {row.id for row in ROWS}
     if unknown:
@@ -48,6 +50,8 @@ def _played(rows: Sequence[Row], stage: Stage, folder: Path, options: argparse.N
 
 def _peers_played(rows: Sequence[Row], stage: Stage, folder: Path, options: argparse.Namespace) -> Iterator[Result]:
     for one in peer.PEERS:
+        if one.name not in options.peers.split(","):
+            continue
         one.install()
         for row in rows:
             if row.id in peer.PLAYS:
@@ -60,7 +64,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("rows", nargs="*", metavar="ROW", help="such as W1 K2; default: all")
     parser.add_argument("--tasks", type=int, default=200, help="tasks of each row (default 200)")
     parser.add_argument("--outage", type=float, default=60.0, help="seconds of a long outage (default 60)")
-    parser.add_argument("--peers", action="store_true", help="the rows that Celery and taskiq go through, with these")
+    all_peers = ",".join(one.name for one in peer.PEERS)
+    text = "the rows that other queues go through, with these (default: all of them)"
+    parser.add_argument("--peers", nargs="?", const=all_peers, metavar=all_peers, help=text)
     parser.add_argument("--times", type=int, default=1, help="how often all is run (default once)")
     parser.add_argument("--folder", type=Path, help="where histories and logs go; default: a new temporary folder")
     return parser.parse_args()

@@ -205,13 +205,13 @@ def _repeat_explained(view: View, before: h.Started, after: h.Started) -> bool:
         one.fence == before.fence and one.about in ("child_died", "handed_back")
         for one in view.releases.get(before.id, ())
     )
+    # A store may forget the claim of a run that begins only after it is back.
+    since = min([before.b, after.b, *(one.b for one in view.leases.get(before.id, ()) if one.fence == before.fence)])
     return (
         view.retried(before)
         or returned
         or any(
-            fault.b <= max(before.a, after.a)
-            and fault.a >= min(before.b, after.b)
-            and {"*", before.worker} & set(fault.repeats)
+            fault.b <= max(before.a, after.a) and fault.a >= since and {"*", before.worker} & set(fault.repeats)
             for fault in view.of(h.Fault)
         )
     )

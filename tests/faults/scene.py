@@ -29,10 +29,17 @@ from yadtq_core.entrypoints import BLOCK, HOOKS, blocked_entry_points, entry_poi
 ROOT = Path(__file__).parents[2]
 _ONLINE_SECONDS = 60.0
 _LOOK_SECONDS = 0.05
+_SETTLE_SECONDS = 20.0
 
 
 class NotAtRest(Exception):
     """Something was still to be done when the time was up."""
+
+
+def _behind(ends: Sequence[h.Offset], committed: Sequence[h.Offset]) -> bool:
+    """Return whether the group has not settled all that stands before these ends."""
+    settled = {(one.queue, one.partition): one.offset for one in committed}
+    return any(settled.get((end.queue, end.partition), 0) < end.offset for end in ends)
 
 
 def runs(events: Sequence[h.Known], worker: str, least: float) -> bool:
@@ -241,9 +248,14 @@ class Scene:
             return repr(error)
 
     def last_look(self) -> None:
-        """Write all that stands at the end into the history."""
-        self.lookout.topic()
-        self.lookout.group()
+        """Write all that stands at the end into the history.
+
+        What a worker had sent before it was cut off may have come since: the group is given time to settle that too.
+        """
+        topic = self.lookout.topic()
+        until = time.monotonic() + _SETTLE_SECONDS
+        while _behind(topic.ends, self.lookout.group().offsets) and time.monotonic() < until:
+            time.sleep(_LOOK_SECONDS)
         self.lookout.freeze(final=True)
 
     def _resident(self) -> dict[str, int]:

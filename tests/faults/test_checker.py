@@ -259,6 +259,16 @@ def test_a_store_that_lost_everything_may_repeat_what_had_ended() -> None:
     assert "I1" not in check([*events, loss], RULES)
 
 
+def test_a_claim_that_the_store_forgot_is_a_cause_though_its_run_began_later() -> None:
+    events = added(second_run_of_plain)(good())
+    claim = next(event for event in events if isinstance(event, h.Claimed) and event.got[0].id == PLAIN)
+    begun = last(events, h.Started, run_of(PLAIN, 1))
+    loss = h.Fault("harness", claim.b - 0.001, claim.a, "lost", ("*",), loses=True)
+    assert loss.a < begun.b
+    assert "I8" in check(events, RULES)
+    assert "I8" not in check([*events, loss], RULES)
+
+
 def test_a_retry_whose_answer_was_lost_is_a_cause_and_a_refused_one_is_none() -> None:
     """Sent again it was refused, as the first had been taken: that may be only where answers were lost."""
 

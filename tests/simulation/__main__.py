@@ -9,16 +9,11 @@ import argparse
 import hashlib
 import os
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
-from tests.simulation.mutants import ALL, WITHIN, hunt
-from tests.simulation.run import run
-from tests.simulation.server import Server
-from yadtq_core.local import LocalValkey
+from tests.simulation.crew import Crew, crew
+from tests.simulation.mutants import ALL, WITHIN
+from yadtq_core.settings import usable_cores
 
 
 def main() -> int:
@@ -30,53 +25,39 @@ def main() -> int:
     parser.add_argument("--mutants", action="store_true", help="put in deliberate mistakes, one by one: each is caught")
     parser.add_argument("--only", default="", help="mutants whose names have this in them")
     parser.add_argument("--within", type=int, default=WITHIN, help=f"seeds for each mutant (default {WITHIN})")
-    arguments = parser.parse_args()
-    with serving() as server:
-        if arguments.mutants:
-            return mutants(server, arguments.only, arguments.within)
-        return seeds(server, arguments.first, arguments.seeds, show=arguments.history)
+    parser.add_argument("--jobs", type=int, default=usable_cores(), help="processes (default: one a core)")
+    given = parser.parse_args()
+    with crew(given.jobs) as hands:
+        if given.mutants:
+            return mutants(hands, given.only, given.within)
+        return seeds(hands, given.first, given.seeds, show=given.history)
 
 
-@contextmanager
-def serving() -> Iterator[Server]:
-    """Start a Valkey of our own: it is emptied before every history."""
-    with tempfile.TemporaryDirectory(prefix="yadtq-") as folder, LocalValkey(Path(folder), aof=False) as valkey:
-        server = Server(valkey.url.removeprefix("unix://"))
-        try:
-            yield server
-        finally:
-            server.close()
-
-
-def seeds(server: Server, first: int, count: int, *, show: bool) -> int:
+def seeds(hands: Crew, first: int, count: int, *, show: bool) -> int:
     """Run seeds; print a summary, or what was broken and how it came to that."""
     begun, digests = time.monotonic(), hashlib.sha256()
-    for seed in range(first, first + count):
-        result = run(seed, server)
-        digests.update(result.digest.encode())
-        if show or result.problem:
-            print(result.world.history.text())
-        if result.problem:
-            print(f"seed {seed} ({result.theme}): {result.problem}")
-            print(f"again: python -m tests.simulation --seeds 1 --from {seed}")
+    for told in hands.seeds(range(first, first + count), show=show):
+        digests.update(told.digest.encode())
+        if told.text:
+            print(told.text)
+        if told.problem:
+            print(f"seed {told.seed} ({told.theme}): {told.problem}")
+            print(f"again: python -m tests.simulation --seeds 1 --from {told.seed}")
             return 1
     took = time.monotonic() - begun
     print(f"{count} seeds from {first}: clean; {count / took:.1f} seeds/s; digest {digests.hexdigest()[:16]}")
     return 0
 
 
-def mutants(server: Server, only: str, within: int) -> int:
+def mutants(hands: Crew, only: str, within: int) -> int:
     """Hunt mutants; 1 if one that does harm was not caught, or one that is called harmless was."""
     chosen = [mutant for mutant in ALL if only in mutant.name]
     caught = wrong = 0
-    for catch in hunt(server, chosen, within):
-        name, harmless = catch.mutant.name, catch.mutant.harmless
-        if catch.problem:
-            print(f"caught  {name} (seed {catch.seeds - 1}): {catch.problem[:120]}", flush=True)
-        else:
-            print(f"missed  {name}: {harmless or 'NOT EXPLAINED'}", flush=True)
-        caught += bool(catch.problem)
-        wrong += bool(catch.problem) == bool(harmless)
+    for mutant, count, problem in hands.mutants(chosen, within):
+        said = f"seed {count - 1}: {problem[:100]}" if problem else mutant.harmless or "NOT EXPLAINED"
+        print(f"{'caught' if problem else 'missed'}  {mutant.name}: {said}", flush=True)
+        caught += bool(problem)
+        wrong += bool(problem) == bool(mutant.harmless)
     print(f"{caught} of {len(chosen)} mutants caught within {within} seeds; {wrong} not as expected")
     return 1 if wrong else 0
 

@@ -113,9 +113,9 @@ def _may_fail(world: World, lost: int, plan: Any) -> bool:
 def _refused(world: World) -> Iterator[tuple[str, str]]:
     """I13: what was refused for certain never ran, and no record is its."""
     for key, answers in sorted(world.answers.items()):
-        if len(answers) == world.asked[key] and set(answers) == {"refused"}:
-            if world.truth.states.get(key[0], NONE).ha == key[1]:
-                yield "I13", f"{short(key[0])} was refused and stands"
+        surely = len(answers) == world.asked[key] and set(answers) == {"refused"}
+        if surely and world.truth.states.get(key[0], NONE).ha == key[1]:
+            yield "I13", f"{short(key[0])} was refused and stands"
 
 
 def _conflicts(world: World) -> Iterator[tuple[str, str]]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tests.simulation.log import Kafka, Member, name_of
-from tests.simulation.strands import Process, Signal
+from tests.simulation.strands import Process
 from tests.simulation.weather import Weather
 from yadtq_core import envelope
 from yadtq_core.errors import BrokerUnavailable, EnvelopeError
 from yadtq_core.model import Delivery, Partition, Place, Unreadable
 
-STEP = 0.05
-"""Between two looks for messages while a poll waits."""
+STEP = 0.2
+"""Between two looks for what is told by no signal, while a poll waits."""
 
 
 class Consumer:
@@ -31,7 +31,6 @@ class Consumer:
         self._gained: set[Partition] = set()
         self._lost: set[Partition] = set()
         self._commit_number = 0
-        self._never = Signal()
 
     # Membership
 
@@ -103,16 +102,15 @@ class Consumer:
             left = until - self._loom.now
             if found or changed or left <= 0.0:
                 return found
-            self._loom.wait(min(left, STEP))
+            self._loom.wait(min(left, STEP), self._kafka.news)
 
     def _fetched(self, most: int) -> list[Delivery | Unreadable]:
         found: list[Delivery | Unreadable] = []
-        for partition, position in sorted(self._positions.items()):
+        for partition, read_to in sorted(self._positions.items()):
             if partition in self._paused or len(found) >= most:
                 continue
             log, start = self._kafka.logs[partition], self._kafka.starts[partition]
-            if not start <= position <= len(log):
-                position = start  # out of range: reset to the earliest
+            position = read_to if start <= read_to <= len(log) else start  # out of range: reset to the earliest
             taken = log[position : position + most - len(found)]
             self._positions[partition] = position + len(taken)
             found += [_read(partition, position + index, entry.body) for index, entry in enumerate(taken)]

@@ -46,7 +46,10 @@ class Child:
 
 
 class Executor:
-    """P children with T slots each. `plan(lease)` says what a run will do; `began` is told of each that begins, `killed` of what a run killed."""
+    """P children with T slots each.
+
+    `plan(lease)` says what a run will do; `began` is told of each that begins, `killed` of what a run killed.
+    """
 
     def __init__(
         self,

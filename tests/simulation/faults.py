@@ -13,6 +13,7 @@ from tests.simulation.world import World
 from yadtq_core.model import shard_of
 
 COPIES = (1, 2, 6)
+LOSSES = ("last second", "lost twice", "flush", "flush and last second")
 
 
 class Faults:
@@ -74,6 +75,24 @@ class Faults:
         worker = self._one_of(fault.x)
         if worker.alive and worker.executor is not None:
             worker.executor.child_dies()
+
+    def _zombie(self, fault: Fault) -> None:
+        """A worker sleeps through its leases; when it wakes a child of its dies, or it is told to stop."""
+        worker = self._one_of(fault.x)
+        process, executor = worker.process, worker.executor
+        if process is None or executor is None or not worker.alive:
+            return
+        process.pause(children=fault.y < 0.3)
+
+        def wakes() -> None:
+            process.resume()
+            if not process.dead and fault.y < 0.6:
+                executor.child_dies()
+            elif not process.dead:
+                worker.stop()
+                self._later(2.0, worker.start)
+
+        self._later(self._world.plan.lease * (1.1 + fault.y), wakes)
 
     def _stop(self, fault: Fault) -> None:
         worker = self._one_of(fault.x)
@@ -144,16 +163,19 @@ class Faults:
         self._world.truth.doubted = True
 
     def _last_second(self, fault: Fault) -> None:
-        """The store loses what it was told last; some seconds up to two heartbeats.
+        """The store loses what it was told last: up to two heartbeats, or twice that where it loses but once.
 
-        It comes back as another run of the server (a crash, a failover), or by a third of them as the same one.
+        Twice: what was rebuilt from an old message after another loss may be lost with it, as the protocol says.
+        It comes back as another run of the server, as after a crash or a failover; a run does not lose what it has.
         """
         if self._saved:
             return
         self._saved = True
         world = self._world
         world.server.save()
-        world.loom.after(0.2 + fault.y * (2 * world.plan.lease / 3 - 0.2), lambda: self._restore(fault))
+        alone = sum(each.kind in LOSSES for each in world.plan.faults) == 1
+        most = (4 if alone else 2) * world.plan.lease / 3
+        world.loom.after(0.2 + fault.y * (most - 0.2), lambda: self._restore(fault))
 
     def _restore(self, fault: Fault) -> None:
         if not self._saved:
@@ -161,11 +183,23 @@ class Faults:
         self._saved = False
         world = self._world
         world.server.restore()
-        if fault.x < 0.67:
-            world.server.restarted(self._new_run())
-            if not self.over:
-                self._store_away(fault._replace(seconds=min(fault.seconds, 1.0)))
+        if not self.over and fault.y > 0.5:
+            self._crash(fault)  # whoever could have told others of what is lost
+        world.server.restarted(self._new_run())
+        if not self.over and fault.x < 0.67:
+            self._store_away(fault._replace(seconds=min(fault.seconds, 1.0)))
         world.truth.stored_anew(world.server.dump(), "the store has lost its last moments")
+
+    def _lost_twice(self, fault: Fault) -> None:
+        """A worker sleeps while the store loses its last moments, and loses them again."""
+        self._pause(fault._replace(kind="pause", seconds=3.0 + fault.seconds / 2))
+        self._last_second(fault._replace(y=0.3, x=0.9))
+        self._later(1.0 + fault.y, lambda: self._last_second(fault._replace(y=0.3, x=0.9)))
+
+    def _flush_and_last_second(self, fault: Fault) -> None:
+        """What is rebuilt from old messages after the store was emptied is lost once more."""
+        self._flush(fault)
+        self._later(0.2 + 1.5 * fault.y, lambda: self._last_second(fault))
 
     def _flush(self, fault: Fault) -> None:
         self._saved = False

@@ -10,7 +10,7 @@ import hiredis
 
 from tests.simulation.server import START_US, Server
 from tests.simulation.strands import Process
-from tests.simulation.truth import FIELDS, Truth
+from tests.simulation.truth import FIELDS, Carried, Truth
 from tests.simulation.weather import Fate, Weather
 from yadtq_core.connect import ServerError
 from yadtq_core.errors import BackendUnavailable, YadtqError
@@ -90,5 +90,6 @@ class Line:
             answer, *states = self._server.send([self._server.translated(command, micros), *reads])
             if isinstance(answer, hiredis.ReplyError):
                 raise AssertionError(f"{script.name} failed: {answer}")
-            self._truth.executed(self._process, script.name, keys, command, states, micros // 1000, late=late)
+            call = Carried(self._process, script.name, keys, command[3 + command[2] :], micros // 1000, late)
+            self._truth.executed(call, states)
         return ServerError(str(answer)) if isinstance(answer, hiredis.ReplyError) else answer

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tests.simulation.history import History
-from tests.simulation.strands import Loom, Process
+from tests.simulation.strands import Loom, Process, Signal
 from yadtq_core.model import Partition
 
 
@@ -50,6 +50,8 @@ class Kafka:
         self.owners: dict[Partition, Member] = {}
         self.targets: dict[Partition, Member] = {}
         self._joined = 0
+        self.news = Signal()
+        """Fires when messages come, or partitions are dealt out anew."""
         self.committing: Callable[[Partition, int, int], None] = lambda *_: None
         """Told of each commit before it is done: partition, old offset, new one."""
 
@@ -57,6 +59,7 @@ class Kafka:
         """Add a message; return its offset."""
         log = self.logs[partition]
         log.append(entry)
+        self.news.fire(self._loom)
         return len(log) - 1
 
     def end(self, partition: Partition) -> int:
@@ -129,6 +132,7 @@ class Kafka:
             targets[partition] = keeper
             loads[keeper] += 1
         self.targets = targets
+        self.news.fire(self._loom)
         told = ", ".join(f"{name_of(part)}→{member.process.name}" for part, member in targets.items())
         self.history.tell("group", f"{why}: {told}")
 

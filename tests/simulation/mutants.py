@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from tests.simulation.mutants_of_rules import RULES
@@ -17,26 +16,21 @@ WITHIN = 200
 
 
 class Catch(NamedTuple):
-    """How the hunt ended; `seeds` is how many it took, `problem` what gave it away (empty: not caught)."""
+    """How the hunt ended: after how many seeds, and by which problem; empty: not caught."""
 
     mutant: Mutant
     seeds: int
     problem: str
 
 
-def hunt(server: Server, mutants: Iterable[Mutant], within: int = WITHIN) -> Iterator[Catch]:
-    """Yield for each mutant whether and how it is caught."""
-    for mutant in mutants:
-        server.use(script_of(mutant))
-        try:
-            yield _hunt(server, mutant, within)
-        finally:
-            server.use({})
-
-
-def _hunt(server: Server, mutant: Mutant, within: int) -> Catch:
-    for seed in range(within):
-        result = run(seed, server, mutant)
-        if result.problem:
-            return Catch(mutant, seed + 1, result.problem)
-    return Catch(mutant, within, "")
+def hunt(server: Server, mutant: Mutant, within: int = WITHIN) -> Catch:
+    """Run seeds with a mutant until one breaks a rule."""
+    server.use(script_of(mutant))
+    try:
+        for seed in range(within):
+            result = run(seed, server, mutant)
+            if result.problem:
+                return Catch(mutant, seed + 1, result.problem)
+        return Catch(mutant, within, "")
+    finally:
+        server.use({})

@@ -25,8 +25,9 @@ RULES = (
     Mutant("an outcome that was not answered is dropped", COMPLETION_LOOP, "desk.completion.unanswered(time.monotonic())", "desk.completion._pending.clear()"),
     Mutant("settled before it is written", COMPLETION_LOOP, "            desk.completion.ended(news.ended)\n", "            desk.completion.ended(news.ended)\n            for lease, _ in news.ended:\n                desk.intake.settled(lease.delivery)\n"),
     Mutant("released is settled", DESK, "self.intake.put_back(ours, now, offered=True)", "for delivery in ours: self.intake.settled(delivery)"),
-    Mutant("an unknown task's message is kept", DESK, "            for lease in leases:\n                desk.intake.settled(lease.delivery)", "            pass"),
-    Mutant("an unknown task's message is settled alone", DESK, "        desk.release(leases, ReleaseReason.UNKNOWN_TASK)\n", ""),
+    Mutant("an unknown task's message is kept", DESK, "                for lease in leases:\n                    self.intake.settled(lease.delivery)", "                pass"),
+    Mutant("an unknown task's message is settled unanswered", DESK, "if reason is ReleaseReason.UNKNOWN_TASK and answered:", "if reason is ReleaseReason.UNKNOWN_TASK:"),
+    Mutant("an unknown task's message is settled alone", DESK, "            self.backend.release([_release_of(lease, reason, note, lost) for lease in leases], self.identity)", "            if reason is not ReleaseReason.UNKNOWN_TASK:\n                self.backend.release([_release_of(lease, reason, note, lost) for lease in leases], self.identity)"),
     Mutant("a repeated delivery is dropped", INTAKE, "            self._park(delivery, now + 1.0)", "            pass"),
     # Losing the store
     Mutant("no rewind", INTAKE_LOOP, "            rewinds = self._desk.intake.to_rewind()", "            rewinds = []"),
@@ -36,12 +37,14 @@ RULES = (
     Mutant("the committed offset is safe", PROGRESS, '{self.safe[0]}"', '{self.mark.low}"'),
     Mutant("rewind to the safe offset alone", INTAKE_LOOP, "offset = safe if found is None else min(safe, found)", "offset = safe"),
     Mutant("rewind by time alone", INTAKE_LOOP, "offset = safe if found is None else min(safe, found)", "offset = safe if found is None else found"),
-    Mutant("rewind without a margin", PROGRESS, "- margin_ms)", "+ 0)"),
+    Mutant("rewind without a margin", PROGRESS, "- margin_ms)", "+ 0)",
+           harmless="what was lost was written after the mark, and its message is no older: the margin is for clocks"),
     Mutant("rewind to the newest loss", PROGRESS, "min(lost, default=self.epoch.mark_ms)", "max(lost, default=self.epoch.mark_ms)"),
     Mutant("metadata is not looked at", PROGRESS, "_parsed(metadata) or (current, self.mark.low)", "(current, self.mark.low)"),
     Mutant("a gained partition starts at once", INTAKE_LOOP, "self._desk.intake.gained(partition, *committed.get(partition, (None, \"\")))", "self._desk.intake.gained(partition, None)"),
     # Partitions that come and go
-    Mutant("a lost partition is kept", INTAKE, "        self._partitions.pop(partition, None)\n        self._drop(partition)", "        pass"),
+    Mutant("a lost partition is kept", INTAKE, "        self._partitions.pop(partition, None)\n        self._drop(partition)", "        pass",
+           harmless="the consumer commits only what is its, and a partition that comes back begins anew"),
     Mutant("what waits of a lost partition is kept", INTAKE, "        self._partitions.pop(partition, None)\n        self._drop(partition)", "        self._partitions.pop(partition, None)",
            harmless="it is claimed all the same, by the one way in which anything is run, and settled by nobody"),
     # Claims, leases, heartbeats

@@ -80,19 +80,20 @@ class Plan(NamedTuple):
 THEMES = (
     # (name, weight, kinds of faults)
     ("calm", 3, ()),
-    ("workers", 5, ("crash", "crash", "pause", "pause parent", "child", "stop", "join")),
-    ("replies", 4, ("store loss", "store loss", "kafka loss", "late burst")),
+    ("workers", 5, ("crash", "pause", "pause parent", "zombie", "zombie", "child", "stop", "join")),
+    ("replies", 4, ("store loss", "store loss", "kafka loss", "late burst", "crash")),
     ("store away", 3, ("store away", "store cut", "store restart", "pause")),
     ("kafka away", 3, ("kafka away", "kafka cut", "kafka loss", "join", "stop")),
     ("copies", 3, ("copies", "copies", "crash", "store loss", "pause")),
     ("poison", 3, ("crash", "pause")),
     ("client", 2, ("client dies", "client dies", "kafka away", "store loss")),
-    ("last second", 6, ("last second", "last second", "crash", "pause", "join")),
+    ("last second", 6, ("last second", "last second", "lost twice", "crash", "pause", "join")),
     ("flush", 4, ("flush", "flush", "crash", "pause", "copies")),
+    ("rebuilt", 3, ("flush and last second",)),
     ("everything", 8, (
-        "crash", "pause", "pause parent", "child", "stop", "join", "store loss", "kafka loss", "store away",
+        "crash", "pause", "pause parent", "zombie", "child", "stop", "join", "store loss", "kafka loss", "store away",
         "store cut", "store restart", "kafka away", "kafka cut", "copies", "client dies", "last second", "flush",
-        "junk", "twin",
+        "junk", "twin", "lost twice",
     )),
 )  # fmt: skip
 
@@ -115,7 +116,7 @@ def plan_of(seed: int) -> Plan:
         seed=seed,
         theme=theme,
         workers=_workers(rng, queues),
-        tasks=_tasks(rng, queues, busy, lease, calm=calm, deadly=theme in ("poison", "everything")),
+        tasks=_tasks(rng, queues, busy, lease, calm=calm, deadly=theme in ("poison", "everything"), rare=_rare(theme)),
         faults=_faults(rng, kinds, busy),
         partitions=tuple(Partition(queue, number) for queue in queues for number in range(2 * shards)),
         shards=shards,
@@ -126,9 +127,16 @@ def plan_of(seed: int) -> Plan:
         result_ttl=rng.uniform(3.0, 8.0) if rng.random() < 0.25 else 86400.0,
         unknown_task_ttl=rng.choice((12.0, 86400.0)),
         session=rng.choice((2.0, 2.0, 6.0)),
-        confirm="record" if theme not in ("flush", "last second", "everything") and rng.random() < 0.2 else "broker",
+        confirm="record"
+        if theme not in ("flush", "last second", "rebuilt", "everything") and rng.random() < 0.2
+        else "broker",
         ends_at=busy + 3.0,
     )
+
+
+def _rare(theme: str) -> float:
+    """Return how many of the tasks some workers do not know."""
+    return 0.0 if theme == "calm" else 0.3 if theme == "replies" else 0.15
 
 
 def _workers(rng: random.Random, queues: tuple[str, ...]) -> tuple[WorkerPlan, ...]:
@@ -141,7 +149,7 @@ def _workers(rng: random.Random, queues: tuple[str, ...]) -> tuple[WorkerPlan, .
 
 
 def _tasks(
-    rng: random.Random, queues: tuple[str, ...], busy: float, lease: float, *, calm: bool, deadly: bool
+    rng: random.Random, queues: tuple[str, ...], busy: float, lease: float, *, calm: bool, deadly: bool, rare: float
 ) -> tuple[TaskPlan, ...]:
     tasks = []
     for number in range(rng.choice((6, 12, 20, 30))):
@@ -152,7 +160,7 @@ def _tasks(
             TaskPlan(
                 at=at,
                 id=task_id(number),
-                task="rare" if rng.random() < 0.15 and not calm else "common",
+                task="rare" if rng.random() < rare else "common",
                 queue=rng.choice(queues),
                 numbers=tuple(rng.randrange(1000) for _ in range(3)),
                 seconds=long,

@@ -27,6 +27,8 @@ UNKNOWN_SECONDS = 1500.0
 LOOK_SECONDS = 0.5
 MOMENTS = 3
 """At which the store is looked at as a whole, besides the end."""
+QUIET_LOOKS = 3
+"""So often in a row nothing was left to do: by then every worker has had a heartbeat, and has rewound if it must."""
 EXPIRE_SECONDS = 0.5
 
 
@@ -84,8 +86,10 @@ def _happen(world: World) -> None:
         _judge(world, at_the_end=False)
     world.loom.run(world.plan.ends_at)
     until = world.plan.ends_at + HEAL_SECONDS
-    while not _quiet(world, client) and world.loom.now < (until + UNKNOWN_SECONDS if _unknown(world) else until):
+    calm = 0
+    while calm < QUIET_LOOKS and world.loom.now < (until + UNKNOWN_SECONDS if _unknown(world) else until):
         world.loom.run(world.loom.now + LOOK_SECONDS)
+        calm = calm + 1 if _quiet(world, client) else 0
     _judge(world, at_the_end=True)
     _partitions(world)
 
@@ -98,10 +102,13 @@ def _judge(world: World, *, at_the_end: bool) -> None:
 
 
 def _quiet(world: World, client: SimulatedClient) -> bool:
-    """Return whether nothing is left to do: all has ended, is buried and settled."""
+    """Return whether nothing is left to do: all has ended, is buried and settled, every partition has its worker."""
     if not client.done or any(state.st not in ENDED for state in world.truth.states.values()):
         return False
     if any(world.kafka.committed(part) != world.kafka.end(part) for part in world.kafka.logs):
+        return False
+    owners, targets = world.kafka.owners, world.kafka.targets
+    if any(owners.get(part) is not targets.get(part) or owners[part].process.dead for part in targets):
         return False
     names = [f"yadtq:{{sim:{shard}}}:open" for shard in range(world.plan.shards)]
     return not any(world.server.send([("ZCARD", name) for name in names]))

@@ -78,6 +78,26 @@ class End(NamedTuple):
     status: str
 
 
+class Carried(NamedTuple):
+    """A call of a script that was carried out. `late`: whoever sent it had given up."""
+
+    process: Process
+    script: str
+    keys: Sequence[str]
+    arguments: Sequence[Any]
+    now_ms: int
+    late: bool
+
+
+class Change(NamedTuple):
+    """What a call did to one record; `fences` are those that it named for it."""
+
+    id: str
+    before: State
+    after: State
+    fences: set[str]
+
+
 NONE = State()
 
 
@@ -90,6 +110,8 @@ class Truth:
         self.states: dict[str, State] = {}
         self.era = 0
         self.ends: defaultdict[str, list[End]] = defaultdict(list)
+        self._created: dict[str, int] = {}
+        self._born = 0
         self._ended: dict[str, int] = {}
         """In which life of the store each has ended, unless it was submitted anew since."""
         self.fences: defaultdict[str, list[int]] = defaultdict(list)
@@ -112,33 +134,22 @@ class Truth:
         """Return who acts, for the history."""
         return f"{process.name}/{process.loom.current.name}"
 
-    def executed(
-        self,
-        process: Process,
-        script: str,
-        keys: Sequence[str],
-        command: Sequence[Any],
-        found: Sequence[Sequence[bytes | None]],
-        now_ms: int,
-        *,
-        late: bool,
-    ) -> None:
-        """A script was carried out; judge what it did to each record."""
+    def executed(self, call: Carried, found: Sequence[Sequence[bytes | None]]) -> None:
+        """A script was carried out; judge what it did to each record, by what stands there now."""
         changed = []
-        arguments = command[3 + command[2] :]
         named: defaultdict[str, set[str]] = defaultdict(set)
-        for index, key in enumerate(keys):
-            named[key].add(_fence_of(script, arguments, index))  # one batch may end two runs of one task
-        for key, fields in zip(keys, found, strict=True):
+        for index, key in enumerate(call.keys):
+            named[key].add(_fence_of(call, index))  # one batch may end two runs of one task
+        for key, fields in zip(call.keys, found, strict=True):
             task_id = key[-36:]
             after = State(*[field.decode() if field is not None else "" for field in fields])
             before = self.states.get(task_id, NONE)
             if after != before:
                 changed.append(f"{short(task_id)} {_told(before, after)}")
                 self.states[task_id] = after
-                self._judge(script, task_id, before, after, named[key], arguments, now_ms)
-        who = f"{process.name} (late)" if late else self.who(process)
-        self.history.tell(who, f"{script} {len(keys)}: " + ", ".join(changed))
+                self._judge(call, Change(task_id, before, after, named[key]))
+        who = f"{call.process.name} (late)" if call.late else self.who(call.process)
+        self.history.tell(who, f"{call.script} {len(call.keys)}: " + ", ".join(changed))
 
     def stored_anew(self, dump: dict[str, Any], what: str) -> None:
         """The store has lost what it knew but for this."""
@@ -158,16 +169,9 @@ class Truth:
                 self.expired.add(key[-36:])
                 self.history.tell("store", f"{short(key[-36:])} expires")
 
-    def _judge(
-        self,
-        script: str,
-        task_id: str,
-        before: State,
-        after: State,
-        fences: set[str],
-        arguments: Sequence[Any],
-        now_ms: int,
-    ) -> None:
+    def _judge(self, call: Carried, change: Change) -> None:
+        task_id, before, after, fences = change
+        script, now_ms = call.script, call.now_ms
         name, broken = short(task_id), self.history.violated
         if not after.st:
             raise broken("I1", f"{script} made {name} vanish")
@@ -180,7 +184,7 @@ class Truth:
         if after.lost > self._lost_limit + 1:
             raise broken("I10", f"{name} was lost {after.lo} times, {self._lost_limit} are allowed")
         if script == "claim":
-            self._judge_claim(task_id, before, after, arguments, now_ms)
+            self._judge_claim(call, change)
         elif script in ("extend", "finish", "release") and before.fe not in fences and _held(before) != _held(after):
             raise broken(
                 "I2",
@@ -197,14 +201,16 @@ class Truth:
         )
         if outside and before.st != after.st and after.fence != before.fence + 1:
             raise broken("I2", f"{script} took {name} from outside its run and left it the fence {before.fe}")
-        self._note(script, task_id, before, after)
+        self._note(call, change)
 
-    def _judge_claim(self, task_id: str, before: State, after: State, arguments: Sequence[Any], now_ms: int) -> None:
+    def _judge_claim(self, call: Carried, change: Change) -> None:
+        task_id, before, after, _ = change
+        now_ms = call.now_ms
         name, broken = short(task_id), self.history.violated
         if after.st != "processing":
             return
         if after.fe == before.fe:
-            if before.nc != arguments[0]:
+            if before.nc != call.arguments[0]:
                 raise broken("I7", f"{name} was given twice under the fence {after.fe}")
             return
         if before.st == "processing" and before.deadline > now_ms:
@@ -218,19 +224,25 @@ class Truth:
         if not self.losses and task_id not in self.expired and int(after.at) <= self.begun[task_id]:
             raise broken("I6", f"{name} is given as attempt {after.at}, {self.begun[task_id]} have begun")
         # What expired may have been lost by a store that began anew since it was submitted: then it is run again.
-        remembered = not (self.doubted and task_id in self.expired)
+        # So is what was submitted in the very millisecond in which the store's first record was.
+        unsure = self.doubted or self._created.get(task_id) == self._born
+        remembered = not (unsure and task_id in self.expired)
         if remembered and self._ended.get(task_id) == self.era:
             raise broken("I8", f"{name} is begun again: it ended in this life of the store")
         self.fences[task_id].append(after.fence)
         self.granted.add((task_id, after.fence, after.incarnation))
 
-    def _note(self, script: str, task_id: str, before: State, after: State) -> None:
+    def _note(self, call: Carried, change: Change) -> None:
+        task_id, before, after, _ = change
+        script, now_ms = call.script, call.now_ms
         if after.st == "scheduled":
             self.scheduled.add(task_id)
         if after.st in ENDED and before.st not in ENDED:
             self.ends[task_id].append(End(self.era, after.st))
             self._ended[task_id] = self.era
-        if script == "create":
+        if script == "create" and not before.st:
+            self._created[task_id] = now_ms
+            self._born = self._born or now_ms
             self._ended.pop(task_id, None)  # submitted anew, after its record had expired
 
 
@@ -242,10 +254,10 @@ def _held(state: State) -> tuple[str, ...]:
     return (state.st, state.dl, state.re, state.fe)
 
 
-def _fence_of(script: str, arguments: Sequence[Any], index: int) -> str:
+def _fence_of(call: Carried, index: int) -> str:
     """Return the fence that a call names for its record of this index; '' where it names none."""
-    first, each = {"extend": (1, 2), "finish": (2, 6), "release": (3, 7)}.get(script, (0, 0))
-    return str(arguments[first + each * index]) if each else ""
+    first, each = {"extend": (1, 2), "finish": (2, 6), "release": (3, 7)}.get(call.script, (0, 0))
+    return str(call.arguments[first + each * index]) if each else ""
 
 
 def _told(before: State, after: State) -> str:

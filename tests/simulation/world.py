@@ -16,7 +16,7 @@ from tests.simulation.log import Kafka, name_of
 from tests.simulation.plan import Plan, TaskPlan
 from tests.simulation.server import START_US, Server
 from tests.simulation.strands import Loom, Process
-from tests.simulation.truth import Truth
+from tests.simulation.truth import NONE, Truth
 from tests.simulation.weather import Weather
 from yadtq_core import envelope
 from yadtq_core.backends.redis import RedisBackend
@@ -158,7 +158,8 @@ class World:
         """Judge a commit: all that it covers must need nobody any more."""
         for offset in range(max(old, self.kafka.starts[partition]), new):
             task_id = self.kafka.logs[partition][offset].id
-            if task_id and not self.truth.ends[task_id] and task_id not in self.truth.scheduled:
+            marked = self.truth.states.get(task_id, NONE).ca  # to be cancelled: a sweep only ends it
+            if task_id and not self.truth.ends[task_id] and task_id not in self.truth.scheduled and not marked:
                 raise self.history.violated(
                     "I3", f"{new} of {name_of(partition)} covers {short(task_id)}, which has not ended"
                 )

@@ -122,6 +122,20 @@ def test_what_is_claimed_begins_and_what_is_unknown_here_is_left_to_others_and_s
     assert office.desk.intake.waiting == 0
 
 
+def test_the_message_of_an_unknown_task_is_kept_until_the_backend_has_said_that_it_holds_the_task(
+    office: Office,
+) -> None:
+    """Found by the simulation: a release that was not heard left a task to nobody but its lease."""
+    unknown = [delivery for delivery in office.desk.intake.next_batch(9, 1e9) if delivery.message.task == "strange"]
+    (lease,) = office.desk.intake.claimed(unknown, [RUN], 0.0)
+    office.store.away = True
+    office.desk.release([lease], ReleaseReason.UNKNOWN_TASK)
+    office.desk.intake.done(P0, 0)
+    office.desk.intake.done(P0, 1)
+    assert office.low == 2
+    assert office.desk.intake.next_batch(9, 1e9) == unknown
+
+
 @pytest.mark.parametrize("away", [False, True])
 @pytest.mark.parametrize("reason", [ReleaseReason.CHILD_DIED, ReleaseReason.UNSTARTED, ReleaseReason.HANDED_BACK])
 def test_what_is_given_back_is_claimed_again_so_that_its_partition_is_not_held_up_for_good(

@@ -19,7 +19,7 @@ from yadtq_core.child.pipeline import Pipeline, Prepared
 from yadtq_core.context import Cancelled, Run
 from yadtq_core.errors import InvalidArguments, SerializationError, YadtqError
 from yadtq_core.model import MAX_RESULT_BYTES, Error, Status
-from yadtq_core.payloads import Payloads
+from yadtq_core.payloads import Payloads, dumped
 from yadtq_core.plugins import Plugins
 from yadtq_core.retry import Retry, RetryPolicy
 from yadtq_core.task import Task
@@ -108,11 +108,9 @@ class Runner:
         """Return a result as the record keeps it, and its content type."""
         serializer = prepared.serializer
         try:
-            data = serializer.dumps(value)
+            data = dumped(serializer, value)
         except SerializationError as error:
-            if serializer is not self._payloads.json:
-                raise Unstorable(f"result not {serializer.name}: {error}") from None
-            raise Unstorable(f"result not JSON: {error}") from None
+            raise Unstorable(str(error)) from None
         if len(data) > MAX_RESULT_BYTES:
             raise Unstorable(
                 f"result is {len(data)} bytes, the limit is {MAX_RESULT_BYTES}; "

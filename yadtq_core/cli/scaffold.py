@@ -52,7 +52,8 @@ def _package(name: str) -> str:
     if keyword.iskeyword(package) or package in sys.stdlib_module_names:
         raise InvalidInput(f"{package} is a name of Python's own: choose one like acme-{name}")
     if package == "yadtq" or importlib.util.find_spec(package):
-        raise InvalidInput(f"{package} is the name of a package that exists: choose one like acme-{name}")
+        hint = "another" if name.startswith("acme-") else f"one like acme-{name}"
+        raise InvalidInput(f"{package} is the name of a package that is installed here: choose {hint}")
     return package
 
 

@@ -13,6 +13,7 @@ from functools import partial
 
 from yadtq_core.client.combiner import Combiner
 from yadtq_core.client.confirmer import Confirmer
+from yadtq_core.client.submissions import telling
 from yadtq_core.client.submitter import Confirm, Submitter
 from yadtq_core.client.waiter import Waiter
 from yadtq_core.errors import YadtqError
@@ -80,7 +81,11 @@ class Services:
 
 
 def _tell_submitted(plugins: Plugins, messages: Sequence[Message]) -> None:
-    plugins.manager.tell("yadtq_tasks_submitted", messages=messages)
+    telling.now = True
+    try:
+        plugins.manager.tell("yadtq_tasks_submitted", messages=tuple(messages))
+    finally:
+        telling.now = False
 
 
 class Opened:

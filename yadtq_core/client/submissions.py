@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,11 +11,20 @@ from msgspec import Struct
 
 from yadtq_core import envelope
 from yadtq_core.client.calls import Options, check_headers
-from yadtq_core.errors import InvalidArguments, InvalidTask, SerializationError, SubmitRefused, YadtqError
+from yadtq_core.errors import (
+    InvalidArguments,
+    InvalidInput,
+    InvalidTask,
+    PluginError,
+    SerializationError,
+    SubmitRefused,
+    YadtqError,
+)
 from yadtq_core.model import (
     MAX_ARGUMENT_BYTES,
     MAX_NESTING,
     Message,
+    Refuse,
     Submission,
     check_task_name,
     derived_id,
@@ -27,6 +37,9 @@ from yadtq_core.task import Task
 
 MAX_PLANS = 1000
 """Of names: a program that submits by name knows few, and what it is told by others must not fill its memory."""
+BEFORE_SUBMIT = "yadtq_before_submit"
+telling = threading.local()
+"""`now` is true in a thread that tells plugins of new tasks: other callers may wait for it, so it must not wait."""
 _STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
 _PLACE = re.compile(r"^\$\[[01]\]\[([^\]]*)\]")
 
@@ -47,7 +60,7 @@ class Builder:
         self._registry = registry
         self._namespace = namespace
         self._hooks = plugins.manager
-        self._asks = plugins.manager.heard("yadtq_before_submit")
+        self._asks = plugins.manager.heard(BEFORE_SUBMIT)
         self._dumps = payloads.json.dumps
         self._outgoing = payloads.outgoing_arguments
         self._plans: dict[Task[..., Any] | str, Plan] = {}
@@ -85,8 +98,12 @@ class Builder:
     def submissions(self, messages: Sequence[Message], delays: Sequence[float]) -> list[Submission | YadtqError]:
         """Return what is to be written of each message, or why a plugin refused it. delays: seconds.
 
-        Plugins are asked here, in the caller's own thread.
+        Plugins are asked here, in the caller's own thread. Raises PluginError within `yadtq_tasks_submitted`.
         """
+        if getattr(telling, "now", False):
+            raise PluginError(
+                "nothing can be submitted within yadtq_tasks_submitted, as others wait for it: use a thread of your own"
+            )
         refused = self._refused(messages) if self._asks else {}
         return [
             refused.get(index) or Submission(message, envelope.encode(message), delay)
@@ -106,16 +123,24 @@ class Builder:
         """Ask the plugins; return {index: error} of what must not be submitted."""
         refused: dict[int, YadtqError] = {}
         try:
-            for plugin, answers in self._hooks.each("yadtq_before_submit", messages=messages):
-                for index, answer in enumerate(answers):
+            for plugin, answers in self._hooks.each(BEFORE_SUBMIT, messages=tuple(messages)):
+                for index, answer in enumerate(_verdicts(plugin, answers, len(messages))):
                     if answer is not None:
                         refused.setdefault(index, SubmitRefused(plugin, answer.reason))
             for index, message in enumerate(messages):
                 if message.headers and index not in refused:
-                    check_headers(message.headers)
+                    self._check_headers(message)
         except YadtqError as error:
             return dict.fromkeys(range(len(messages)), error)
         return refused
+
+    def _check_headers(self, message: Message) -> None:
+        """Look at headers once more: the caller's own were good, so what is wrong now is of plugins."""
+        try:
+            check_headers(message.headers)
+        except InvalidInput as error:
+            plugins = ", ".join(self._hooks.order(BEFORE_SUBMIT))
+            raise InvalidInput(f"{error} (with those that {BEFORE_SUBMIT} added: {plugins})") from None
 
     def _plan(self, task: Task[..., Any] | str) -> Plan:
         if isinstance(task, Task):
@@ -146,6 +171,17 @@ class Builder:
         if data.count(b"[") + data.count(b"{") > MAX_NESTING and nesting(data) > MAX_NESTING + 1:
             raise InvalidArguments(f"{name}: arguments nest deeper than {MAX_NESTING}")
         return data
+
+
+def _verdicts(plugin: str, answers: Any, count: int) -> list[Refuse | None]:
+    """Return what a plugin says of each message; raises PluginError where that is not a Refuse or None for each."""
+    told = list(answers) if isinstance(answers, list | tuple) else []
+    if len(told) == count and all(one is None or isinstance(one, Refuse) for one in told):
+        return told
+    raise PluginError(
+        f"plugin {plugin}: {BEFORE_SUBMIT} gave {answers!r:.80}; it gives None, or a list with a Refuse or None for "
+        f"each of the messages (here {count})"
+    )
 
 
 def _known(name: str, task: Task[..., Any]) -> Plan:

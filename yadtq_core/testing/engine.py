@@ -149,7 +149,7 @@ class Engine:
         taken = {delivery.message.id for delivery in batch}
         _, dues = self._backend.sweep(BATCH, BATCH)
         if reclaimed := [due for due in dues if due.reclaimed]:
-            self._tell("yadtq_tasks_reclaimed", worker=self._worker, records=reclaimed)
+            self._tell("yadtq_tasks_reclaimed", worker=self._worker, records=tuple(reclaimed))
         self._bury([due for due in dues if due.status is Status.FAILED])
         waiting = [due.delivery for due in dues if due.status is Status.QUEUED and due.delivery is not None]
         batch += [delivery for delivery in waiting if delivery.message.id not in taken]
@@ -161,7 +161,7 @@ class Engine:
         return self._run(leases) if leases else []
 
     def _run(self, leases: list[Lease]) -> list[Outcome]:
-        self._tell("yadtq_tasks_started", worker=self._worker, leases=leases)
+        self._tell("yadtq_tasks_started", worker=self._worker, leases=tuple(leases))
         outcomes: list[Outcome] = []
         for number, lease in enumerate(leases):
             self._completion.ended([(lease, self._runner.run(job_of(number, lease)))])
@@ -170,7 +170,7 @@ class Engine:
             outcomes += self._completion.answered(batch, codes).accepted
         self._intake.stopped([lease.id for lease in leases], self._now)
         self._executed += len(outcomes)
-        self._tell("yadtq_tasks_finished", worker=self._worker, outcomes=outcomes)
+        self._tell("yadtq_tasks_finished", worker=self._worker, outcomes=tuple(outcomes))
         return outcomes
 
     def _bury(self, dues: Sequence[Due]) -> None:

@@ -77,18 +77,24 @@ class Desk:
         """Give leases back. Once this was sent the worker does not hold them, whatever the answer.
 
         Their deliveries wait again, to be claimed and so settled one day: an offset that nobody settled would hold
-        up its partition for good. What came from a sweep is found by the next one.
+        up its partition for good. What came from a sweep is found by the next one. An unknown task's message is
+        settled at once, where the backend has said that it holds the task.
         """
         if not leases:
             return
+        answered = True
         try:
             self.backend.release([_release_of(lease, reason, note, lost) for lease in leases], self.identity)
         except YadtqError as error:
             self.health.backend_failed(error)
+            answered = False
         now = time.monotonic()
         with self.lock:
             self.intake.stopped([lease.id for lease in leases], now, ended=False)
-            if reason is not ReleaseReason.UNKNOWN_TASK:
+            if reason is ReleaseReason.UNKNOWN_TASK and answered:
+                for lease in leases:
+                    self.intake.settled(lease.delivery)
+            else:
                 ours = [lease.delivery for lease in leases if lease.delivery.partition is not None]
                 self.intake.put_back(ours, now, offered=True)
             self.room.notify()
@@ -168,9 +174,6 @@ class Claimer:
         names = sorted({lease.delivery.message.task for lease in leases})
         log.warning("unknown here, left to other workers: %s", ", ".join(names))
         desk.release(leases, ReleaseReason.UNKNOWN_TASK)
-        with desk.lock:
-            for lease in leases:
-                desk.intake.settled(lease.delivery)
 
 
 def _release_of(lease: Lease, reason: ReleaseReason, note: str, lost: bool) -> Release:

@@ -54,17 +54,17 @@ class Events:
     def started(self, leases: Sequence[Lease]) -> None:
         """These were given to the children."""
         if self._started and leases:
-            self._put("yadtq_tasks_started", leases=leases)
+            self._put("yadtq_tasks_started", leases=tuple(leases))  # what plugins are given is nobody else's
 
     def finished(self, outcomes: Sequence[Outcome]) -> None:
         """These ended, and their records say so."""
         if self._finished and outcomes:
-            self._put("yadtq_tasks_finished", outcomes=outcomes)
+            self._put("yadtq_tasks_finished", outcomes=tuple(outcomes))
 
     def reclaimed(self, records: Sequence[Due]) -> None:
         """A sweep took these back from lost workers."""
         if self._reclaimed and records:
-            self._put("yadtq_tasks_reclaimed", records=records)
+            self._put("yadtq_tasks_reclaimed", records=tuple(records))
 
     def heartbeat(self, stats: WorkerStats) -> None:
         """A heartbeat was answered."""

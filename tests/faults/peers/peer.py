@@ -17,11 +17,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
+from kafka import KafkaAdminClient
 from msgspec import Struct, structs
 
 from tests.faults import history as h
 from tests.faults.checker import every_accepted_task_ends_once, results_are_right
-from tests.faults.peers.plan import BACKEND, BROKER, TOPIC, Plan
+from tests.faults.peers.plan import BACKEND, BROKER, PARTITIONS, TOPIC, Plan
 from tests.faults.processes import Process
 from tests.faults.row import Result, recovery
 from tests.faults.rows import ROWS
@@ -101,6 +102,15 @@ class PeerScene:
         self.processes: list[Process] = []
         at = h.now()
         self.writer.write(h.Clock("harness", at, at, at * 1000))
+        self._make_topic()
+
+    def _make_topic(self) -> None:
+        """Make the topic: with taskiq, of those that would make it at the same time all but one end."""
+        admin = KafkaAdminClient(bootstrap_servers=self.stage.straight_broker)
+        try:
+            admin.create_topics({self.topic: {"num_partitions": PARTITIONS, "replication_factor": 1}})
+        finally:
+            admin.close()
 
     def worker(self, name: str) -> Process:
         """Start a worker; returns at once."""

@@ -39,8 +39,8 @@ def w2(scene: Scene) -> None:
 def w3(scene: Scene) -> None:
     """A worker and its children are stopped for two leases, and go on (a zombie)."""
     scene.workers("w1")
-    scene.submitter(naps=0.5, kinds=NAPPING, rate=25)
-    scene.wait_running("w1")
+    scene.submitter(naps=1.0, kinds=NAPPING, rate=25)
+    scene.wait_running("w1", 0.2)
     _stopped(scene, "w1", 2 * scene.lease)
 
 
@@ -48,8 +48,8 @@ def w4(scene: Scene) -> None:
     """A worker is stopped for two leases while its children run on."""
     (worker,) = scene.workers("w1")
     scene.workers("w2")
-    scene.submitter(naps=0.5, kinds=NAPPING, rate=25)
-    scene.wait_running("w1")
+    scene.submitter(naps=1.0, kinds=NAPPING, rate=25)
+    scene.wait_running("w1", 0.2)
     with scene.fault("stopped", "w1", since="b"):
         worker.signal(signal.SIGSTOP)
         time.sleep(2 * scene.lease)
