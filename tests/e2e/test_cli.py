@@ -150,7 +150,7 @@ def test_waiting_for_the_end(shell: Shell) -> None:
     assert "Status: failed\nError: InvalidArguments: " in bad.stdout
     assert (bad.returncode, bad.stderr) == (1, "")
     assert shell.yadtq("query", id_in(bad)).returncode == 0
-    assert "Traceback:\nTraceback (most recent call last):\n" in shell.yadtq("query", id_in(bad), "--full").stdout
+    assert "prices: expected array, got int" in shell.yadtq("query", id_in(bad), "--full").stdout
     late = shell.yadtq("submit", "sleep", "[60]", "--wait", "--timeout", "200ms")
     assert (late.returncode, late.stderr.count("\n")) == (5, 1)
     assert "it goes on" in late.stderr

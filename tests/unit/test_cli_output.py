@@ -62,7 +62,7 @@ def a_record(**changed: object) -> Record:
         (a_record(result=b"null"), ["Status: success", "Result: null"]),
         (a_record(result=b'"\\u001b[2J\\n\xc3\xbc"'), ["Status: success", 'Result: "\\u001b[2J\\nü"']),
         (a_record(result='"\u202e"'.encode()), ["Status: success", 'Result: "\\u202e"']),
-        (a_record(result=b"x"), ["Status: success", "Error: SerializationError: not JSON: "]),
+        (a_record(result=b"x"), ["Status: success", "Error: SerializationError: the result of task 0b2f8c1e-5a0d-4c55-9d0e-3f5f7f0c9a11 is not JSON: "]),
         (
             a_record(status=Status.FAILED, error=Error("ValueError", "no\x1b[2J")),
             ["Status: failed", "Error: ValueError: no\\x1b[2J"],
