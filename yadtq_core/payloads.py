@@ -19,7 +19,6 @@ from yadtq_core.errors import InvalidSetting, SerializationError
 from yadtq_core.interfaces import Codec, Serializer
 
 _PARAMETER = ";codecs="
-_SHOWN = {"json": "JSON"}
 # msgspec's base64 is as strict as that of the standard library and reads 4 times as fast (measured).
 _as_text = msgspec.json.Encoder().encode
 _from_text = msgspec.json.Decoder(bytes).decode
@@ -111,7 +110,8 @@ class Payloads:
 
 def dumped(serializer: Serializer, value: Any) -> bytes:
     """Return a value as a serializer writes it; raises SerializationError whatever the serializer raises or returns."""
-    return _bytes(f"result not {_SHOWN.get(serializer.name, serializer.name)}", serializer.dumps, value)
+    what = "result not JSON" if serializer.name == "json" else f"result not {serializer.name}"
+    return _bytes(what, serializer.dumps, value)
 
 
 def _bytes(what: str, make: Callable[..., Any], *arguments: Any) -> bytes:

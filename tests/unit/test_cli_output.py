@@ -14,6 +14,7 @@ from yadtq_core.model import Attempt, Error, Record, Status
 from yadtq_core.plugins import load_plugins
 from yadtq_core.settings import Settings
 
+TASK_ID = "0b2f8c1e-5a0d-4c55-9d0e-3f5f7f0c9a11"
 PAYLOADS = load_plugins().payloads(Settings())
 
 HOSTILE = "a\x1b[2J\x00\r\n\t\x7f\x9b\u202e\u2066\u2028\u200f\ufeff\ud800ü😀"
@@ -44,7 +45,7 @@ def test_json_is_one_line_of_printable_ascii_and_reads_back() -> None:
 
 def a_record(**changed: object) -> Record:
     fields: dict[str, object] = {
-        "id": "0b2f8c1e-5a0d-4c55-9d0e-3f5f7f0c9a11",
+        "id": TASK_ID,
         "task": "add",
         "status": Status.SUCCESS,
         "queue": "default",
@@ -62,7 +63,10 @@ def a_record(**changed: object) -> Record:
         (a_record(result=b"null"), ["Status: success", "Result: null"]),
         (a_record(result=b'"\\u001b[2J\\n\xc3\xbc"'), ["Status: success", 'Result: "\\u001b[2J\\nü"']),
         (a_record(result='"\u202e"'.encode()), ["Status: success", 'Result: "\\u202e"']),
-        (a_record(result=b"x"), ["Status: success", "Error: SerializationError: the result of task 0b2f8c1e-5a0d-4c55-9d0e-3f5f7f0c9a11 is not JSON: "]),
+        (
+            a_record(result=b"x"),
+            ["Status: success", f"Error: SerializationError: the result of task {TASK_ID} is not JSON: "],
+        ),
         (
             a_record(status=Status.FAILED, error=Error("ValueError", "no\x1b[2J")),
             ["Status: failed", "Error: ValueError: no\\x1b[2J"],
@@ -80,7 +84,7 @@ def test_a_record_as_the_original_shows_it(
 ) -> None:
     say_record(record, PAYLOADS)
     shown = capsys.readouterr().out.splitlines()
-    assert shown[0] == "Task ID: 0b2f8c1e-5a0d-4c55-9d0e-3f5f7f0c9a11"
+    assert shown[0] == f"Task ID: {TASK_ID}"
     assert len(shown) == len(lines) + 1
     assert all(one.startswith(line) for one, line in zip(shown[1:], lines, strict=True))
 
