@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from yadtq_core.client.client import Client
@@ -78,9 +78,25 @@ def _of_plugins(settings: Settings, plugins: Plugins) -> list[Finding]:
     """Return what plugins find; one that raises is a finding too."""
     try:
         with Client(settings, plugins=plugins) as client:
-            return [one for _, found in plugins.manager.each("yadtq_health", client=client) for one in found]
+            return [
+                one
+                for plugin, found in plugins.manager.each("yadtq_health", client=client)
+                for one in _checked(plugin, found)
+            ]
     except YadtqError as error:
         return [problem("plugins", str(error), "")]
+
+
+def _checked(plugin: str, found: Any) -> list[Finding]:
+    """Return a plugin's findings; an answer that is no list of them is a finding itself."""
+    try:
+        findings = list(found)
+    except Exception as error:
+        return [problem("plugins", f"plugin {plugin}: yadtq_health failed: {type(error).__name__}: {error}", "")]
+    wrong = [one for one in findings if not isinstance(one, Finding)]
+    if wrong:
+        return [problem("plugins", f"plugin {plugin}: yadtq_health gave {wrong[0]!r:.80}, not a Finding", "")]
+    return findings
 
 
 def _looked(check: str, look: Callable[[], Iterable[Finding]]) -> tuple[list[Finding], bool]:

@@ -167,7 +167,7 @@ def yadtq_tasks_submitted(messages: Sequence[Message]) -> None:
 
 @hookspec
 def yadtq_worker_started(worker: WorkerIdentity) -> None:
-    """The worker's children are ready and its first heartbeat has been sent; it claims nothing before this returns."""
+    """The worker's children are ready and its first heartbeat has been sent: the first event of all."""
 
 
 @hookspec

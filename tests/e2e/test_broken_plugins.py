@@ -130,3 +130,21 @@ def test_an_import_that_hangs_ends_in_time_and_is_named(here: Site, kind: str, n
     worker = here.worker("w", "-c", "1", "--lenient")
     here.wait_online(worker)
     assert here.client.submit("add", 1, 2).result(timeout=60) == 3
+
+
+STAYS = """
+import threading
+from yadtq_core import hookimpl
+
+@hookimpl
+def yadtq_worker_started(worker):
+    threading.Thread(target=threading.Event().wait, args=(600,), name="acme-stays").start()
+"""
+
+
+def test_a_thread_that_a_plugin_leaves_behind_does_not_keep_a_worker_from_ending(here: Site) -> None:
+    install(here, "acme-stays", STAYS, hook=True)
+    worker = here.worker("w", "-c", "1")
+    here.wait_online(worker)
+    assert worker.terminate(60) == 0
+    assert "left behind by a plugin, and not waited for: thread acme-stays" in worker.log()

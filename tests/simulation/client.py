@@ -100,6 +100,8 @@ class SimulatedClient:
             told = _told(verdict)
             world.answers[key].append(told)
             world.history.tell("client", f"submit {short(key[0])} {key[1][:6]}: {told}")
+            if told == "ok" and world.plan.confirm == "broker" and not world.in_the_broker(key[0]):
+                raise world.history.violated("I1", f"{short(key[0])} is accepted, and the broker has not got it")
 
     def _cancel(self, backend: Backend, plan: TaskPlan) -> None:
         world = self._world

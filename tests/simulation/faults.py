@@ -77,18 +77,18 @@ class Faults:
             worker.executor.child_dies()
 
     def _zombie(self, fault: Fault) -> None:
-        """A worker sleeps through its leases; when it wakes a child of its dies, or it is told to stop."""
+        """A worker sleeps through its leases; when it wakes a child of its dies, or it is told to stop, or it goes on."""
         worker = self._one_of(fault.x)
         process, executor = worker.process, worker.executor
         if process is None or executor is None or not worker.alive:
             return
-        process.pause(children=fault.y < 0.3)
+        process.pause(children=fault.y < 0.4)
 
         def wakes() -> None:
             process.resume()
-            if not process.dead and fault.y < 0.6:
+            if not process.dead and 0.4 < fault.y < 0.6:
                 executor.child_dies()
-            elif not process.dead:
+            elif not process.dead and fault.y >= 0.6:
                 worker.stop()
                 self._later(2.0, worker.start)
 
@@ -192,9 +192,11 @@ class Faults:
 
     def _lost_twice(self, fault: Fault) -> None:
         """A worker sleeps while the store loses its last moments, and loses them again."""
-        self._pause(fault._replace(kind="pause", seconds=3.0 + fault.seconds / 2))
-        self._last_second(fault._replace(y=0.3, x=0.9))
-        self._later(1.0 + fault.y, lambda: self._last_second(fault._replace(y=0.3, x=0.9)))
+        loss = fault._replace(y=0.5, x=max(fault.x, 0.67))
+        self._last_second(loss)
+        lasts = 0.2 + loss.y * (2 * self._world.plan.lease / 3 - 0.2)
+        self._later(lasts - 0.02, lambda: self._pause(fault._replace(kind="pause", seconds=2 * lasts + 1.0)))
+        self._later(lasts + 0.7, lambda: self._last_second(loss))
 
     def _flush_and_last_second(self, fault: Fault) -> None:
         """What is rebuilt from old messages after the store was emptied is lost once more."""

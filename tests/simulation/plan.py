@@ -90,6 +90,7 @@ THEMES = (
     ("last second", 6, ("last second", "last second", "lost twice", "crash", "pause", "join")),
     ("flush", 4, ("flush", "flush", "crash", "pause", "copies")),
     ("rebuilt", 3, ("flush and last second",)),
+    ("long loss", 3, ("last second",)),
     ("everything", 8, (
         "crash", "pause", "pause parent", "zombie", "child", "stop", "join", "store loss", "kafka loss", "store away",
         "store cut", "store restart", "kafka away", "kafka cut", "copies", "client dies", "last second", "flush",
@@ -117,7 +118,7 @@ def plan_of(seed: int) -> Plan:
         theme=theme,
         workers=_workers(rng, queues),
         tasks=_tasks(rng, queues, busy, lease, calm=calm, deadly=theme in ("poison", "everything"), rare=_rare(theme)),
-        faults=_faults(rng, kinds, busy),
+        faults=_faults(rng, kinds, busy, once=theme in ("rebuilt", "long loss")),
         partitions=tuple(Partition(queue, number) for queue in queues for number in range(2 * shards)),
         shards=shards,
         lease=lease,
@@ -128,7 +129,7 @@ def plan_of(seed: int) -> Plan:
         unknown_task_ttl=rng.choice((12.0, 86400.0)),
         session=rng.choice((2.0, 2.0, 6.0)),
         confirm="record"
-        if theme not in ("flush", "last second", "rebuilt", "everything") and rng.random() < 0.2
+        if theme not in ("flush", "last second", "rebuilt", "long loss", "everything") and rng.random() < 0.2
         else "broker",
         ends_at=busy + 3.0,
     )
@@ -136,7 +137,7 @@ def plan_of(seed: int) -> Plan:
 
 def _rare(theme: str) -> float:
     """Return how many of the tasks some workers do not know."""
-    return 0.0 if theme == "calm" else 0.3 if theme == "replies" else 0.15
+    return 0.0 if theme == "calm" else 0.5 if theme == "replies" else 0.15
 
 
 def _workers(rng: random.Random, queues: tuple[str, ...]) -> tuple[WorkerPlan, ...]:
@@ -177,10 +178,10 @@ def _tasks(
     return tuple(sorted(tasks))
 
 
-def _faults(rng: random.Random, kinds: tuple[str, ...], busy: float) -> tuple[Fault, ...]:
+def _faults(rng: random.Random, kinds: tuple[str, ...], busy: float, *, once: bool) -> tuple[Fault, ...]:
     if not kinds:
         return ()
-    count = rng.choice((1, 2, 3, 5, 8))
+    count = 1 if once else rng.choice((1, 2, 3, 5, 8))
     return tuple(
         sorted(
             Fault(rng.uniform(0.3, busy), rng.choice(kinds), rng.choice((0.2, 1.0, 2.5, 5.0)) * rng.uniform(0.5, 1.2),

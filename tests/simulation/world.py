@@ -121,6 +121,12 @@ class World:
         """Return the IDs of which a submit returned."""
         return {key[0] for key, answers in self.answers.items() if "ok" in answers}
 
+    def in_the_broker(self, task_id: str) -> bool:
+        """Return whether the broker has a message of this task; or had to have none, as it ended or waits for later."""
+        if self.truth.ends[task_id] or task_id in self.truth.scheduled:
+            return True
+        return any(entry.id == task_id for log in self.kafka.logs.values() for entry in log)
+
     # What tasks do
 
     def message(self, plan: TaskPlan, *, other: bool) -> Message:

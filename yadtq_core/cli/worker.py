@@ -1,12 +1,19 @@
 """`yadtq worker`: run tasks until told to stop."""
 
+import os
 import sys
+import threading
+import time
 from contextlib import redirect_stdout
 from typing import Annotated, Any
 
 import typer
 
 from yadtq_core.cli.options import Given, common, whole_number
+from yadtq_core.cli.output import complain
+
+LINGER_SECONDS = 5.0
+"""How long a worker that has stopped waits for threads that plugins have left behind."""
 
 
 @common
@@ -50,4 +57,19 @@ def worker(
     from yadtq_core.worker import run_worker  # noqa: PLC0415  (other commands need none of it)
 
     with redirect_stdout(sys.stderr):  # what a plugin prints; a worker has nothing to say on stdout
-        raise typer.Exit(run_worker(settings, modules or [], lenient=lenient))
+        code = run_worker(settings, modules or [], lenient=lenient)
+    _end_with_threads_of_plugins(code)
+    raise typer.Exit(code)
+
+
+def _end_with_threads_of_plugins(code: int) -> None:
+    """Do not return where a plugin has left a thread that will not end: Python would wait for it for ever."""
+    until = time.monotonic() + LINGER_SECONDS
+    left = [one for one in threading.enumerate() if one is not threading.main_thread() and not one.daemon]
+    for thread in left:
+        thread.join(max(0.0, until - time.monotonic()))
+    hanging = [thread.name for thread in left if thread.is_alive()]
+    if hanging:
+        complain(f"left behind by a plugin, and not waited for: thread {', '.join(hanging)}")
+        sys.stderr.flush()
+        os._exit(code)

@@ -46,8 +46,10 @@ class Events:
         return self._dropped
 
     def worker_started(self) -> None:
-        """The worker is about to begin; returns when the listeners know, so that they hear nothing before it."""
-        self._tell("yadtq_worker_started", worker=self._worker)
+        """The worker is about to begin: the first that listeners are told. Returns at once, however slow they are."""
+        first = partial(self._tell, "yadtq_worker_started", worker=self._worker)
+        self._waiting.appendleft(first)  # before the first heartbeat, which has been answered by now
+        self._news.set()
         self._thread = threading.Thread(target=self._run, name="yadtq-listeners", daemon=True)
         self._thread.start()
 
