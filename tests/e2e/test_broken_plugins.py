@@ -138,7 +138,7 @@ from yadtq_core import hookimpl
 
 @hookimpl
 def yadtq_worker_started(worker):
-    threading.Thread(target=threading.Event().wait, args=(600,), name="acme-stays").start()
+    threading.Thread(target=threading.Event().wait, args=(600,), name="acme-stays", daemon=False).start()
 """
 
 

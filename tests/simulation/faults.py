@@ -77,7 +77,7 @@ class Faults:
             worker.executor.child_dies()
 
     def _zombie(self, fault: Fault) -> None:
-        """A worker sleeps through its leases; when it wakes a child of its dies, or it is told to stop, or it goes on."""
+        """A worker sleeps through its leases; awake, it loses a child, is told to stop, or goes on."""
         worker = self._one_of(fault.x)
         process, executor = worker.process, worker.executor
         if process is None or executor is None or not worker.alive:
