@@ -10,6 +10,8 @@ import pytest
 from tests.answers.bed import Case
 from tests.answers.table import CASES, Beds, Tried, beds, under_way
 
+pytestmark = pytest.mark.timeout(900)  # the cases run together: the first test may wait for all of them
+
 
 @pytest.fixture(scope="session")
 def tried_in(tmp_path_factory: pytest.TempPathFactory, kafka_url: str) -> Iterator[Beds]:
