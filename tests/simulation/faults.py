@@ -7,7 +7,7 @@ from collections.abc import Callable
 from tests.simulation.client import SimulatedClient
 from tests.simulation.history import short
 from tests.simulation.log import Entry, name_of
-from tests.simulation.plan import Fault, WorkerPlan
+from tests.simulation.plan import ONE_FAULT, Fault, WorkerPlan
 from tests.simulation.worker import SimulatedWorker
 from tests.simulation.world import World
 from yadtq_core.model import shard_of
@@ -183,8 +183,9 @@ class Faults:
         self._saved = False
         world = self._world
         world.server.restore()
-        if not self.over and fault.y > 0.5:
-            self._crash(fault)  # whoever could have told others of what is lost
+        if not self.over and fault.y > 0.5:  # whoever could have told others of what is lost
+            for number in range(len(self._workers) if world.plan.theme in ONE_FAULT else 1):
+                self._crash(fault._replace(x=(fault.x + number / len(self._workers)) % 1.0))
         world.server.restarted(self._new_run())
         if not self.over and fault.x < 0.67:
             self._store_away(fault._replace(seconds=min(fault.seconds, 1.0)))

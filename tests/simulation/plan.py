@@ -83,20 +83,25 @@ THEMES = (
     ("workers", 5, ("crash", "pause", "pause parent", "zombie", "zombie", "child", "stop", "join")),
     ("replies", 4, ("store loss", "store loss", "kafka loss", "late burst", "crash")),
     ("store away", 3, ("store away", "store cut", "store restart", "pause")),
-    ("kafka away", 3, ("kafka away", "kafka cut", "kafka loss", "join", "stop")),
+    ("kafka away", 3, ("kafka away", "kafka cut", "kafka loss", "join", "stop", "crash", "crash")),
     ("copies", 3, ("copies", "copies", "crash", "store loss", "pause")),
     ("poison", 3, ("crash", "pause")),
     ("client", 2, ("client dies", "client dies", "kafka away", "store loss")),
     ("last second", 6, ("last second", "last second", "lost twice", "crash", "pause", "join")),
     ("flush", 4, ("flush", "flush", "crash", "pause", "copies")),
-    ("rebuilt", 3, ("flush and last second",)),
-    ("long loss", 3, ("last second",)),
+    ("rebuilt", 5, ("flush and last second",)),
+    ("long loss", 6, ("last second",)),
+    ("lost twice", 4, ("lost twice",)),
     ("everything", 8, (
         "crash", "pause", "pause parent", "zombie", "child", "stop", "join", "store loss", "kafka loss", "store away",
         "store cut", "store restart", "kafka away", "kafka cut", "copies", "client dies", "last second", "flush",
         "junk", "twin", "lost twice",
     )),
 )  # fmt: skip
+
+
+ONE_FAULT = ("rebuilt", "long loss", "lost twice")
+"""Themes in which nothing else goes wrong than one loss of a kind."""
 
 
 def task_id(number: int) -> str:
@@ -116,9 +121,9 @@ def plan_of(seed: int) -> Plan:
     return Plan(
         seed=seed,
         theme=theme,
-        workers=_workers(rng, queues),
+        workers=_workers(rng, queues, 0.2 if theme == "replies" else 0.7),
         tasks=_tasks(rng, queues, busy, lease, calm=calm, deadly=theme in ("poison", "everything"), rare=_rare(theme)),
-        faults=_faults(rng, kinds, busy, once=theme in ("rebuilt", "long loss")),
+        faults=_faults(rng, kinds, busy, once=theme in ONE_FAULT),
         partitions=tuple(Partition(queue, number) for queue in queues for number in range(2 * shards)),
         shards=shards,
         lease=lease,
@@ -129,7 +134,7 @@ def plan_of(seed: int) -> Plan:
         unknown_task_ttl=rng.choice((12.0, 86400.0)),
         session=rng.choice((2.0, 2.0, 6.0)),
         confirm="record"
-        if theme not in ("flush", "last second", "rebuilt", "long loss", "everything") and rng.random() < 0.2
+        if theme not in ("flush", "last second", "everything", *ONE_FAULT) and rng.random() < 0.2
         else "broker",
         ends_at=busy + 3.0,
     )
@@ -140,11 +145,11 @@ def _rare(theme: str) -> float:
     return 0.0 if theme == "calm" else 0.5 if theme == "replies" else 0.15
 
 
-def _workers(rng: random.Random, queues: tuple[str, ...]) -> tuple[WorkerPlan, ...]:
+def _workers(rng: random.Random, queues: tuple[str, ...], knowing: float) -> tuple[WorkerPlan, ...]:
     workers = [WorkerPlan("w1", queues, TASKS, 1, rng.choice((1, 2)))]
     for number in range(2, rng.choice((3, 3, 4)) + 1):
         served = queues if rng.random() < 0.6 else (rng.choice(queues),)
-        known = TASKS if rng.random() < 0.7 else TASKS[:1]
+        known = TASKS if rng.random() < knowing else TASKS[:1]
         workers.append(WorkerPlan(f"w{number}", served, known, rng.choice((1, 2)), rng.choice((1, 1, 2))))
     return tuple(workers)
 

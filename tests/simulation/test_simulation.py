@@ -25,7 +25,7 @@ QUICK = {
     "numbers by tostring": 5,
     "create: a known one is made anew": 10,
     "commit past what is not finished": 5,
-    "settled before it is written": 5,
+    "settled before it is written": 25,
     "local marks are kept over a rewind": 25,
     "one nonce for all": 5,
 }
