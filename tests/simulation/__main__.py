@@ -50,14 +50,14 @@ def seeds(hands: Crew, first: int, count: int, *, show: bool) -> int:
 
 
 def mutants(hands: Crew, only: str, within: int) -> int:
-    """Hunt mutants; 1 if one that does harm was not caught, or one that is called harmless was."""
+    """Hunt mutants; 1 if one was not caught without a reason, or was caught that is said to do no harm."""
     chosen = [mutant for mutant in ALL if only in mutant.name]
     caught = wrong = 0
     for mutant, count, problem in hands.mutants(chosen, within):
-        said = f"seed {count - 1}: {problem[:100]}" if problem else mutant.harmless or "NOT EXPLAINED"
+        said = f"seed {count - 1}: {problem[:100]}" if problem else mutant.missed or "NOT EXPLAINED"
         print(f"{'caught' if problem else 'missed'}  {mutant.name}: {said}", flush=True)
         caught += bool(problem)
-        wrong += bool(problem) == bool(mutant.harmless)
+        wrong += bool(problem) == bool(mutant.missed)
     print(f"{caught} of {len(chosen)} mutants caught within {within} seeds; {wrong} not as expected")
     return 1 if wrong else 0
 

@@ -19,14 +19,14 @@ REPLACED = ("time", "threading", "secrets")
 class Mutant(NamedTuple):
     """One mistake: in `where` (a file of scripts, or a module) `old` becomes `new`, each time it stands there.
 
-    harmless: why no history can show it; such a mutant must not be caught.
+    missed: why no history shows it: it does no harm, or is held by another test. Such a mutant must not be caught.
     """
 
     name: str
     where: str
     old: str
     new: str
-    harmless: str = ""
+    missed: str = ""
 
     @property
     def in_script(self) -> bool:
