@@ -122,9 +122,8 @@ class World:
         return {key[0] for key, answers in self.answers.items() if "ok" in answers}
 
     def in_the_broker(self, task_id: str) -> bool:
-        """Return whether the broker has a message of this task; or need not, as it ended, runs or waits for later."""
-        state = self.truth.states.get(task_id, NONE)
-        if self.truth.ends[task_id] or task_id in self.truth.scheduled or state.st == "processing":
+        """Return whether the broker has a message of this task; or had to have none, as it ended or waits for later."""
+        if self.truth.ends[task_id] or task_id in self.truth.scheduled:
             return True
         return any(entry.id == task_id for log in self.kafka.logs.values() for entry in log)
 

@@ -240,7 +240,10 @@ class Submitter:
         return [group[at : at + PIECE] for group in groups.values() for at in range(0, len(group), PIECE)]
 
     def _publish(self, batch: Batch, broker: Broker, created: Iterable[tuple[int, Created]]) -> None:
-        """Send the messages of records that are queued and not with the broker yet."""
+        """Send the messages of records that wait or run, and are not with the broker yet.
+
+        One runs without a message where a sweep took it: were its worker and the record lost, nothing would be left.
+        """
         outgoing: list[Outgoing] = []
         now = 0
         for index, answer in created:
@@ -250,7 +253,7 @@ class Submitter:
                 batch.new.append(index)
             if answer.code is CreateCode.CONFLICT:
                 batch.verdicts[index] = IdConflict(message.id)
-            elif answer.status is Status.QUEUED and not answer.published:
+            elif answer.status in (Status.QUEUED, Status.PROCESSING) and not answer.published:
                 if answer.code is CreateCode.NEW:
                     now = answer.submitted_at_ms
                 batch.sent.append(index)

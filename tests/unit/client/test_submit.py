@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from tests.unit.client.memory import Installation
 from tests.waiting import wait_until
@@ -89,6 +90,16 @@ def test_a_record_whose_message_is_missing_is_published_again(place: Installatio
     client.using(id=GIVEN).submit("total", 1)
     assert len(place.broker.messages) == 2
     assert place.broker.timestamps[1] >= before, "its age counts from now on for the broker"
+
+
+def test_a_record_that_runs_and_whose_message_is_missing_is_published_too(place: Installation, client: Client) -> None:
+    """A sweep took it before the broker had it: lost with its worker, its record would leave nothing behind."""
+    client.using(id=GIVEN).submit("total", 1)
+    wait_until(lambda: place.backend.positions, "confirmed")
+    place.backend.positions.clear()
+    place.backend.records[GIVEN] = structs.replace(place.backend.records[GIVEN], status=Status.PROCESSING)
+    client.using(id=GIVEN).submit("total", 1)
+    assert len(place.broker.messages) == 2
 
 
 def test_a_broker_that_is_away_refuses_before_anything_is_written(place: Installation, client: Client) -> None:
