@@ -76,8 +76,9 @@ RULES = (
            missed="more copies in the log, each recognised; it is a matter of load"),
     # Submit
     Mutant("accepted without an acknowledgement", SUBMITTER, "        positions = publication.wait(batch.left)", "        positions = ['0:0' for _ in ids]"),
-    Mutant("published first", SUBMITTER, "            elif answer.status is Status.QUEUED and not answer.published:", "            elif answer.status is Status.QUEUED:",
+    Mutant("published first", SUBMITTER, "            elif answer.status in (Status.QUEUED, Status.PROCESSING) and not answer.published:", "            elif answer.status in (Status.QUEUED, Status.PROCESSING):",
            missed="one more copy in the log, recognised by its ID"),
+    Mutant("what runs is not published", SUBMITTER, "            elif answer.status in (Status.QUEUED, Status.PROCESSING) and not answer.published:", "            elif answer.status is Status.QUEUED and not answer.published:"),
     Mutant("a lost reply is a refusal", SUBMITTER, "            batch.unknown(indexes, str(error))\n        return ()", "            batch.refuse(indexes, error)\n        return ()"),
     Mutant("a conflict is accepted", SUBMITTER, "batch.verdicts[index] = IdConflict(message.id)", "pass"),
 )  # fmt: skip
