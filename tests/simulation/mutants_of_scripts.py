@@ -60,6 +60,7 @@ SCRIPTS = (
     Mutant("claim: a cancelled one runs", "claim.lua", "if r[8] then return cancelled(i, key, r) end", ""),
     Mutant("claim: nothing is rebuilt", "claim.lua", "if not full then return -1 end\n  local a", "if true then return 0 end\n  local a"),
     Mutant("claim: rebuilt for the wrong queue", "claim.lua", "if ARGV[a + 1] ~= 'default' then", "if false then"),
+    Mutant("claim: with other arguments", "claim.lua", "known[5] and known[5] ~= digest and digest ~= ''", "false"),
     Mutant("claim: no limit of lost", "claim.lua", "if lost <= lost_limit then return run", "if true then return run"),
     Mutant("claim: not in the index", "claim.lua", "local function lease(key, id, fence, attempt, ...)\n  look_at(id, deadline)", "local function lease(key, id, fence, attempt, ...)"),
     Mutant("claim: not counted", "claim.lua", "  count(queue, 'queued', -1)\n  count(queue, 'processing', 1)", ""),

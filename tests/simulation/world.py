@@ -163,9 +163,12 @@ class World:
     def _committing(self, partition: Partition, old: int, new: int) -> None:
         """Judge a commit: all that it covers must need nobody any more."""
         for offset in range(max(old, self.kafka.starts[partition]), new):
-            task_id = self.kafka.logs[partition][offset].id
-            marked = self.truth.states.get(task_id, NONE).ca  # to be cancelled: a sweep only ends it
+            entry = self.kafka.logs[partition][offset]
+            task_id, state = entry.id, self.truth.states.get(entry.id, NONE)
+            marked = state.ca  # to be cancelled: a sweep only ends it
             if task_id and not self.truth.ends[task_id] and task_id not in self.truth.scheduled and not marked:
+                if state.ha not in ("", envelope.decode(entry.body).digest):
+                    continue  # its ID has been submitted with other arguments, to a store that had forgotten this one
                 raise self.history.violated(
                     "I3", f"{new} of {name_of(partition)} covers {short(task_id)}, which has not ended"
                 )

@@ -36,12 +36,15 @@ _CANCEL = {1: CancelCode.CANCELLED, 2: CancelCode.REQUESTED, 3: CancelCode.ENDED
 _VERDICT = {1: Verdict.RUN, 2: Verdict.BUSY, 3: Verdict.POISON}
 NEEDS_MESSAGE = Answer(Verdict.ERROR, error="the record is missing")
 """Stands for a record that must be rebuilt until the second call, which brings the messages."""
+OTHER_ARGUMENTS = Answer(Verdict.ERROR, error="not run: this message has other arguments than the record of its ID")
+"""The ID was submitted with two sets of arguments: the store had forgotten the first when the second came."""
 _PLAIN = {
     0: Answer(Verdict.DONE),
     -1: NEEDS_MESSAGE,
     -2: Answer(Verdict.LATER),
     -3: Answer(Verdict.TOO_OLD),
     -4: Answer(Verdict.OFFERED),
+    -5: OTHER_ARGUMENTS,
 }
 _CODE = {Status.FAILED: "f", Status.CANCELLED: "c", Status.SCHEDULED: "r"}
 _encode = msgspec.json.Encoder().encode

@@ -377,7 +377,8 @@ class RedisBackend:
         """Claim or offer: first without messages, then with those of the records that are missing."""
 
         def bare(batch: _Batch) -> Call:
-            return Call(script, keys(batch.keys) + batch.keys.tasks(batch.ids), [*head, 0])
+            known = [delivery.message.digest for delivery in batch.of(deliveries)] if script is scripts.CLAIM else ()
+            return Call(script, keys(batch.keys) + batch.keys.tasks(batch.ids), [*head, 0, *known])
 
         answers = self._claim_pass(deliveries, bare)
         missing = [index for index, answer in enumerate(answers) if answer is calls.NEEDS_MESSAGE]

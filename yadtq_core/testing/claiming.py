@@ -127,6 +127,18 @@ class ClaimingContract:
         assert bed.finish(outcome(one.message.id, answers[0])) == ["ok"]
         assert bed.backend.create([given])[0].code == "exists"
 
+    def test_a_message_with_other_arguments_than_its_record_is_not_run(self, bed: Records) -> None:
+        forgotten, known = submission(), bed.submit()[0]
+        standing = bed.submit(id=forgotten.message.id, arguments=b"[[7],{}]")[0]
+        stale = delivery(forgotten, bed.backend.time_ms())
+        answers = bed.claim([stale, known])
+        assert [answer.verdict for answer in answers] == [Verdict.ERROR, Verdict.RUN]
+        assert "other arguments" in answers[0].error
+        answer = bed.run(standing)
+        assert bed.claim([stale])[0].verdict is Verdict.ERROR
+        bed.finish(outcome(standing.message.id, answer))
+        assert bed.claim([stale])[0].verdict is Verdict.DONE
+
     def test_a_rebuild_whose_reply_was_lost_gets_the_same_lease_again(self, bed: Records) -> None:
         one = delivery(submission(), bed.backend.time_ms())
         assert bed.claim([one], nonce="n1") == bed.claim([one], nonce="n1")

@@ -35,7 +35,7 @@ MAX_OFFERS = 200
 OFFER_GROWTH = 4
 """A round's offers were all taken: short tasks, probably, of which a free slot takes many in a second."""
 SETTLED = frozenset({Verdict.DONE, Verdict.LATER, Verdict.POISON, Verdict.TOO_OLD, Verdict.ERROR})
-"""Verdicts after which a delivery needs nobody any more. A damaged record (ERROR) is left for people to look at."""
+"""Verdicts after which a delivery needs nobody any more. What cannot be run (ERROR) is left for people to look at."""
 
 
 @dataclass(slots=True)

@@ -2,10 +2,11 @@
 -- The one way to run anything: gives leases, each under a new fence; rebuilds missing records from their messages.
 -- KEYS: open, counts, held, epoch; then each task key; with messages also each message key
 -- ARGV: nonce, worker ID, incarnation, lease (ms), lost limit, result TTL (ms),
---       nothing counts as stale 1|0, with messages 1|0;
---       with messages for each: task, queue, digest, submitted_at (ms, 0: not known), position, body
+--       nothing counts as stale 1|0, with messages 1|0; for each: digest ('': not known);
+--       with messages instead: task, queue, digest, submitted_at (ms, 0: not known), position, body
 -- Answer: now (ms), fence, orphans {incarnation, ID, …}; then for each
 --   attempt > 0: RUN under that fence from now   0: DONE   -1: needs its message   -2: LATER   -3: TOO_OLD
+--   -5: this message has other arguments than the record
 --   {1, fence, attempt, 0, lost, started_at}: RUN   {2, 0, attempt, wait_ms, lost, started_at}: BUSY
 --   {3, 0, attempt, 0, lost, 0}: POISON             text: what is wrong with the record
 local open, counts, held, epoch = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -94,12 +95,15 @@ end
 local function one(i)
   local key = KEYS[4 + i]
   local id = sub(key, -36)
-  local known = call('HMGET', key, 'st', 'fe', 'qu', 'rl')
+  local known = call('HMGET', key, 'st', 'fe', 'qu', 'rl', 'ha')
+  local digest = ARGV[full and 6 * i + 5 or 8 + i]
   local status = known[1]
   if status == 'success' or status == 'failed' or status == 'cancelled' then
     return 0
   elseif not status then
     return rebuild(i, key, id)
+  elseif known[5] and known[5] ~= digest and digest ~= '' then
+    return -5  -- the store had lost this ID, or let it expire, when it was submitted with other arguments
   elseif status == 'queued' and not known[2] then
     return first_run(key, id, known[3], known[4])
   end

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from yadtq_core.backends.calls import OTHER_ARGUMENTS
 from yadtq_core.backends.memory.store import MemoryStore, Row, worker_lost
 from yadtq_core.model import ENDED, Answer, Delivery, Status, Verdict, WorkerIdentity
 
@@ -37,13 +38,19 @@ class Claims:
 
     def one(self, delivery: Delivery) -> Answer:
         """Answer for one delivery."""
-        store, row = self.store, self.store.row(delivery.message.id)
+        row = self.store.row(delivery.message.id)
         if row is None:
             return self._rebuilt(delivery)
         if row.status in ENDED:
             return DONE
+        if delivery.message.digest not in ("", row.digest):
+            return OTHER_ARGUMENTS
         if row.status is Status.PROCESSING:
             return self._processing(row)
+        return self._waiting(row)
+
+    def _waiting(self, row: Row) -> Answer:
+        store = self.store
         if row.status is Status.SCHEDULED and (row.deadline or 0) > store.now:
             return LATER
         if row.cancel is not None:
