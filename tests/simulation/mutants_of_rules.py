@@ -28,7 +28,7 @@ RULES = (
     Mutant("an unknown task's message is kept", DESK, "                for lease in leases:\n                    self.intake.settled(lease.delivery)", "                pass"),
     Mutant("an unknown task's message is settled unanswered", DESK, "if reason is ReleaseReason.UNKNOWN_TASK and answered:", "if reason is ReleaseReason.UNKNOWN_TASK:",
            missed="one history in a thousand shows it, tests/unit/test_desk.py always"),
-    Mutant("an unknown task's message is settled alone", DESK, "            self.backend.release([_release_of(lease, reason, note, lost) for lease in leases], self.identity)", "            if reason is not ReleaseReason.UNKNOWN_TASK:\n                self.backend.release([_release_of(lease, reason, note, lost) for lease in leases], self.identity)"),
+    Mutant("an unknown task's message is settled alone", DESK, "            self.backend.release([self._release_of(lease, reason, note, lost) for lease in leases], self.identity)", "            if reason is not ReleaseReason.UNKNOWN_TASK:\n                self.backend.release([self._release_of(lease, reason, note, lost) for lease in leases], self.identity)"),
     Mutant("a repeated delivery is dropped", INTAKE, "            self._park(delivery, now + 1.0)", "            pass"),
     # Losing the store
     Mutant("no rewind", INTAKE_LOOP, "            rewinds = self._desk.intake.to_rewind()", "            rewinds = []"),

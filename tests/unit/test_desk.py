@@ -21,6 +21,7 @@ from yadtq_core.model import (
     ReleaseReason,
     Verdict,
     WorkerIdentity,
+    WorkerRow,
 )
 from yadtq_core.plugins import load_plugins
 from yadtq_core.settings import Settings
@@ -47,6 +48,9 @@ class Store:
         if self.away:
             raise BackendUnavailable("away")
         return [RUN for _ in deliveries]
+
+    def workers(self) -> Sequence[WorkerRow]:
+        return ()
 
     def release(self, releases: Sequence[Release], worker: WorkerIdentity) -> Sequence[FinishCode]:
         if self.away:

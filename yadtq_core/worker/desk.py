@@ -20,12 +20,15 @@ from yadtq_core.worker.events import Events
 from yadtq_core.worker.executor import Executor
 from yadtq_core.worker.intake import Intake
 from yadtq_core.worker.keeper import Keeper
+from yadtq_core.worker.others import Others
 
 log = logging.getLogger("yadtq.worker")
 
 UNKNOWN_FIRST = 5.0
 UNKNOWN_MOST = 300.0
-"""Seconds that a task unknown here waits before somebody looks at it again: a quarter of its age, within these."""
+"""Seconds that a task unknown here waits before somebody looks at it again: a quarter of its age, within these.
+
+Where a worker that has it is free it does not wait."""
 UNREADABLE_BYTES = 16 * 1024 * 1024
 """Of what cannot be read and is no dead letter yet: where the broker is away that must not fill the memory."""
 
@@ -72,6 +75,7 @@ class Desk:
         self.alive: dict[str, float] = {}
         """When each thread last came round, for the watchdog."""
         self.health = Health()
+        self.others = Others(backend, identity, fresh=settings.claim_stale_seconds / 3)
 
     def release(self, leases: Sequence[Lease], reason: ReleaseReason, *, note: str = "", lost: bool = False) -> None:
         """Give leases back. Once this was sent the worker does not hold them, whatever the answer.
@@ -84,7 +88,7 @@ class Desk:
             return
         answered = True
         try:
-            self.backend.release([_release_of(lease, reason, note, lost) for lease in leases], self.identity)
+            self.backend.release([self._release_of(lease, reason, note, lost) for lease in leases], self.identity)
         except YadtqError as error:
             self.health.backend_failed(error)
             answered = False
@@ -98,6 +102,16 @@ class Desk:
                 ours = [lease.delivery for lease in leases if lease.delivery.partition is not None]
                 self.intake.put_back(ours, now, offered=True)
             self.room.notify()
+
+    def _release_of(self, lease: Lease, reason: ReleaseReason, note: str, lost: bool) -> Release:
+        delay = 0.0
+        if reason is ReleaseReason.UNKNOWN_TASK:
+            message = lease.delivery.message
+            if not self.others.can_run(message.queue, message.task):
+                age = (lease.started_at_ms - message.submitted_at_ms) / 1000
+                delay = min(max(age / 4, UNKNOWN_FIRST), UNKNOWN_MOST)
+            note = f"unknown task {message.task!r}: no worker that looked at it has it; start one that does"
+        return Release(lease.id, lease.fence, reason, delay, lost, note)
 
     def burdened(self) -> bool:
         """Return (under `lock`) whether so much that cannot be read waits for the sweeper that no more may come."""
@@ -174,16 +188,6 @@ class Claimer:
         names = sorted({lease.delivery.message.task for lease in leases})
         log.warning("unknown here, left to other workers: %s", ", ".join(names))
         desk.release(leases, ReleaseReason.UNKNOWN_TASK)
-
-
-def _release_of(lease: Lease, reason: ReleaseReason, note: str, lost: bool) -> Release:
-    delay = 0.0
-    if reason is ReleaseReason.UNKNOWN_TASK:
-        message = lease.delivery.message
-        age = (lease.started_at_ms - message.submitted_at_ms) / 1000
-        delay = min(max(age / 4, UNKNOWN_FIRST), UNKNOWN_MOST)
-        note = f"unknown task {message.task!r}: no worker that looked at it has it; start one that does"
-    return Release(lease.id, lease.fence, reason, delay, lost, note)
 
 
 class Health:

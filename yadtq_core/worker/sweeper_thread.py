@@ -59,6 +59,7 @@ class SweeperThread:
             now_ms, dues = desk.backend.sweep(SWEEP_LIMIT, room)
             rest = self._take_over(dues, room)
             dealt_with = len(dues) - len(rest)
+            rest = [due for due in rest if not self._left(due)]
             dealt_with += self._publish([due for due in rest if due.status is not Status.FAILED], now_ms)
             dealt_with += self._bury([due for due in rest if due.status is Status.FAILED], now_ms)
             if dealt_with >= SWEEP_LIMIT // 2:
@@ -95,6 +96,15 @@ class SweeperThread:
     def _can_run(self, due: Due) -> bool:
         desk = self._desk
         return due.status is Status.QUEUED and due.queue in desk.settings.queues and due.task in desk.executor.tasks
+
+    def _left(self, due: Due) -> bool:
+        """Return whether a task unknown here is for the next sweep of another worker, which has it and a slot free.
+
+        Published again it would come to any worker, and mostly to one that does not have it.
+        """
+        desk = self._desk
+        unknown = due.status is Status.QUEUED and due.task not in desk.executor.tasks
+        return unknown and bool(due.position) and desk.others.can_run(due.queue, due.task)
 
     def _publish(self, dues: Sequence[Due], now_ms: int) -> int:
         """Publish again what no consumer will be given, confirm the rest where it stands; return how many went."""

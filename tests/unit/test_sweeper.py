@@ -1,0 +1,163 @@
+"""The sweeper on the memory backend: which tasks that this worker does not know it publishes, and which it leaves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import cast
+
+import pytest
+from msgspec import structs
+
+from yadtq_core.backends.memory import MemoryBackend, MemoryStore
+from yadtq_core.interfaces import Broker, Outgoing
+from yadtq_core.model import Delivery, ReleaseReason, Status, WorkerStats
+from yadtq_core.plugins import load_plugins
+from yadtq_core.settings import Settings
+from yadtq_core.testing.records import STATS, Records, given_back, worker
+from yadtq_core.worker.desk import Claimer, Desk
+from yadtq_core.worker.events import Events
+from yadtq_core.worker.executor import Executor
+from yadtq_core.worker.sweeper_thread import SweeperThread
+
+KNOWS = structs.replace(STATS, tasks=("strange",))
+
+
+class Clock:
+    """Goes on when it is told to."""
+
+    seconds = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+class Children:
+    """An executor with two free slots that knows `add` alone."""
+
+    tasks = frozenset({"add"})
+    free = 2
+    ready = True
+
+
+class Sent:
+    """A publication that was acknowledged at once."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self.errors: dict[int, str] = {}
+
+    def wait(self, timeout: float) -> Sequence[str]:
+        return ["0:9"] * self._count
+
+
+class Post:
+    """A broker that nobody will be given any old message by; notes what it is to publish."""
+
+    replayable = True
+
+    def __init__(self) -> None:
+        self.published: list[str] = []
+
+    def unacknowledged(self) -> int:
+        return 0
+
+    def undeliverable(self, places: Sequence[tuple[str, str]]) -> Sequence[bool]:
+        return [True for _ in places]
+
+    def publish(self, messages: Sequence[Outgoing], *, timestamp_ms: int) -> Sent:
+        self.published += [message.id for message in messages]
+        return Sent(len(messages))
+
+
+class Scene:
+    """A worker that does not know `strange`; others say what they have in their heartbeats."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        store = MemoryStore(self.clock)
+        self.bed = Records(lambda **settings: MemoryBackend(store, **settings))
+        self.post = Post()
+        me = self.bed.worker
+        self.desk = Desk(
+            Settings(),
+            me,
+            cast(Broker, self.post),
+            self.bed.backend,
+            executor=cast(Executor, Children()),
+            events=Events(load_plugins(), me),
+        )
+        self.desk.keeper.beat_answered(time.monotonic(), time.monotonic())
+        self.sweeper = SweeperThread(self.desk)
+
+    def strange(self, *, confirmed: bool = True) -> Delivery:
+        """Submit a task unknown here."""
+        one = self.bed.submit(task="strange")[0]
+        if confirmed:
+            self.bed.backend.confirm([(one.message.id, "0:7")])
+        return one
+
+    def given_up(self) -> Delivery:
+        """Submit one and let a worker that does not know it leave it to others, to be looked at at once."""
+        one = self.strange()
+        answer = self.bed.run(one, worker=worker("ignorant"))
+        self.bed.backend.release([given_back(one.message.id, answer, ReleaseReason.UNKNOWN_TASK)], self.bed.worker)
+        return one
+
+    def swept(self) -> list[str]:
+        """Return what a sweep publishes."""
+        self.clock.seconds += 0.001
+        self.sweeper._sweep()
+        return self.post.published
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+def test_a_task_unknown_here_is_left_to_a_worker_that_has_it_and_a_slot_free(scene: Scene) -> None:
+    one = scene.given_up()
+    scene.bed.backend.heartbeat(worker("knowing"), KNOWS, ())
+    assert scene.swept() == []
+    assert scene.bed.record(one).status is Status.QUEUED
+    scene.clock.seconds += 1.0
+    assert [due.id for due in scene.bed.backend.sweep(9, 9)[1]] == [one.message.id]
+
+
+@pytest.mark.parametrize(
+    "stats",
+    [STATS, structs.replace(KNOWS, free=0), structs.replace(KNOWS, queues=("elsewhere",))],
+    ids=["knows it not", "is busy", "serves other queues"],
+)
+def test_a_task_that_nobody_else_can_take_is_published_again(scene: Scene, stats: WorkerStats) -> None:
+    one = scene.given_up()
+    scene.bed.backend.heartbeat(worker("other"), stats, ())
+    assert scene.swept() == [one.message.id]
+
+
+def test_what_this_worker_says_of_itself_is_no_other_worker(scene: Scene) -> None:
+    one = scene.given_up()
+    scene.bed.backend.heartbeat(scene.bed.worker, KNOWS, ())
+    assert scene.swept() == [one.message.id]
+
+
+def test_what_has_no_message_is_published_whoever_has_the_task(scene: Scene) -> None:
+    one = scene.strange(confirmed=False)
+    scene.bed.backend.heartbeat(worker("knowing"), KNOWS, ())
+    scene.clock.seconds += 11.0
+    scene.bed.backend.heartbeat(worker("knowing"), KNOWS, ())
+    assert scene.swept() == [one.message.id]
+
+
+@pytest.mark.parametrize(("stats", "least"), [(KNOWS, 0.0), (structs.replace(KNOWS, free=0), 5.0)])
+def test_a_task_unknown_here_waits_only_where_nobody_else_can_take_it(
+    scene: Scene, stats: WorkerStats, least: float
+) -> None:
+    one = scene.strange()
+    scene.bed.backend.heartbeat(worker("other"), stats, ())
+    assert Claimer(scene.desk).claim([one])
+    record = scene.bed.record(one)
+    assert record.status is Status.SCHEDULED
+    assert record.due_at is not None
+    assert record.due_at - scene.clock.seconds == pytest.approx(least, abs=0.01)
