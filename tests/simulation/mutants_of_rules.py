@@ -70,7 +70,7 @@ RULES = (
     Mutant("confirmed where it is not", SWEEPER_LOOP, "for due, lost in zip(placed, gone, strict=True) if not lost])", "for due, lost in zip(placed, gone, strict=True)])\n        gone = [False for _ in placed]",
            missed="as soon as a worker has a free slot it takes what is due from the sweep itself"),
     Mutant("buried before the broker has it", SWEEPER_LOOP, "if positions[index] is not None or index in refused]", "]",
-           missed="a letter is missing only where a worker dies with it unsent, and the record tells of the failure all the same"),
+           missed="a letter is missing only where a worker dies with it unsent; tests/unit/test_sweeper.py holds it"),
     Mutant("unreadable ones stay", SWEEPER_LOOP, "            self._desk.intake.done(entry.partition, entry.offset)", "            pass"),
     Mutant("published in an outage", SWEEPER_LOOP, "if not dues or desk.broker.unacknowledged():", "if not dues:",
            missed="more copies in the log, each recognised; it is a matter of load"),

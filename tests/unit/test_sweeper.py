@@ -1,4 +1,4 @@
-"""The sweeper on the memory backend: which tasks that this worker does not know it publishes, and which it leaves."""
+"""The sweeper on the memory backend: what it publishes, what it leaves to others, and when a failure is buried."""
 
 from __future__ import annotations
 
@@ -41,33 +41,43 @@ class Children:
 
 
 class Sent:
-    """A publication that was acknowledged at once."""
+    """A publication of so many messages, acknowledged at once or not at all."""
 
-    def __init__(self, count: int) -> None:
-        self._count = count
+    def __init__(self, positions: list[str | None]) -> None:
+        self._positions = positions
         self.errors: dict[int, str] = {}
 
-    def wait(self, timeout: float) -> Sequence[str]:
-        return ["0:9"] * self._count
+    def wait(self, timeout: float) -> Sequence[str | None]:
+        return self._positions
 
 
 class Post:
-    """A broker that nobody will be given any old message by; notes what it is to publish."""
+    """A broker that gives nobody an old message; notes what it is to publish. `pending`: what is not acknowledged."""
 
     replayable = True
 
     def __init__(self) -> None:
         self.published: list[str] = []
+        self.letters: list[str] = []
+        self.silent = False
+        self.pending = 0
 
     def unacknowledged(self) -> int:
-        return 0
+        return self.pending
 
     def undeliverable(self, places: Sequence[tuple[str, str]]) -> Sequence[bool]:
         return [True for _ in places]
 
     def publish(self, messages: Sequence[Outgoing], *, timestamp_ms: int) -> Sent:
         self.published += [message.id for message in messages]
-        return Sent(len(messages))
+        return self._sent(messages)
+
+    def publish_dead(self, messages: Sequence[Outgoing], *, timestamp_ms: int) -> Sent:
+        self.letters += [message.id for message in messages]
+        return self._sent(messages)
+
+    def _sent(self, messages: Sequence[Outgoing]) -> Sent:
+        return Sent([None if self.silent else "0:9" for _ in messages])
 
 
 class Scene:
@@ -161,3 +171,32 @@ def test_a_task_unknown_here_waits_only_where_nobody_else_can_take_it(
     assert record.status is Status.SCHEDULED
     assert record.due_at is not None
     assert record.due_at - scene.clock.seconds == pytest.approx(least, abs=0.01)
+
+
+def test_a_failure_is_buried_when_the_broker_has_its_letter_and_not_before(scene: Scene) -> None:
+    one = scene.strange()
+    scene.bed.fail(one)
+    scene.post.silent = True
+    scene.swept()
+    assert scene.bed.backend.messages([one.message.id])[0] is not None
+    scene.clock.seconds += 11.0
+    scene.post.silent = False
+    scene.swept()
+    assert scene.post.letters == [one.message.id] * 2
+    assert scene.bed.backend.messages([one.message.id]) == [None]
+    scene.clock.seconds += 11.0
+    scene.swept()
+    assert len(scene.post.letters) == 2
+
+
+def test_nothing_is_sent_while_the_broker_has_not_acknowledged_what_was_sent_before(scene: Scene) -> None:
+    unpublished, failed = scene.strange(confirmed=False), scene.strange()
+    scene.bed.fail(failed)
+    scene.clock.seconds += 11.0
+    scene.post.pending = 1
+    scene.swept()
+    assert (scene.post.published, scene.post.letters) == ([], [])
+    scene.clock.seconds += 11.0
+    scene.post.pending = 0
+    scene.swept()
+    assert (scene.post.published, scene.post.letters) == ([unpublished.message.id], [failed.message.id])
