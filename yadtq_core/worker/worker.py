@@ -52,8 +52,9 @@ class Worker:
         return threading.Thread(target=guarded, name=f"yadtq-{name}", daemon=True)
 
     def start(self) -> None:
-        """Begin to work. The first heartbeat goes out before anything is claimed."""
+        """Begin to work. The first heartbeat goes out before anything is claimed; then what its last life held is."""
         self._keeper.beat("online")
+        self._desk.sweep_soon()
         self._desk.events.worker_started()
         for thread in self._threads.values():
             thread.start()

@@ -7,6 +7,7 @@ from tests.faults.rows import brokers, clients, stores, workers
 
 ROWS: tuple[Row, ...] = (
     Row(id="W1", play=workers.w1, gap=10.0, restart=5.0),
+    Row(id="W1b", play=workers.w1_again, lease=15.0, restart=0.6),
     Row(id="W2", play=workers.w2, lease=12.0, restart=0.9),
     Row(id="W3", play=workers.w3, gap=10.0),
     Row(id="W4", play=workers.w4, gap=10.0),

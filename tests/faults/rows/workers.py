@@ -23,6 +23,19 @@ def w1(scene: Scene) -> None:
         scene.workers(f"w{number + 1}")
 
 
+def w1_again(scene: Scene) -> None:
+    """A worker is killed (SIGKILL) and started again at once under its name, three times; nobody else is there."""
+    four_slots = ("-c", "2", "--threads", "2")
+    scene.workers("w1", options=four_slots)
+    scene.submitter(naps=1.2, kinds=NAPPING, rate=25)
+    for _ in range(3):
+        scene.wait_running("w1", 0.2)
+        with scene.fault("killed", "w1", since="b"):
+            scene.workers_by_name["w1"].kill()
+        scene.workers("w1", options=four_slots)
+        time.sleep(3.0)
+
+
 def w2(scene: Scene) -> None:
     """A child is killed (SIGKILL) again and again, its worker is not."""
     (worker,) = scene.workers("w1")
