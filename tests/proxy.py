@@ -7,6 +7,7 @@ import random
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -60,6 +61,22 @@ class Proxy:
         for pair in pairs:
             for end in pair:
                 _end(end)
+
+    @contextlib.contextmanager
+    def cut_off(self) -> Iterator[None]:
+        """Let nothing pass for so long; what stood then is reset."""
+        self.blackhole = True
+        yield
+        self.blackhole = False
+        self.reset()
+
+    @contextlib.contextmanager
+    def losing_replies(self) -> Iterator[None]:
+        """Drop all answers for so long; what stood then is reset."""
+        self.lose_replies = True
+        yield
+        self.lose_replies = False
+        self.reset()
 
     def _accept(self) -> None:
         while True:

@@ -221,11 +221,10 @@ def test_a_bad_network_to_redis_costs_repeats_at_most(
         proxy.resets, proxy.latency = 0.0, 0.05
         handles += here.client.submit_many(call("site.nap", 0.02) for _ in range(60))
         time.sleep(1.0)
-        proxy.latency, proxy.lose_replies = 0.0, True
-        handles += here.client.submit_many(call("site.nap", 0.02) for _ in range(60))
-        time.sleep(LEASE)
-        proxy.lose_replies = False
-        proxy.reset()
+        proxy.latency = 0.0
+        with proxy.losing_replies():
+            handles += here.client.submit_many(call("site.nap", 0.02) for _ in range(60))
+            time.sleep(LEASE)
         for handle in handles:
             handle.result(timeout=60)
         records = here.client.query([handle.id for handle in handles])

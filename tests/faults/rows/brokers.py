@@ -61,26 +61,18 @@ def k4(scene: Scene) -> None:
     scene.workers("w2")
     scene.submitter(rate=20, naps=0.3)
     scene.wait_running("w1")
-    way = scene.stage.to_kafka.far
-    with scene.fault("cut off from the broker"):
-        way.blackhole = True
+    with scene.fault("cut off from the broker"), scene.stage.to_kafka.far.cut_off():
         time.sleep(2 * SESSION_SECONDS)
-        way.blackhole = False
-        way.reset()
 
 
 def k5(scene: Scene) -> None:
     """The broker's replies are lost, to everybody: what was asked for is done."""
     scene.workers("w1", "w2")
     scene.submitter(rate=20)
-    way = scene.stage.to_kafka.near
     for seconds in (2.0, 6.0, 14.0):
         scene.wait_for(scene.started(10), "it has begun", 60)
-        with scene.fault("replies lost"):
-            way.lose_replies = True
+        with scene.fault("replies lost"), scene.stage.to_kafka.near.losing_replies():
             time.sleep(seconds)
-            way.lose_replies = False
-            way.reset()
         time.sleep(2.0)
 
 

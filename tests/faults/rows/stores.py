@@ -116,26 +116,18 @@ def r7(scene: Scene) -> None:
     scene.workers("w2")
     scene.submitter(rate=20, naps=0.4)
     scene.wait_running("w1")
-    way = scene.stage.to_valkey.far
-    with scene.fault("cut off from the store", "w1", since="b"):
-        way.blackhole = True
+    with scene.fault("cut off from the store", "w1", since="b"), scene.stage.to_valkey.far.cut_off():
         time.sleep(3 * scene.lease)
-        way.blackhole = False
-        way.reset()
 
 
 def r8(scene: Scene) -> None:
     """The store's replies are lost, to everybody: what was asked for is done."""
     scene.workers("w1", "w2")
     scene.submitter(rate=20, naps=0.2)
-    way = scene.stage.to_valkey.near
     for seconds in (0.5, 2.0, 4.0):
         scene.wait_for(scene.started(10), "it has begun", 60)
-        with scene.fault("replies lost"):
-            way.lose_replies = True
+        with scene.fault("replies lost"), scene.stage.to_valkey.near.losing_replies():
             time.sleep(seconds)
-            way.lose_replies = False
-            way.reset()
         time.sleep(2.0)
 
 
