@@ -59,6 +59,7 @@ class Post:
     def __init__(self) -> None:
         self.published: list[str] = []
         self.letters: list[str] = []
+        self.delivers = False
         self.silent = False
         self.pending = 0
 
@@ -66,7 +67,7 @@ class Post:
         return self.pending
 
     def undeliverable(self, places: Sequence[tuple[str, str]]) -> Sequence[bool]:
-        return [True for _ in places]
+        return [not self.delivers for _ in places]
 
     def publish(self, messages: Sequence[Outgoing], *, timestamp_ms: int) -> Sent:
         self.published += [message.id for message in messages]
@@ -150,6 +151,18 @@ def test_what_this_worker_says_of_itself_is_no_other_worker(scene: Scene) -> Non
     one = scene.given_up()
     scene.bed.backend.heartbeat(scene.bed.worker, KNOWS, ())
     assert scene.swept() == [one.message.id]
+
+
+def test_a_message_that_will_be_delivered_is_looked_for_ever_more_seldom_whoever_has_the_task(scene: Scene) -> None:
+    scene.strange()
+    scene.post.delivers = True
+    scene.clock.seconds += 61.0
+    scene.bed.backend.heartbeat(worker("knowing"), KNOWS, ())
+    assert scene.swept() == []
+    scene.clock.seconds += 100.0
+    assert scene.bed.backend.sweep(9, 9)[1] == []
+    scene.clock.seconds += 21.0
+    assert len(scene.bed.backend.sweep(9, 9)[1]) == 1
 
 
 def test_what_has_no_message_is_published_whoever_has_the_task(scene: Scene) -> None:

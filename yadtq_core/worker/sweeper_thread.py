@@ -59,7 +59,6 @@ class SweeperThread:
             now_ms, dues = desk.backend.sweep(SWEEP_LIMIT, room)
             rest = self._take_over(dues, room)
             dealt_with = len(dues) - len(rest)
-            rest = [due for due in rest if not self._left(due)]
             dealt_with += self._publish([due for due in rest if due.status is not Status.FAILED], now_ms)
             dealt_with += self._bury([due for due in rest if due.status is Status.FAILED], now_ms)
             if dealt_with >= SWEEP_LIMIT // 2:
@@ -97,15 +96,6 @@ class SweeperThread:
         desk = self._desk
         return due.status is Status.QUEUED and due.queue in desk.settings.queues and due.task in desk.executor.tasks
 
-    def _left(self, due: Due) -> bool:
-        """Return whether a task unknown here is for the next sweep of another worker, which has it and a slot free.
-
-        Published again it would come to any worker, and mostly to one that does not have it.
-        """
-        desk = self._desk
-        unknown = due.status is Status.QUEUED and due.task not in desk.executor.tasks
-        return unknown and bool(due.position) and desk.others.can_run(due.queue, due.task)
-
     def _publish(self, dues: Sequence[Due], now_ms: int) -> int:
         """Publish again what no consumer will be given, confirm the rest where it stands; return how many went."""
         desk = self._desk
@@ -114,7 +104,7 @@ class SweeperThread:
         placed = [due for due in dues if due.position]
         gone = desk.broker.undeliverable([(due.queue, due.position) for due in placed]) if placed else []
         desk.backend.confirm([(due.id, due.position) for due, lost in zip(placed, gone, strict=True) if not lost])
-        again = [due for due, lost in zip(placed, gone, strict=True) if lost]
+        again = [due for due, lost in zip(placed, gone, strict=True) if lost and not self._left(due)]
         again += [due for due in dues if not due.position]
         deliveries = self._messages(again)
         letters = [Encoded(d.message.id, d.message.queue, d.body) for d in deliveries]
@@ -125,6 +115,14 @@ class SweeperThread:
         desk.backend.confirm(confirmed)
         log.info("published again: %d", len(confirmed))
         return len(confirmed)
+
+    def _left(self, due: Due) -> bool:
+        """Return whether a task unknown here is for the next sweep of another worker, which has it and a slot free.
+
+        Published again it would come to any worker, and mostly to one that does not have it.
+        """
+        desk = self._desk
+        return due.task not in desk.executor.tasks and desk.others.can_run(due.queue, due.task)
 
     def _bury(self, dues: Sequence[Due], now_ms: int) -> int:
         """Publish the dead letters of failed tasks, drop their messages once the broker has them; return how many."""
