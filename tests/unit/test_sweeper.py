@@ -132,7 +132,6 @@ def test_a_task_unknown_here_is_left_to_a_worker_that_has_it_and_a_slot_free(sce
     scene.bed.backend.heartbeat(worker("knowing"), KNOWS, ())
     assert scene.swept() == []
     assert scene.bed.record(one).status is Status.QUEUED
-    scene.clock.seconds += 1.0
     assert [due.id for due in scene.bed.backend.sweep(9, 9)[1]] == [one.message.id]
 
 

@@ -104,7 +104,11 @@ class SweeperThread:
         placed = [due for due in dues if due.position]
         gone = desk.broker.undeliverable([(due.queue, due.position) for due in placed]) if placed else []
         desk.backend.confirm([(due.id, due.position) for due, lost in zip(placed, gone, strict=True) if not lost])
-        again = [due for due, lost in zip(placed, gone, strict=True) if lost and not self._left(due)]
+        undeliverable = [due for due, lost in zip(placed, gone, strict=True) if lost]
+        strange = [due for due in undeliverable if self._is_for_another(due)]
+        if strange:
+            desk.backend.offer(self._messages(strange))  # due at once, for the next sweep of one that has it
+        again = [due for due in undeliverable if due not in strange]
         again += [due for due in dues if not due.position]
         deliveries = self._messages(again)
         letters = [Encoded(d.message.id, d.message.queue, d.body) for d in deliveries]
@@ -116,8 +120,8 @@ class SweeperThread:
         log.info("published again: %d", len(confirmed))
         return len(confirmed)
 
-    def _left(self, due: Due) -> bool:
-        """Return whether a task unknown here is for the next sweep of another worker, which has it and a slot free.
+    def _is_for_another(self, due: Due) -> bool:
+        """Return whether a task is unknown here, and another worker has it and a slot free.
 
         Published again it would come to any worker, and mostly to one that does not have it.
         """
