@@ -191,14 +191,27 @@ class Store:
                 put(*command)
             return list(pipeline.execute(raise_on_error=False))
 
-    @staticmethod
-    def _repeated(send: Callable[[], Any]) -> Any:
+    def _repeated(self, send: Callable[[], Any]) -> Any:
+        """Send, and once more where the connection was lost: it may have been an old one.
+
+        What is refused the second time may have been done the first time: then the loss is what is told.
+        """
         try:
             return send()
         except redis.ConnectionError as error:
             if type(error) is not redis.ConnectionError:  # its kinds are answers: loading, no password
                 raise
-            return send()
+            lost = error
+        try:
+            answer = send()
+        except redis.RedisError as error:
+            if _refused(error, server_text(error), self._address):
+                raise lost from error
+            raise
+        for one in answer if isinstance(answer, list) else ():
+            if isinstance(one, ServerError) and _refused(one, server_text(one), self._address):
+                raise lost from one
+        return answer
 
 
 class Listener:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import redis
 
 from tests.integration.backend.bed import Bed
 from tests.services import NOWHERE
@@ -198,3 +200,33 @@ def test_a_busy_server_is_waited_for_by_nobody(own_bed: Bed) -> None:
     thread.join(30)
     assert "busy" in found[0]
     slow.close()
+
+
+@pytest.mark.parametrize("together", [1, 250])
+def test_what_is_refused_when_it_is_sent_again_may_have_been_done_before(
+    own_bed: Bed, monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
+    """Found by a critic: a submit whose first reply was lost and whose repeat met a full store was called refused."""
+    given = [submission() for _ in range(together)]
+    own_bed.submit()  # the script is known there now
+
+    def cut_off(send: Callable[..., Any]) -> Callable[..., Any]:
+        sent: list[Any] = []
+
+        def first_without_an_answer(*what: Any) -> Any:
+            sent.append(send(*what))
+            if len(sent) > 1:
+                return sent[-1]
+            with redis.Redis.from_url(own_bed.url) as other:
+                other.config_set("maxmemory", "1mb")
+            raise redis.ConnectionError("Connection closed by server.")
+
+        return first_without_an_answer
+
+    with monkeypatch.context() as patch:
+        for name in ("_execute", "_pipelined"):  # one command goes by itself, several together
+            patch.setattr(own_bed.store, name, cut_off(getattr(own_bed.store, name)))
+        with pytest.raises(BackendUnavailable, match="closed the connection"):
+            own_bed.backend.create(given)
+    found = own_bed.backend.get([one.message.id for one in given])
+    assert [record.status for record in found if record] == [Status.QUEUED] * together
