@@ -350,7 +350,7 @@ def test_a_heartbeat_alone_is_committed_too() -> None:
 
 
 def test_each_partition_has_the_epoch_of_its_shard() -> None:
-    intake = Intake(shards=2)
+    intake = Intake()
     for number in range(3):
         intake.gained(Partition("q", number), 5)
     intake.beat((Epoch("even", 1), Epoch("odd", 2)))
@@ -443,18 +443,6 @@ def test_what_was_given_back_unstarted_is_not_offered_before_what_was_never_offe
     worker.intake.put_back([lease.delivery for lease in leases], 0.0, offered=True)
     assert {2, 3} <= set(offered(worker, 2))
     assert worker.offsets() == [0, 1, 2, 3]
-
-
-# Shards
-
-
-def test_a_message_in_a_partition_of_another_shard_is_misplaced() -> None:
-    intake = Intake(shards=4)
-    ids = "0b2f8c1e-5a0d-4c55-9d0e-3f5f7f0c9a"
-    assert not intake.misplaced(delivery(0, Partition("q", 5), ids + "11"))
-    assert intake.misplaced(delivery(0, Partition("q", 6), ids + "11"))
-    assert not intake.misplaced(delivery(0, None, ids + "11"))
-    assert not Intake().misplaced(delivery(0, Partition("q", 6), ids + "11"))
 
 
 # Where a message cannot be read again

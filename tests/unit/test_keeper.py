@@ -114,3 +114,16 @@ def test_a_sweep_can_be_asked_for_but_not_in_the_quiet_after_a_silence(keeper: K
     assert beat(keeper, 120.0)
     keeper.sweep_soon(121.0)
     assert not keeper.sweep_due(121.0)
+
+
+def test_nothing_is_offered_in_a_silence_nor_in_the_quiet_after_it(keeper: Keeper) -> None:
+    """Found by a critic: offers took healthy runs for lost ones while claims and sweeps held back."""
+    beat(keeper, 100.0)
+    assert keeper.may_offer(107.4)
+    assert not keeper.may_offer(107.5)
+    assert beat(keeper, 120.0)
+    for now in (125.0, 130.0):
+        beat(keeper, now)
+        assert not keeper.may_offer(now)
+    assert not keeper.may_offer(134.9)
+    assert keeper.may_offer(135.0)

@@ -78,9 +78,24 @@ def test_intake_passes_over_messages_until_the_partition_was_rewound() -> None:
     intake.beat((FIRST,))
     intake.gained(P0, 100)
     assert intake.to_rewind() == []
-    intake.beat((after(("b", 60_000)),))
-    assert intake.to_rewind() == [Rewind(P0, 50_000, 100)]
+    now = after(("b", 60_000))
+    intake.beat((now,))
+    assert intake.to_rewind() == [Rewind(P0, 50_000, 100, now)]
     assert intake.to_commit() == {}
-    intake.rewound(P0, 90)
+    intake.rewound(Rewind(P0, 50_000, 100, now), 90)
     assert intake.to_rewind() == []
     assert intake.to_commit() == {P0: (90, "1 b 90000 90")}
+
+
+def test_an_epoch_that_comes_while_the_offset_is_looked_up_asks_for_another_rewind() -> None:
+    """Found by a critic: the offset of the first was taken for one of the second."""
+    intake = Intake(margin=10.0)
+    intake.beat((FIRST,))
+    intake.gained(P0, 100)
+    second, third = after(("b", 60_000)), after(("b", 60_000), ("c", 30_000))
+    intake.beat((second,))
+    (rewind,) = intake.to_rewind()
+    intake.beat((third,))
+    intake.rewound(rewind, 90)
+    assert intake.to_commit() == {}
+    assert intake.to_rewind() == [Rewind(P0, 20_000, 90, third)]

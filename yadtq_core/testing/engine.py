@@ -84,7 +84,7 @@ class Engine:
         self._broker.ensure(self._settings.queues, create=True)
         self._worker = WorkerIdentity(self._settings.worker_id, "engine", "localhost", 0, 0.0)
         self._child = ChildIdentity(self._settings.worker_id, 0)
-        self._intake = Intake(1, margin=0.0, replayable=False)
+        self._intake = Intake(margin=0.0, replayable=False)
         self._completion = Completion(self._worker)
         self._runner = Runner(self._registry.get, self.plugins, self._payloads, "engine", lambda *_: None)
         self._executed = 0

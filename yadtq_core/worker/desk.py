@@ -53,7 +53,7 @@ class Desk:
         self.executor = executor
         self.events = events
         self.lock = threading.Lock()
-        self.intake = Intake(settings.shards, margin=2 * settings.claim_stale_seconds / 3, replayable=broker.replayable)
+        self.intake = Intake(margin=2 * settings.claim_stale_seconds / 3, replayable=broker.replayable)
         self.completion = Completion(identity)
         self.keeper = Keeper(settings.claim_stale_seconds, time.monotonic())
         self.room = threading.Condition(self.lock)

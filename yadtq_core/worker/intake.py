@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from yadtq_core.model import Answer, Delivery, Epoch, Lease, Partition, Place, Unreadable, Verdict, shard_of
+from yadtq_core.model import Answer, Delivery, Epoch, Lease, Partition, Place, Unreadable, Verdict
 from yadtq_core.worker.progress import Progress, Rewind
 
 POLL_MOST = 500
@@ -35,7 +35,7 @@ MAX_OFFERS = 200
 OFFER_GROWTH = 4
 """A round's offers were all taken: short tasks, probably, of which a free slot takes many in a second."""
 SETTLED = frozenset({Verdict.DONE, Verdict.LATER, Verdict.POISON, Verdict.TOO_OLD, Verdict.ERROR})
-"""Verdicts after which a delivery needs nobody any more. What cannot be run (ERROR) is left for people to look at."""
+"""Verdicts after which a delivery needs nobody any more. A damaged record (ERROR) is left for people to look at."""
 
 
 @dataclass(slots=True)
@@ -50,12 +50,10 @@ class Waiting:
 class Intake:
     """The state of one worker's intake.
 
-    shards: number of shards of the namespace. margin: two heartbeats, in seconds: what a mark may be behind.
-    replayable: as the broker says.
+    margin: two heartbeats, in seconds: what a mark may be behind. replayable: as the broker says.
     """
 
-    def __init__(self, shards: int = 1, margin: float = 10.0, *, replayable: bool = True) -> None:
-        self._shards = shards
+    def __init__(self, margin: float = 10.0, *, replayable: bool = True) -> None:
         self._replayable = replayable
         self._spent: list[Place] = []
         self._margin_ms = int(margin * 1000)
@@ -329,15 +327,14 @@ class Intake:
             current = self._epoch_of(partition)
             if current is not None and not progress.stands(current):
                 since_ms = progress.rewind_since(current, self._margin_ms)
-                rewinds.append(Rewind(partition, since_ms, progress.safe[0]))
+                rewinds.append(Rewind(partition, since_ms, progress.safe[0], current))
         return rewinds
 
-    def rewound(self, partition: Partition, offset: int) -> None:
-        """A partition is read from this offset again."""
-        current = self._epoch_of(partition)
-        if current is not None and (progress := self._partitions.get(partition)):
-            progress.rewound(offset, current)
-            self._drop(partition)
+    def rewound(self, rewind: Rewind, offset: int) -> None:
+        """A partition is read from this offset again. Where a newer epoch came meanwhile, another rewind follows."""
+        if progress := self._partitions.get(rewind.partition):
+            progress.rewound(offset, rewind.epoch)
+            self._drop(rewind.partition)
 
     def to_commit(self) -> Mapping[Partition, tuple[int, str]]:
         """Return (offset, metadata) of each partition whose offset or metadata is not what was committed last."""
@@ -357,10 +354,3 @@ class Intake:
                 progress.paused = False
                 resume.append(partition)
         return pause, resume
-
-    def misplaced(self, delivery: Delivery) -> bool:
-        """Return whether a delivery came by a partition of another shard than its ID's."""
-        partition = delivery.partition
-        if partition is None or self._shards == 1:
-            return False
-        return partition.number % self._shards != shard_of(delivery.message.id, self._shards)

@@ -133,14 +133,15 @@ class IntakeThread:
         assert self._consumer is not None
         with self._desk.lock:
             rewinds = self._desk.intake.to_rewind()
-        for partition, since_ms, safe in rewinds:
+        for rewind in rewinds:
+            partition = rewind.partition
             self._consumer.pause([partition])
             self._held_back.add(partition)
-            found = self._consumer.offset_at(partition, since_ms)
-            offset = safe if found is None else min(safe, found)
+            found = self._consumer.offset_at(partition, rewind.since_ms)
+            offset = rewind.safe if found is None else min(rewind.safe, found)
             self._consumer.seek(partition, offset)
             with self._desk.lock:
-                self._desk.intake.rewound(partition, offset)
+                self._desk.intake.rewound(rewind, offset)
             log.warning(
                 "the backend may have lost writes: %s is read again from offset %d", _names([partition]), offset
             )
@@ -217,7 +218,8 @@ class IntakeThread:
             saturated = self._desk.intake.saturated(self._desk.executor.free, now)
         if saturated:
             self._desk.give_back(self._desk.executor.take_back(older_than=UNSTARTED_SECONDS))
-            if self._desk.broker.replayable and now >= self._next_offer:
+            may = self._desk.broker.replayable and self._desk.keeper.may_offer(now)
+            if may and now >= self._next_offer:
                 self._next_offer = now + OFFER_SECONDS
                 self._offer()
 

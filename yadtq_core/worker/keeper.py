@@ -96,6 +96,10 @@ class Keeper:
         """Return whether new work may be claimed: the backend answered within half a lease."""
         return self._begun and now - self._answered_at < self._lease / 2
 
+    def may_offer(self, now: float) -> bool:
+        """Return whether what waits here may be offered: an offer takes a lease that is over for a lost worker's."""
+        return self.may_claim(now) and not self.nothing_stale(now)
+
     def must_leave(self, now: float) -> bool:
         """Return whether the group is to be left: the backend has been silent for a whole lease."""
         return now - self._answered_at >= self._lease

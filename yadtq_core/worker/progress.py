@@ -20,11 +20,15 @@ _KEPT = 3
 
 
 class Rewind(NamedTuple):
-    """A partition to be read again: from the first message not older than `since_ms`, from `safe` if that is lower."""
+    """A partition to be read again: from the first message not older than `since_ms`, from `safe` if that is lower.
+
+    Then its offsets belong to `epoch`.
+    """
 
     partition: Partition
     since_ms: int
     safe: int
+    epoch: Epoch
 
 
 class Progress:
