@@ -56,6 +56,8 @@ LISTED_MS = 3600 * 1000
 ROW_MS = 2 * LISTED_MS
 """A worker's row outlives its place in the list, so that what is listed has a row."""
 READ_AT_ONCE = 500
+MAX_BYTES = 8 * 1024 * 1024
+"""Of messages in one call."""
 
 T = TypeVar("T")
 
@@ -384,14 +386,15 @@ class RedisBackend:
         missing = [index for index, answer in enumerate(answers) if answer is calls.NEEDS_MESSAGE]
         if not missing:
             return answers
-        rest = [deliveries[index] for index in missing]
+        for part in _carried(missing, [len(deliveries[index].body) for index in missing]):
+            piece = [deliveries[index] for index in part]
 
-        def full(batch: _Batch) -> Call:
-            names = [*keys(batch.keys), *batch.keys.tasks(batch.ids), *batch.keys.messages(batch.ids)]
-            return Call(script, names, [*head, 1, *calls.messages_out(batch.of(rest))])
+            def full(batch: _Batch, piece: Sequence[Delivery] = piece) -> Call:
+                names = [*keys(batch.keys), *batch.keys.tasks(batch.ids), *batch.keys.messages(batch.ids)]
+                return Call(script, names, [*head, 1, *calls.messages_out(batch.of(piece))])
 
-        for index, answer in zip(missing, self._claim_pass(rest, full), strict=True):
-            answers[index] = answer
+            for index, answer in zip(part, self._claim_pass(piece, full), strict=True):
+                answers[index] = answer
         return answers
 
     def _claim_pass(self, deliveries: Sequence[Delivery], call: Callable[[_Batch], Call]) -> list[Answer]:
@@ -432,6 +435,20 @@ class RedisBackend:
             if isinstance(answer, ServerError):
                 raise self._store.translated(answer) from answer
         return answers
+
+
+def _carried(indexes: Sequence[int], sizes: Sequence[int]) -> Iterator[list[int]]:
+    """Yield the indexes in parts of MAX_BYTES: more than a slow network carries in time would be tried for ever."""
+    part: list[int] = []
+    total = 0
+    for index, size in zip(indexes, sizes, strict=True):
+        if part and total + size > MAX_BYTES:
+            yield part
+            part, total = [], 0
+        part.append(index)
+        total += size
+    if part:
+        yield part
 
 
 def _in_order(length: int, asked: Sequence[tuple[_Batch, list[Any]]], read: Callable[[list[Any]], list[T]]) -> list[T]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 
 from tests.integration.backend.bed import Bed
+from yadtq_core.backends import redis as backends
 from yadtq_core.model import Status, Verdict
 from yadtq_core.testing.records import STATS, delivery, given_back, outcome, submission
 
@@ -82,3 +86,23 @@ def test_a_damaged_record_is_its_own_error_and_nobody_elses(bed: Bed) -> None:
     assert "WRONGTYPE" in answers[0].error
     assert "sleeping" in answers[1].error
     assert bed.score(fine) is not None
+
+
+def test_large_messages_of_lost_records_are_sent_in_several_calls(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of 200 large ones together would take a slow network longer than a call may, again and again."""
+    monkeypatch.setattr(backends, "MAX_BYTES", 2_500)
+    large = b'[["%b"],{}]' % (b"x" * 1_000)
+    ones = [delivery(submission(arguments=large), bed.backend.time_ms(), offset=number) for number in range(5)]
+    sizes: list[int] = []
+    sent = bed.store.run_many
+
+    def watched(commands: Sequence[Sequence[Any]]) -> list[Any]:
+        sizes.append(sum(len(part) for command in commands for part in command if isinstance(part, bytes)))
+        return sent(commands)
+
+    monkeypatch.setattr(bed.store, "run_many", watched)
+    answers = bed.claim(ones)
+    assert [answer.verdict for answer in answers] == [Verdict.RUN] * 5
+    assert len(sizes) == 4  # one without messages; then two, two and one
+    assert max(sizes) < 2_700
+    assert bed.finish(*(outcome(one.message.id, a) for one, a in zip(ones, answers, strict=True))) == ["ok"] * 5
