@@ -87,7 +87,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     lost_limit: Annotated[int, Meta(ge=0, le=1000)] = 3
     """How many times a task may be begun again because its worker or child was lost, before it fails."""
     result_ttl: Annotated[float, Meta(ge=1, le=10 * 365 * 86400)] = 86400.0
-    """How long the record of an ended task is kept."""
+    """How long the record of an ended task is kept: 4 leases (`claim_stale_seconds`) at least."""
     unknown_task_ttl: Annotated[float, Meta(ge=1, le=10 * 365 * 86400)] = 86400.0
     """How long a task that no worker knows waits for one that does, before it fails."""
     shutdown_grace: Annotated[float, Meta(ge=0, le=86400)] = 25.0
@@ -116,6 +116,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 raise ValueError(str(error)) from None  # msgspec hands on a ValueError, with the setting's name
         _one_of("log_level", self.log_level, ("debug", "info", "warning", "error"))
         _one_of("log_format", self.log_format, ("console", "json"))
+
+
+KEPT_LEASES = 4
+"""The least time for which the record of an ended task is kept, in leases."""
 
 
 class Loaded(NamedTuple):
@@ -186,7 +190,19 @@ def _convert(values: dict[str, Any], origins: dict[str, str]) -> Settings:
         except msgspec.ValidationError as error:
             reason = _allowed(name) or str(error).split(" - at ")[0]
             raise InvalidSetting(f"{name} = {masked(name, value)!r:.200} ({origins[name]}): {reason}") from None
-    return msgspec.convert(values, Settings, strict=False)
+    settings = msgspec.convert(values, Settings, strict=False)
+    _keeps_records_for_long_enough(settings, origins)
+    return settings
+
+
+def _keeps_records_for_long_enough(settings: Settings, origins: Mapping[str, str]) -> None:
+    """A record must outlive every delivery of its message, or that is taken for a task that the store has lost."""
+    least = KEPT_LEASES * settings.claim_stale_seconds
+    if settings.result_ttl < least:
+        raise InvalidSetting(
+            f"result_ttl = {settings.result_ttl:g} ({origins['result_ttl']}): at least {KEPT_LEASES} leases, so "
+            f"{least:g} seconds where claim_stale_seconds is {settings.claim_stale_seconds:g}"
+        )
 
 
 def _allowed(name: str) -> str:

@@ -6,6 +6,7 @@ import random
 from typing import NamedTuple
 
 from yadtq_core.model import Partition
+from yadtq_core.settings import KEPT_LEASES
 
 TASKS = ("common", "rare")
 """`rare` is unknown to some workers."""
@@ -130,7 +131,7 @@ def plan_of(seed: int) -> Plan:
         publish_grace=rng.choice((1.0, 2.0)),
         queue_check=rng.choice((2.0, 4.0)),
         lost_limit=rng.choice((1, 3, 3)),
-        result_ttl=rng.uniform(3.0, 8.0) if rng.random() < 0.25 else 86400.0,
+        result_ttl=lease * rng.uniform(KEPT_LEASES, 2 * KEPT_LEASES) if rng.random() < 0.25 else 86400.0,
         unknown_task_ttl=rng.choice((12.0, 86400.0)),
         session=rng.choice((2.0, 2.0, 6.0)),
         confirm="record"

@@ -77,7 +77,13 @@ def test_an_empty_variable_is_as_good_as_none(tmp_path: Path) -> None:
 
 
 def test_every_field_can_be_set_by_the_environment(tmp_path: Path) -> None:
-    texts = {"broker": "kafka://h:1", "backend": "redis://h", "log_level": "debug", "log_format": "json"}
+    texts = {
+        "broker": "kafka://h:1",
+        "backend": "redis://h",
+        "log_level": "debug",
+        "log_format": "json",
+        "result_ttl": "9",
+    }
     environment = {variable: texts.get(name, "2") for name, variable in ENVIRONMENT.items()}
     origins = load(environment=environment, folder=tmp_path).origins
     assert origins == {name: f"environment {variable}" for name, variable in ENVIRONMENT.items()}
@@ -252,6 +258,14 @@ def test_an_address_is_carried_as_it_is(tmp_path: Path) -> None:
     """What is wrong with one is for whoever opens it to say."""
     url = "redis://:pä55wörd@host"
     assert loaded(tmp_path, {"YADTQ_BACKEND": url}).backend == url
+
+
+def test_a_record_outlives_the_leases_of_its_task(tmp_path: Path) -> None:
+    """Found by a critic: a shorter one was gone before its message had been seen again, and its task ran once more."""
+    assert loaded(tmp_path, claim_stale_seconds=2, result_ttl=8).result_ttl == 8
+    text = refusal(tmp_path, {"YADTQ_RESULT_TTL": "59s"})
+    assert text.startswith("result_ttl = 59 (")
+    assert "at least 4 leases, so 60 seconds where claim_stale_seconds is 15" in text
 
 
 # The machine
