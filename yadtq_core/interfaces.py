@@ -237,8 +237,8 @@ class Backend(Protocol):
     ) -> Sequence[Answer]:
         """Ask for the right to run each; rebuilds a record that is missing from the delivery.
 
-        A delivery with another digest than its record's is ERROR: it is not what the record was made for. `nonce`
-        (random, one a call) makes a repeated call get the same leases again. IDs must be distinct.
+        A delivery with another digest than its record's is BUSY, with an error that says so: the record was made for
+        another. `nonce` (random, one a call) makes a repeated call get the same leases again. IDs must be distinct.
         `nothing_stale`: the store was away for everybody until just now, so a lease that has ended is answered BUSY
         for a lease more, and counts as lost for nobody.
         """

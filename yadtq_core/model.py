@@ -224,7 +224,7 @@ class Verdict(StrEnum):
     """Older than results are kept: it may have run and expired, so it is not run again."""
     OFFERED = "offered"
     ERROR = "error"
-    """Not run, and nobody else can run it: the record is damaged, or of another submission; `error` says how."""
+    """The record is damaged; `error` says how. Others in the batch are not touched."""
 
 
 class Answer(Struct, frozen=True, gc=False):

@@ -167,8 +167,6 @@ class World:
             task_id, state = entry.id, self.truth.states.get(entry.id, NONE)
             marked = state.ca  # to be cancelled: a sweep only ends it
             if task_id and not self.truth.ends[task_id] and task_id not in self.truth.scheduled and not marked:
-                if state.ha not in ("", envelope.decode(entry.body).digest):
-                    continue  # its ID has been submitted with other arguments, to a store that had forgotten this one
                 raise self.history.violated(
                     "I3", f"{new} of {name_of(partition)} covers {short(task_id)}, which has not ended"
                 )

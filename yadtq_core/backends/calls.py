@@ -36,8 +36,13 @@ _CANCEL = {1: CancelCode.CANCELLED, 2: CancelCode.REQUESTED, 3: CancelCode.ENDED
 _VERDICT = {1: Verdict.RUN, 2: Verdict.BUSY, 3: Verdict.POISON}
 NEEDS_MESSAGE = Answer(Verdict.ERROR, error="the record is missing")
 """Stands for a record that must be rebuilt until the second call, which brings the messages."""
-OTHER_ARGUMENTS = Answer(Verdict.ERROR, error="not run: this message has other arguments than the record of its ID")
-"""The ID was submitted with two sets of arguments: the store had forgotten the first when the second came."""
+OTHER_ARGUMENTS = Answer(
+    Verdict.BUSY, wait_ms=5000, error="not run: this message has other arguments than the record of its ID"
+)
+"""The ID was submitted with two sets of arguments: the store had forgotten the first when the second came.
+
+Not settled before the record has ended: were that lost too, this message would be all that is left of the ID.
+"""
 _PLAIN = {
     0: Answer(Verdict.DONE),
     -1: NEEDS_MESSAGE,

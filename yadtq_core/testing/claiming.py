@@ -132,10 +132,10 @@ class ClaimingContract:
         standing = bed.submit(id=forgotten.message.id, arguments=b"[[7],{}]")[0]
         stale = delivery(forgotten, bed.backend.time_ms())
         answers = bed.claim([stale, known])
-        assert [answer.verdict for answer in answers] == [Verdict.ERROR, Verdict.RUN]
+        assert [answer.verdict for answer in answers] == [Verdict.BUSY, Verdict.RUN]
         assert "other arguments" in answers[0].error
         answer = bed.run(standing)
-        assert bed.claim([stale])[0].verdict is Verdict.ERROR
+        assert bed.claim([stale])[0].verdict is Verdict.BUSY
         bed.finish(outcome(standing.message.id, answer))
         assert bed.claim([stale])[0].verdict is Verdict.DONE
 

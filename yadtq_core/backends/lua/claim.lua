@@ -103,7 +103,7 @@ local function one(i)
   elseif not status then
     return rebuild(i, key, id)
   elseif known[5] and known[5] ~= digest and digest ~= '' then
-    return -5  -- the store had lost this ID, or let it expire, when it was submitted with other arguments
+    return -5  -- the store had forgotten this ID when it was submitted with other arguments
   elseif status == 'queued' and not known[2] then
     return first_run(key, id, known[3], known[4])
   end
