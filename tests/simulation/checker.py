@@ -7,10 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.simulation.history import short
-from tests.simulation.truth import ENDED, NONE
+from tests.simulation.truth import ENDED, NONE, UNFINISHED
 from tests.simulation.world import World
-
-UNFINISHED = frozenset({"queued", "scheduled", "processing"})
 
 
 def moment(world: World, dump: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -87,9 +87,10 @@ class Line:
         else:
             keys = [key for key in command[3 : 3 + command[2]] if ":task:" in key]
             reads = [("HMGET", key, *FIELDS) for key in keys]
-            answer, *states = self._server.send([self._server.translated(command, micros), *reads])
+            looks = [("ZSCORE", key.replace(f":task:{key[-36:]}", ":open"), key[-36:]) for key in keys]
+            answer, *found = self._server.send([self._server.translated(command, micros), *reads, *looks])
             if isinstance(answer, hiredis.ReplyError):
                 raise AssertionError(f"{script.name} failed: {answer}")
             call = Carried(self._process, script.name, keys, command[3 + command[2] :], micros // 1000, late)
-            self._truth.executed(call, states)
+            self._truth.executed(call, list(zip(found[: len(keys)], found[len(keys) :], strict=True)))
         return ServerError(str(answer)) if isinstance(answer, hiredis.ReplyError) else answer

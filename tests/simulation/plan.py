@@ -93,6 +93,9 @@ THEMES = (
     ("rebuilt", 5, ("flush and last second",)),
     ("long loss", 6, ("last second",)),
     ("lost twice", 4, ("lost twice",)),
+    ("zombies", 3, ("zombie", "zombie", "zombie", "pause parent")),
+    ("no longer wanted", 3, ("child", "stop", "crash", "pause", "zombie")),
+    ("once more", 3, ("client dies", "kafka away", "flush", "last second", "crash")),
     ("everything", 8, (
         "crash", "pause", "pause parent", "zombie", "child", "stop", "join", "store loss", "kafka loss", "store away",
         "store cut", "store restart", "kafka away", "kafka cut", "copies", "client dies", "last second", "flush",
@@ -100,6 +103,28 @@ THEMES = (
     )),
 )  # fmt: skip
 
+
+class Mix(NamedTuple):
+    """What the tasks of a theme are like: the chance of each kind. deadly: kills its child or its worker."""
+
+    rare: float = 0.15
+    long: float = 0.15
+    deadly: float = 0.0
+    cancelled: float = 0.12
+    again: float = 0.1
+    other: float = 0.05
+
+
+MIXES = {
+    "calm": Mix(rare=0.0, cancelled=0.0),
+    "replies": Mix(rare=0.5),
+    "poison": Mix(deadly=0.2),
+    "everything": Mix(deadly=0.2),
+    "zombies": Mix(long=0.6),
+    "no longer wanted": Mix(long=0.5, deadly=0.1, cancelled=0.6),
+    "once more": Mix(again=0.6, other=0.2),
+}
+"""Of themes whose tasks are not like those of the others."""
 
 ONE_FAULT = ("rebuilt", "long loss", "lost twice")
 """Themes in which nothing else goes wrong than one loss of a kind."""
@@ -118,12 +143,11 @@ def plan_of(seed: int) -> Plan:
     lease = rng.choice((2.0, 3.0, 3.0))
     queues = QUEUES if rng.random() < 0.4 else QUEUES[:1]
     shards = 2 if rng.random() < 0.15 else 1
-    calm = theme == "calm"
     return Plan(
         seed=seed,
         theme=theme,
         workers=_workers(rng, queues, 0.2 if theme == "replies" else 0.7),
-        tasks=_tasks(rng, queues, busy, lease, calm=calm, deadly=theme in ("poison", "everything"), rare=_rare(theme)),
+        tasks=_tasks(rng, queues, busy, lease, MIXES.get(theme, Mix())),
         faults=_faults(rng, kinds, busy, once=theme in ONE_FAULT),
         partitions=tuple(Partition(queue, number) for queue in queues for number in range(2 * shards)),
         shards=shards,
@@ -135,15 +159,10 @@ def plan_of(seed: int) -> Plan:
         unknown_task_ttl=rng.choice((12.0, 86400.0)),
         session=rng.choice((2.0, 2.0, 6.0)),
         confirm="record"
-        if theme not in ("flush", "last second", "everything", *ONE_FAULT) and rng.random() < 0.2
+        if theme not in ("flush", "last second", "once more", "everything", *ONE_FAULT) and rng.random() < 0.2
         else "broker",
         ends_at=busy + 3.0,
     )
-
-
-def _rare(theme: str) -> float:
-    """Return how many of the tasks some workers do not know."""
-    return 0.0 if theme == "calm" else 0.5 if theme == "replies" else 0.15
 
 
 def _workers(rng: random.Random, queues: tuple[str, ...], knowing: float) -> tuple[WorkerPlan, ...]:
@@ -155,19 +174,17 @@ def _workers(rng: random.Random, queues: tuple[str, ...], knowing: float) -> tup
     return tuple(workers)
 
 
-def _tasks(
-    rng: random.Random, queues: tuple[str, ...], busy: float, lease: float, *, calm: bool, deadly: bool, rare: float
-) -> tuple[TaskPlan, ...]:
+def _tasks(rng: random.Random, queues: tuple[str, ...], busy: float, lease: float, mix: Mix) -> tuple[TaskPlan, ...]:
     tasks = []
     for number in range(rng.choice((6, 12, 20, 30))):
         at = rng.uniform(0.0, busy * 0.8)
-        long = lease * rng.uniform(1.0, 2.0) if rng.random() < 0.15 else rng.uniform(0.01, 0.8)
+        long = lease * rng.uniform(1.0, 2.0) if rng.random() < mix.long else rng.uniform(0.01, 0.8)
         fails = rng.choice((0, 0, 0, 1, 2, 3))
         tasks.append(
             TaskPlan(
                 at=at,
                 id=task_id(number),
-                task="rare" if rng.random() < rare else "common",
+                task="rare" if rng.random() < mix.rare else "common",
                 queue=rng.choice(queues),
                 numbers=tuple(rng.randrange(1000) for _ in range(3)),
                 seconds=long,
@@ -175,10 +192,10 @@ def _tasks(
                 retries=rng.choice((fails, fails, 0, 1, 4)),
                 delay=rng.uniform(0.1, 4.0) if rng.random() < 0.1 else 0.0,
                 minds_cancel=rng.random() < 0.5,
-                kills=rng.choice(("child", "worker")) if deadly and rng.random() < 0.2 else "",
-                cancelled_at=at + rng.uniform(0.0, 3.0) if rng.random() < 0.12 and not calm else None,
-                again_at=at + rng.uniform(0.0, 5.0) if rng.random() < 0.1 else None,
-                other_at=at + rng.uniform(0.1, 5.0) if rng.random() < 0.05 else None,
+                kills=rng.choice(("child", "worker")) if rng.random() < mix.deadly else "",
+                cancelled_at=at + rng.uniform(0.0, 3.0) if rng.random() < mix.cancelled else None,
+                again_at=at + rng.uniform(0.0, 5.0) if rng.random() < mix.again else None,
+                other_at=at + rng.uniform(0.1, 5.0) if rng.random() < mix.other else None,
             )
         )
     return tuple(sorted(tasks))

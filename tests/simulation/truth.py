@@ -11,6 +11,7 @@ from tests.simulation.strands import Process
 
 FIELDS = ("st", "fe", "at", "dl", "nc", "lo", "in", "re", "po", "ha", "tk", "qu", "ca")
 ENDED = frozenset({"success", "failed", "cancelled"})
+UNFINISHED = frozenset({"queued", "scheduled", "processing"})
 ALLOWED = {
     "create": {("", "queued"), ("", "scheduled")},
     "confirm": set[tuple[str, str]](),
@@ -134,16 +135,20 @@ class Truth:
         """Return who acts, for the history."""
         return f"{process.name}/{process.loom.current.name}"
 
-    def executed(self, call: Carried, found: Sequence[Sequence[bytes | None]]) -> None:
-        """A script was carried out; judge what it did to each record, by what stands there now."""
+    def executed(self, call: Carried, found: Sequence[tuple[Sequence[bytes | None], bytes | None]]) -> None:
+        """A script was carried out; judge what it did to each record, by what stands there and in `open` now."""
         changed = []
         named: defaultdict[str, set[str]] = defaultdict(set)
         for index, key in enumerate(call.keys):
             named[key].add(_fence_of(call, index))  # one batch may end two runs of one task
-        for key, fields in zip(call.keys, found, strict=True):
+        for key, (fields, score) in zip(call.keys, found, strict=True):
             task_id = key[-36:]
             after = State(*[field.decode() if field is not None else "" for field in fields])
             before = self.states.get(task_id, NONE)
+            if (after.st in UNFINISHED) != (score is not None) and after.st != "failed":
+                raise self.history.violated(
+                    "I5", f"after {call.script} {short(task_id)} is {after.st or 'gone'}, to be looked at: {score!r}"
+                )
             if after != before:
                 changed.append(f"{short(task_id)} {_told(before, after)}")
                 self.states[task_id] = after
