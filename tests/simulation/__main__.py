@@ -27,10 +27,14 @@ def main() -> int:
     parser.add_argument("--within", type=int, default=WITHIN, help=f"seeds for each mutant (default {WITHIN})")
     parser.add_argument("--jobs", type=int, default=usable_cores(), help="processes (default: one a core)")
     given = parser.parse_args()
-    with crew(given.jobs) as hands:
-        if given.mutants:
-            return mutants(hands, given.only, given.within)
-        return seeds(hands, given.first, given.seeds, show=given.history)
+    try:
+        with crew(given.jobs) as hands:
+            if given.mutants:
+                return mutants(hands, given.only, given.within)
+            return seeds(hands, given.first, given.seeds, show=given.history)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
 
 
 def seeds(hands: Crew, first: int, count: int, *, show: bool) -> int:

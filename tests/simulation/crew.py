@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -66,6 +67,7 @@ def _begin(folder: str, number: Synchronized[int]) -> None:
 
     The two take turns, as the strands do: on one core they hand over three times as fast as on two.
     """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ctrl-C comes to all of them: it is the parent that tells of it
     with number.get_lock():
         mine, number.value = number.value, number.value + 1
     if hasattr(os, "sched_setaffinity"):
