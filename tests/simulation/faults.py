@@ -228,6 +228,14 @@ class Faults:
                 offset = kafka.append(target, entry._replace(timestamp_ms=self._world.now_ms))
                 self._world.history.tell("broker", f"has {short(entry.id)} again at {name_of(target)}:{offset}")
 
+    def everything_again(self) -> None:
+        """Every message stands in the log once more: after a group was deleted, say, its whole topic is read again."""
+        kafka = self._world.kafka
+        for partition, log in sorted(kafka.logs.items()):
+            for entry in [entry for entry in log if entry.id]:
+                kafka.append(partition, entry._replace(timestamp_ms=self._world.now_ms))
+        self._world.history.tell("broker", "has every message once more")
+
     def _junk(self, fault: Fault) -> None:
         partition = sorted(self._world.kafka.logs)[0]
         self._world.kafka.append(partition, Entry("", b'{"v":1,"id":', self._world.now_ms))

@@ -22,8 +22,6 @@ from yadtq_core.worker import comeback
 
 HEAL_SECONDS = 120.0
 """After the last fault everything has ended within so long (I1)."""
-UNKNOWN_SECONDS = 1500.0
-"""A task that most workers do not know waits ever longer until one that does meets it: by luck, so for much longer."""
 LOOK_SECONDS = 0.5
 MOMENTS = 3
 """At which the store is looked at as a whole, besides the end."""
@@ -85,15 +83,21 @@ def _happen(world: World) -> None:
         world.loom.run(moment)
         _judge(world, at_the_end=False)
     world.loom.run(world.plan.ends_at)
-    until = world.plan.ends_at + HEAL_SECONDS
+    _come_to_rest(world, client)
+    if world.plan.result_ttl < 1000:
+        world.loom.run(world.loom.now + world.plan.result_ttl)
+        faults.everything_again()
+        _come_to_rest(world, client)
+    _judge(world, at_the_end=True)
+    _partitions(world)
+
+
+def _come_to_rest(world: World, client: SimulatedClient) -> None:
+    until = world.loom.now + HEAL_SECONDS
     calm = 0
     while calm < QUIET_LOOKS and world.loom.now < until:
         world.loom.run(world.loom.now + LOOK_SECONDS)
-        if _unknown(world) and world.loom.now < world.plan.ends_at + UNKNOWN_SECONDS:
-            until = world.loom.now + HEAL_SECONDS
         calm = calm + 1 if _quiet(world, client) else 0
-    _judge(world, at_the_end=True)
-    _partitions(world)
 
 
 def _judge(world: World, *, at_the_end: bool) -> None:
@@ -114,12 +118,6 @@ def _quiet(world: World, client: SimulatedClient) -> bool:
         return False
     names = [f"yadtq:{{sim:{shard}}}:open" for shard in range(world.plan.shards)]
     return not any(world.server.send([("ZCARD", name) for name in names]))
-
-
-def _unknown(world: World) -> bool:
-    """Return whether all that has not ended waits for a worker that knows its task."""
-    left = [state for state in world.truth.states.values() if state.st not in ENDED]
-    return bool(left) and all(state.tk == "rare" for state in left)
 
 
 def _partitions(world: World) -> None:
