@@ -211,6 +211,15 @@ class Faults:
         world.server.empty(run)
         world.truth.stored_anew({}, "FLUSHALL")
 
+    def _absence(self, fault: Fault) -> None:
+        """All workers are gone for longer than records are kept; meanwhile the store is emptied."""
+        for worker in self._workers:
+            if worker.process is not None:
+                worker.process.kill()
+        self._later(0.5, lambda: self._flush(fault))
+        for worker in self._workers:
+            self._later(self._world.plan.result_ttl + fault.y, worker.start)
+
     def _copies(self, fault: Fault) -> None:
         """Messages stand in the log once more, and once more."""
         kafka = self._world.kafka

@@ -93,6 +93,7 @@ THEMES = (
     ("rebuilt", 5, ("flush and last second",)),
     ("long loss", 6, ("last second",)),
     ("lost twice", 4, ("lost twice",)),
+    ("long absence", 6, ("absence",)),
     ("zombies", 3, ("zombie", "zombie", "zombie", "pause parent")),
     ("no longer wanted", 3, ("child", "stop", "crash", "pause", "zombie")),
     ("once more", 3, ("client dies", "kafka away", "flush", "last second", "crash")),
@@ -126,7 +127,7 @@ MIXES = {
 }
 """Of themes whose tasks are not like those of the others."""
 
-ONE_FAULT = ("rebuilt", "long loss", "lost twice")
+ONE_FAULT = ("rebuilt", "long loss", "lost twice", "long absence")
 """Themes in which nothing else goes wrong than one loss of a kind."""
 
 
@@ -143,6 +144,8 @@ def plan_of(seed: int) -> Plan:
     lease = rng.choice((2.0, 3.0, 3.0))
     queues = QUEUES if rng.random() < 0.4 else QUEUES[:1]
     shards = 2 if rng.random() < 0.15 else 1
+    short_lived = lease * rng.uniform(KEPT_LEASES, 2 * KEPT_LEASES)
+    absent = theme == "long absence"
     return Plan(
         seed=seed,
         theme=theme,
@@ -155,13 +158,13 @@ def plan_of(seed: int) -> Plan:
         publish_grace=rng.choice((1.0, 2.0)),
         queue_check=rng.choice((2.0, 4.0)),
         lost_limit=rng.choice((1, 3, 3)),
-        result_ttl=lease * rng.uniform(KEPT_LEASES, 2 * KEPT_LEASES) if rng.random() < 0.25 else 86400.0,
+        result_ttl=short_lived if absent or rng.random() < 0.25 else 86400.0,
         unknown_task_ttl=rng.choice((12.0, 86400.0)),
         session=rng.choice((2.0, 2.0, 6.0)),
         confirm="record"
         if theme not in ("flush", "last second", "once more", "everything", *ONE_FAULT) and rng.random() < 0.2
         else "broker",
-        ends_at=busy + 3.0,
+        ends_at=busy + 3.0 + (short_lived if absent else 0.0),
     )
 
 
