@@ -6,29 +6,30 @@ The numbers are those of the design; a rule yields one sentence for each thing t
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 from tests.faults import history as h
-from tests.faults.oracle import expected
+from tests.faults.oracle import expected, result
 from tests.faults.view import SLACK_MS, TERMINAL, Lease, Prefix, Rules, View, Written
 
 Rule = Callable[[View, Rules], Iterator[str]]
 
 
 def every_accepted_task_ends_once(view: View, rules: Rules) -> Iterator[str]:
-    """I1: what was accepted has one terminal record at the end, and ended once in each life of the store.
-
-    A store that lost everything may have lost what had ended before: then its end was seen.
-    """
+    """I1: what was accepted has one terminal record at the end, and ended once in each life of the store."""
     if view.final is None:
         yield "there is no final dump"
         return
     for task_id, outcome in view.outcomes.items():
         record = view.final.records.get(task_id)
-        if outcome == "ok" and (record is None or record.status not in TERMINAL) and not _ended_and_lost(view, task_id):
-            yield f"{task_id} was accepted and is {record.status if record else 'nowhere'} at the end"
+        if record is None:
+            if outcome == "ok" and not _may_be_forgotten(view, rules, task_id):
+                yield f"{task_id} was accepted and is nowhere at the end"
+        elif outcome == "ok" and record.status not in TERMINAL:
+            yield f"{task_id} was accepted and is {record.status} at the end"
     for task_id, ends in view.ends.items():
         eras = Counter(view.era(end.b, end.a) for end in ends if end.code == "ok")
         for era, count in eras.items():
@@ -36,13 +37,11 @@ def every_accepted_task_ends_once(view: View, rules: Rules) -> Iterator[str]:
                 yield f"{task_id} was ended {count} times in one life of the store"
 
 
-def _ended_and_lost(view: View, task_id: str) -> bool:
-    assert view.final is not None
-    return (
-        bool(view.losses)
-        and task_id not in view.final.records
-        and any(end.b < view.losses[-1].a for end in view.ends.get(task_id, ()))
-    )
+def _may_be_forgotten(view: View, rules: Rules, task_id: str) -> bool:
+    """Return whether a task ended so long before everything was lost that it is not run again."""
+    ended = max(view.ended(task_id), default=math.inf)
+    loss = next((loss for loss in view.losses if loss.a > ended), None)
+    return rules.forgets and loss is not None and ended < loss.b - rules.again
 
 
 def only_the_newest_fence_counts(view: View, rules: Rules) -> Iterator[str]:
@@ -89,20 +88,35 @@ def nothing_is_committed_early(view: View, rules: Rules) -> Iterator[str]:
     topics = view.of(h.Topic)
     if not topics:
         return
-    parts: dict[tuple[str, int], list[h.Stored]] = defaultdict(list)
-    for message in topics[0].messages:
-        parts[message.queue, message.partition].append(message)
-    prefixes = {part: Prefix(messages, view.settled) for part, messages in parts.items()}
+    prefixes: dict[tuple[str, int, int], Prefix] = {}
     commits: list[h.Group | h.Committing] = [*view.of(h.Group), *view.of(h.Committing)]
     for commit in commits:
         if len(topics) > 1 and commit.a > topics[0].b:
             continue
+        losses = view.noticed(commit.who, commit.a)
         for one in commit.offsets:
-            prefix = prefixes.get((one.queue, one.partition))
-            settled, task_id = prefix.below(one.offset) if prefix else (0.0, "")
+            part = (one.queue, one.partition, losses)
+            if part not in prefixes:
+                prefixes[part] = Prefix(view.log.get(part[:2], ()), _settled_after(view, rules, losses))
+            settled, task_id = prefixes[part].below(one.offset)
             if settled > commit.a:
                 what = f"{one.queue}/{one.partition} was committed up to {one.offset}"
-                yield f"{what} by {commit.who} before {task_id} below it was settled"
+                yield f"{what} by {commit.who} before {task_id} below it was settled{_again(losses)}"
+
+
+def _settled_after(view: View, rules: Rules, losses: int) -> Callable[[str], float]:
+    """Return what tells when a message was first settled, as it counts after so many losses of the store."""
+    noticed = view.losses[:losses]
+
+    def settled(task_id: str) -> float:
+        times = view.settled.get(task_id, ())
+        return next((at for at in times if all(rules.outlasts(at, loss) for loss in noticed)), math.inf)
+
+    return settled
+
+
+def _again(losses: int) -> str:
+    return f" again after loss {losses} of the store" if losses else ""
 
 
 def nothing_is_invented(view: View, rules: Rules) -> Iterator[str]:
@@ -272,7 +286,8 @@ def every_message_is_dealt_with(view: View, rules: Rules) -> Iterator[str]:
         if committed.get((end.queue, end.partition), 0) < end.offset:
             settled = committed.get((end.queue, end.partition), 0)
             yield f"{end.queue}/{end.partition} is settled up to {settled} of {end.offset}"
-    asked = {one.id for event in view.of(h.Claimed) for one in event.got}
+    # What was cancelled before anybody found its message needs no answer.
+    asked = view.cancels.keys() | {one.id for event in view.of(h.Claimed) for one in event.got}
     for message in topic.messages:
         if message.id and message.id not in asked:
             yield f"the message of {message.id} at {message.queue}/{message.partition}:{message.offset} had no answer"
@@ -289,23 +304,41 @@ def a_refusal_is_final(view: View, rules: Rules) -> Iterator[str]:
 
 
 def results_are_right(view: View, rules: Rules) -> Iterator[str]:
-    """I14: every result is what the task computes."""
+    """I14: every task ends as its kind does, unless the history tells why not; every result is what it computes."""
     for task_id, record in view.final.records.items() if view.final else ():
         submit = view.submits.get(task_id)
-        if record.status == "success" and submit is not None:
-            wanted = expected(submit.task, submit.arguments)
-            if json.loads(record.result) != wanted:
-                yield f"{task_id}: {submit.task}{submit.arguments} is {wanted}, its record says {record.result:.80}"
+        if submit is None:
+            continue
+        if record.status in TERMINAL - expected(submit.task) and not _end_explained(view, rules, task_id, record):
+            yield f"{task_id}: {submit.task} ended as {record.status}: {record.error:.80}"
+        elif record.status == "success" and json.loads(record.result) != (wanted := _wanted(submit)):
+            yield f"{task_id}: {submit.task}{submit.arguments} is {wanted}, its record says {record.result:.80}"
+
+
+def _end_explained(view: View, rules: Rules, task_id: str, record: h.Row) -> bool:
+    cancelled = record.status == "cancelled" and task_id in view.cancels
+    poison = record.status == "failed" and record.lost > rules.lost_limit
+    return cancelled or poison
+
+
+def _wanted(submit: h.Submit) -> object:
+    return result(submit.task, submit.arguments)
 
 
 def work_goes_on(view: View, rules: Rules) -> Iterator[str]:
     """I15: while there is work, something finishes every now and then, whatever single fault there is."""
-    if rules.gap is None or not view.of(h.Submit):
+    if rules.gap is None:
         return
     times = sorted(end.a for ends in view.ends.values() for end in ends)
-    for before, after in zip([view.of(h.Submit)[0].b, *times], times, strict=False):
-        if after - before > rules.gap:
-            yield f"nothing finished for {after - before:.1f} s"
+    for before, after in pairwise([0.0, *times]):
+        if after - before > rules.gap and (waited := after - max(before, _work_since(view, before))) > rules.gap:
+            yield f"nothing finished for {waited:.1f} s"
+
+
+def _work_since(view: View, at: float) -> float:
+    """Return since when there was something that had been accepted and did not end until then."""
+    waiting = (since for task_id, since in view.accepted.items() if not any(end <= at for end in view.ended(task_id)))
+    return min(waiting, default=math.inf)
 
 
 def one_effect_wins(view: View, rules: Rules) -> Iterator[str]:
@@ -349,6 +382,14 @@ def a_told_end_is_orderly(view: View, rules: Rules) -> Iterator[str]:
                 yield f"{task_id} waited {later[0] - exited.a:.1f} s after the exit of {exited.worker}"
 
 
+def what_is_accepted_is_with_the_broker(view: View, rules: Rules) -> Iterator[str]:
+    """I19: when a submit returned the broker had the message: it is what I1 rests on."""
+    for submitted in view.of(h.Submitted):
+        by_hand = submitted.who == "harness"
+        if submitted.outcome == "ok" and not by_hand and view.with_broker.get(submitted.id, math.inf) > submitted.a:
+            yield f"{submitted.id} was accepted before the broker had acknowledged it"
+
+
 INVARIANTS: dict[str, Rule] = {
     "I1": every_accepted_task_ends_once,
     "I2": only_the_newest_fence_counts,
@@ -368,6 +409,7 @@ INVARIANTS: dict[str, Rule] = {
     "I16": one_effect_wins,
     "I17": memory_is_bounded,
     "I18": a_told_end_is_orderly,
+    "I19": what_is_accepted_is_with_the_broker,
 }
 
 

@@ -12,6 +12,8 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import chain
 
 import msgspec
 from msgspec import Struct
@@ -25,6 +27,13 @@ CONNECT_SECONDS = 60.0
 MOST = 10
 BEHIND_SECONDS = 0.5
 """A client that was held up makes up for so much of it."""
+CANCEL_SECONDS = 1.5
+"""How much later an unwanted task is cancelled, at most: before it begins, while it runs, or after."""
+
+MIXED = (
+    *("add", "add", "add", "add", "square", "square", "effect", "effect"),
+    *("flaky", "flaky", "doomed", "unwanted"),
+)
 
 
 class Plan(Struct, frozen=True):
@@ -32,14 +41,15 @@ class Plan(Struct, frozen=True):
 
     count: how many tasks are to be accepted; where many are refused it gives up at `MOST` times as many. rate: how
     many a second it begins at most. threads: how many submit at a time. naps: how long those tasks take that sleep, at
-    most (seconds). kinds: the tasks, drawn at random. repeats: each submit is made so often.
+    most (seconds). kinds: the tasks, drawn at random; those that are `unwanted` are cancelled a moment later.
+    repeats: each submit is made so often.
     """
 
     count: int
     rate: float = 50.0
     threads: int = 4
     naps: float = 0.1
-    kinds: tuple[str, ...] = ("add", "add", "add", "square", "effect", "flaky")
+    kinds: tuple[str, ...] = MIXED
     seed: int = 1
     repeats: int = 1
 
@@ -64,6 +74,10 @@ def calls(plan: Plan) -> Iterator[Asked]:
             "long": [plan.naps, number],
             "hog": [round(draw.uniform(0, plan.naps), 3), number],
             "flaky": [draw.randrange(1, 3), number],
+            "doomed": [number],
+            "hopeless": [number],
+            "killer": [number],
+            "unwanted": [round(draw.uniform(0.1, 2.0), 3), number],
         }
         yield Asked(
             str(uuid.UUID(int=draw.getrandbits(64) << 64 | uuid.uuid4().int >> 64, version=4)),
@@ -84,18 +98,21 @@ class Submitting:
         self._next = time.monotonic()
         self._accepted = 0
         self._under_way = 0
+        self._cancels: list[threading.Timer] = []
 
     def run(self) -> None:
-        """Submit all; return when the last is answered."""
+        """Submit all; return when the last is answered, and cancelled where it is unwanted."""
         threads = [threading.Thread(target=self._work) for _ in range(self._plan.threads)]
         for thread in threads:
             thread.start()
-        for thread in threads:
+        for thread in chain(threads, self._cancels):
             thread.join()
 
     def _work(self) -> None:
         while (asked := self._take()) is not None:
             outcomes = [self._submit(asked) for _ in range(self._plan.repeats)]
+            if asked.task == "faults.unwanted":
+                self._cancel_later(asked.id)
             with self._changed:
                 self._under_way -= 1
                 self._accepted += "ok" in outcomes
@@ -132,6 +149,16 @@ class Submitting:
             outcome, said = "fail", str(error)[:200]
         self._writer.write(h.Submitted(who, b, h.now(), asked.id, outcome, said))
         return outcome
+
+    def _cancel_later(self, task_id: str) -> None:
+        timer = threading.Timer(random.Random(task_id).uniform(0, CANCEL_SECONDS), self._cancel, (task_id,))
+        self._cancels.append(timer)
+        timer.start()
+
+    def _cancel(self, task_id: str) -> None:
+        """Cancel a task; the recording backend writes down what it is answered."""
+        with suppress(YadtqError):  # an outage: the task is left to end by itself
+            self._client.cancel([task_id])
 
 
 def connected() -> Client:

@@ -46,9 +46,8 @@ class Teller:
         if outcome != "fail":
             self.tell(h.Created("client", b, a, [h.Create(task_id, f"d-{task_id[-2:]}", "new")]))
         if outcome == "ok":
-            b, a = self.span()
             self.publish("client", task_id)
-        self.tell(h.Submitted("client", b, a, task_id, outcome))
+        self.tell(h.Submitted("client", b, round(self.at + WIDTH, 6), task_id, outcome))
 
     def publish(self, who: str, task_id: str) -> None:
         """Somebody publishes."""
@@ -170,11 +169,11 @@ def _cancelled_and_failed(t: Teller, rows: dict[str, h.Row]) -> None:
     t.tell(h.Cancelled("client", b, a, [(CANCELLED, "cancelled")]))
     t.answered("w2", CANCELLED, "done")
     rows[CANCELLED] = row(CANCELLED, "faults.add", "cancelled", 1, 0)
-    t.submit(FAILED, "faults.add", [1, 2])
+    t.submit(FAILED, "faults.hopeless", [1])
     fence = t.claim("w2", FAILED, 1)
     t.start("w2", FAILED, 1, fence)
     t.finish("w2", FAILED, fence, "failed")
-    rows[FAILED] = row(FAILED, "faults.add", "failed", fence, 1, error="{}")
+    rows[FAILED] = row(FAILED, "faults.hopeless", "failed", fence, 1, error="{}")
     _freeze(t, rows, [FAILED], final=False)
     b, a = t.span()
     t.tell(h.Published("w2", b, a, [(FAILED, "0:0")], dead=True))

@@ -1,7 +1,11 @@
-"""Workers and clients of the fault runs: each a process in a group of its own, its log in a file."""
+"""Workers and clients of the fault runs: each a process in a group of its own, its log in a file.
+
+python -m tests.faults.processes PARENT COMMAND…: becomes that command, and dies with its parent
+"""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -10,9 +14,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+_PR_SET_PDEATHSIG = 1
+
 
 class Process:
-    """One process, in a session of its own."""
+    """One process, in a session of its own; on Linux it dies with the thread that started it, the harness's first."""
 
     def __init__(
         self,
@@ -27,7 +33,7 @@ class Process:
         self._log = folder / f"{name}.log"
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [python, *command],
+                [python, "-m", __name__, str(os.getpid()), python, *command],
                 env=environment,
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
@@ -96,3 +102,20 @@ class Process:
         if self.exit_code is None:
             yield from self.children()
             yield self.pid
+
+
+def die_with(parent: int) -> None:
+    """Let the kernel kill this process when its parent dies (on Linux): more exactly, the thread that started it.
+
+    It holds when the process becomes another program, so that the harness needs no `preexec_fn`, which may hang where
+    there are threads. The children of a worker of yadtq die with it by themselves.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        sys.exit("its parent is gone")
+
+
+if __name__ == "__main__":
+    die_with(int(sys.argv[1]))
+    os.execv(sys.argv[2], sys.argv[2:])

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 
-from kafka import KafkaAdminClient, KafkaProducer
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaError
 
 from tests.faults import history as h
@@ -44,6 +44,21 @@ def messages_by_hand(scene: Scene, count: int) -> list[bytes]:
         scene.writer.write(h.Submit("harness", at, at, task_id, "faults.add", [float(one) for one in numbers]))
         scene.writer.write(h.Submitted("harness", at, at, task_id, "ok"))
     return bodies
+
+
+def published(scene: Scene) -> set[str]:
+    """Return the IDs of the tasks whose messages stand in the topic."""
+    return {envelope.decode(body).id for body in scene.lookout.bodies()}
+
+
+def dead_letters(scene: Scene) -> set[str]:
+    """Return the IDs of the tasks that have a dead letter."""
+    topic, servers = Names(scene.namespace).dead(QUEUE), scene.stage.straight_broker
+    consumer = KafkaConsumer(topic, bootstrap_servers=servers, auto_offset_reset="earliest", consumer_timeout_ms=3000)
+    try:
+        return {(letter.key or b"").decode() for letter in consumer}
+    finally:
+        consumer.close()
 
 
 def delete_topic(scene: Scene) -> None:

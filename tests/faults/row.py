@@ -33,7 +33,8 @@ class Row(Struct, frozen=True, kw_only=True):
 
     play: breaks things, while its clients submit; its docstring's first line is the row's title. heal: how long
     (seconds) all may take to come to rest after that. own_store: the row has a Valkey of its own: `aof`, or `none` for
-    one that writes nothing to disk. gap, restart, handover: of the checker's rules, in leases.
+    one that writes nothing to disk. forgets: where the store loses anything, it loses everything. gap, restart,
+    handover: of the checker's rules, in leases.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Row(Struct, frozen=True, kw_only=True):
     lease: float = 3.0
     heal: float = 150.0
     own_store: str = ""
+    forgets: bool = False
     gap: float | None = None
     restart: float | None = None
     handover: float | None = None
@@ -58,6 +60,7 @@ class Row(Struct, frozen=True, kw_only=True):
 
         return Rules(
             lease=self.lease,
+            forgets=self.forgets,
             gap=seconds(self.gap),
             restart=seconds(self.restart),
             handover=seconds(self.handover),

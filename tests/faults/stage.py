@@ -36,16 +36,17 @@ class Stage:
 
     aof: whether Valkey writes to disk. kafka: one that runs already, with its ways, to go with a Valkey of one's own.
 
-    Valkey leaves it to the system when its file reaches the disk: with `everysec` it may hold back writes that it has
-    acknowledged for up to 2 s while a slow disk syncs, and a kill of the process alone would then lose some. That a
-    second is lost is a row of its own (R2).
+    The Valkey of all rows leaves it to the system when its file reaches the disk: with `everysec`, which yadtq wants,
+    it may hold back writes that it has acknowledged for up to 2 s while a slow disk syncs, and a kill of the process
+    alone would then lose some. One of a row's own syncs every second (R1b), and that a second is lost is R2.
     """
 
     def __init__(self, folder: Path, *, aof: bool = True, kafka: Stage | None = None) -> None:
         self.folder = folder
         self._at_end = ExitStack()
         self._lent = kafka
-        self.valkey = LocalValkey(folder / "valkey", port=0, aof=aof, config={"appendfsync": "no"})
+        fsync = "everysec" if kafka else "no"
+        self.valkey = LocalValkey(folder / "valkey", port=0, aof=aof, config={"appendfsync": fsync})
         self._ports = {NEAR: free_port(), FAR: free_port()}
         self.kafka: LocalKafka = kafka.kafka if kafka else LocalKafka(folder / "kafka", advertised=self._ports)
         self.to_kafka: Ways

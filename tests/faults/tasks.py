@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 import time
 
 from tests.faults import history, ledger
-from yadtq_core import Retry, current, task
+from yadtq_core import Cancelled, Retry, current, task
+
+STEP_SECONDS = 0.02
 
 _writer = history.writer_of_environment()
 
@@ -51,6 +55,39 @@ def flaky(failures: int, number: int) -> list[int]:
         ledger.fail_once(run.id, run.fence)
         raise Retry("not yet", delay=0.3)
     return [failures, number]
+
+
+@task(name="faults.doomed", retries=1)
+def doomed(number: int) -> None:
+    """Fail in every run."""
+    begin()
+    raise ValueError(f"{number} never works")
+
+
+@task(name="faults.hopeless")
+def hopeless(number: int) -> None:
+    """Fail, and have no other run."""
+    begin()
+    raise ValueError(f"{number} does not work")
+
+
+@task(name="faults.killer")
+def killer(number: int) -> None:
+    """Kill the process that runs this, in every run."""
+    begin()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@task(name="faults.unwanted")
+def unwanted(seconds: float, number: int) -> int:
+    """Sleep a while in small steps and return the number; stop as soon as it is cancelled."""
+    begin()
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if current().cancelled():
+            raise Cancelled
+        time.sleep(STEP_SECONDS)
+    return number
 
 
 @task(name="faults.effect")

@@ -12,6 +12,7 @@ from msgspec import structs
 from tests.faults import history as h
 from tests.faults.checker import INVARIANTS, check
 from tests.faults.good import CANCELLED, FAILED, HANDED, KILLED, PLAIN, REFUSED, RETRIED, RULES, UNKNOWN, good
+from tests.faults.view import LOG_LOST
 
 E = TypeVar("E", bound=h.Event)
 Spoil = Callable[[list[h.Known]], list[h.Known]]
@@ -165,10 +166,25 @@ def longer(topic: h.Topic) -> h.Topic:
     return structs.replace(topic, ends=[h.Offset("default", 0, 1000)])
 
 
+def without_a_position(event: h.Published) -> h.Published:
+    return structs.replace(event, got=[(event.got[0][0], "")])
+
+
+def others_submit(event: h.Submit) -> h.Submit:
+    return structs.replace(event, task="faults.hopeless")
+
+
+def published(event: h.Published) -> bool:
+    return event.got[0][0] == PLAIN and not event.dead
+
+
 SPOILT: dict[str, tuple[str, Spoil]] = {
     "a task is lost": ("I1", without_final(PLAIN)),
     "a task never ends": ("I1", record(PLAIN, status="queued")),
     "a task ends twice": ("I1", finish_again("success")),
+    "a submit does not wait for the broker": ("I19", moved(h.Published, 0.5, published)),
+    "a submit goes without the broker": ("I19", changed(h.Published, lambda _: None, published)),
+    "a submit is acknowledged nowhere": ("I19", changed(h.Published, without_a_position, published)),
     "there is no final dump": ("I1", changed(h.Freeze, lambda _: None, lambda freeze: freeze.final)),
     "a zombie's outcome is accepted": (
         "I2",
@@ -221,6 +237,10 @@ SPOILT: dict[str, tuple[str, Spoil]] = {
     "a refused submit runs": ("I13", added(refused_ran)),
     "a result is wrong": ("I14", record(PLAIN, result="10")),
     "a result is another task's": ("I14", record(UNKNOWN, result="[1,5]")),
+    "a good task fails": ("I14", record(PLAIN, status="failed", result="", error="{}")),
+    "a good task is cancelled by nobody": ("I14", record(PLAIN, status="cancelled", result="")),
+    "a cancelled task was not": ("I14", changed(h.Cancelled, lambda _: None)),
+    "what always fails succeeds": ("I14", changed(h.Submit, others_submit, lambda event: event.id == PLAIN)),
     "nothing finishes for long": ("I15", moved(h.Finished, 30.0, of(HANDED))),
     "the ledger takes a lower fence": ("I16", added(lower_effect)),
     "a fenced run's effect wins": ("I16", added(newer_effect)),
@@ -257,6 +277,92 @@ def test_a_store_that_lost_everything_may_repeat_what_had_ended() -> None:
     loss = h.Fault("harness", end.b - 0.3, end.b - 0.2, "lost", ("*",), loses=True)
     assert "I1" in check(events, RULES)
     assert "I1" not in check([*events, loss], RULES)
+
+
+def forgotten(before: float) -> list[h.Known]:
+    """The plain task's record is gone at the end, and a loss of the store came so long after its end."""
+    events = without_final(PLAIN)(good())
+    at = last(events, h.Finished, of(PLAIN)).a + before
+    return [*events, h.Fault("harness", at, at + 0.01, "lost", ("*",), loses=True)]
+
+
+def test_only_what_ended_long_before_everything_was_lost_may_be_gone() -> None:
+    """What ended within two heartbeats of the loss is run again; and who loses a second keeps what is older."""
+    everything = structs.replace(RULES, forgets=True)
+    assert "I1" not in check(forgotten(2.5), everything)
+    assert "I1" in check(forgotten(1.5), everything)
+    assert "I1" in check(forgotten(2.5), RULES)
+
+
+def test_a_loss_before_the_end_of_a_task_is_no_reason_for_its_record_to_be_gone() -> None:
+    assert "I1" in check(forgotten(-0.5), structs.replace(RULES, forgets=True))
+
+
+def heard_of_a_loss(at: float, *, says: float) -> list[h.Known]:
+    """The store has lost its last moments at a time, and the worker that commits has heard of it then."""
+    loss = h.Fault("harness", at, at + 1.0, "lost", ("*",), loses=True)
+    return [*good(), loss, h.Epochs("w2", says, says + 0.002, ["other"])]
+
+
+def test_what_was_settled_in_a_life_that_was_lost_is_settled_again_before_it_is_committed() -> None:
+    commit = last(good(), h.Committing)
+    end = last(good(), h.Finished, of(PLAIN))
+    lost = heard_of_a_loss(end.b - 0.1, says=commit.b - 1.5)
+    assert "I3" in check(lost, RULES)
+    settled_again = structs.replace(end, b=commit.b - 0.2, a=commit.b - 0.1, got=[end.got[0]._replace(code="already")])
+    assert "again after loss" not in " ".join(check([*lost, settled_again], RULES).get("I3", ()))
+    assert "I3" not in check(heard_of_a_loss(end.b - 0.1, says=commit.b - 0.5), RULES), "it has just heard of it"
+
+
+def test_what_was_settled_long_before_everything_was_lost_is_not_read_again() -> None:
+    """But what ended within two heartbeats of the loss is."""
+    everything = structs.replace(RULES, forgets=True)
+    commit = last(good(), h.Committing)
+    end = last(good(), h.Finished, of(RETRIED))
+    assert "I3" not in check(heard_of_a_loss(end.a + 2.2, says=commit.b - 1.2), everything)
+    lately = heard_of_a_loss(end.a + 1.0, says=commit.b - 1.2)
+    assert "I3" in check(lately, everything)
+    assert "I3" not in check(lately, RULES), "who loses a moment keeps what is older"
+
+
+def test_an_offset_that_the_broker_gave_twice_says_nothing_of_the_commits_beyond_it() -> None:
+    """The second message at an offset is swept: whoever stood beyond it passes over it."""
+    commit = last(good(), h.Committing)
+
+    def second(topic: h.Topic) -> h.Topic:
+        first, *others = topic.messages
+        return structs.replace(topic, messages=[first._replace(id=REFUSED), *others])
+
+    again = h.Published("w2", commit.a + 0.2, commit.a + 0.3, [(REFUSED, "0:0")])
+    events = [*changed(h.Topic, second)(good()), again]
+    lost = h.Fault("harness", commit.a + 0.05, commit.a + 0.1, LOG_LOST)
+    assert "I3" in check(events, RULES)
+    assert "I3" not in check([*events, lost], RULES)
+
+
+def test_a_cancel_and_too_many_losses_are_reasons_to_end_otherwise() -> None:
+    assert "I14" not in check(record(PLAIN, status="failed", lost=RULES.lost_limit + 1)(good()), RULES)
+    cancelled = [*good(), h.Cancelled("client", 101.0, 101.1, [(PLAIN, "requested")])]
+    assert "I14" not in check(record(PLAIN, status="cancelled")(cancelled), RULES)
+
+
+def test_what_was_claimed_before_a_submit_returned_is_accepted_without_an_acknowledgement() -> None:
+    """A repeated submit, whose first one's acknowledgement was lost, finds its message with the broker."""
+    gone = changed(h.Published, lambda _: None, published)(good())
+    assert "I19" in check(gone, RULES)
+    late = changed(h.Submitted, lambda one: structs.replace(one, a=one.a + 0.2), lambda one: one.id == PLAIN)
+    assert "I19" not in check(late(gone), RULES)
+
+
+def test_where_nothing_is_to_be_done_nothing_need_finish() -> None:
+    """The last task is submitted long after the others have ended."""
+    begun = next(event for event in good() if isinstance(event, h.Submit) and event.id == HANDED)
+
+    def later(event: h.Known) -> h.Known:
+        idle = 30.0 if event.b >= begun.b else 0.0
+        return structs.replace(event, b=event.b + idle, a=event.a + idle)
+
+    assert "I15" not in check([later(event) for event in good()], RULES)
 
 
 def test_a_claim_that_the_store_forgot_is_a_cause_though_its_run_began_later() -> None:

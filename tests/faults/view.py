@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import NamedTuple, TypeVar
 
@@ -20,6 +20,12 @@ SLACK_MS = 50.0
 
 NEAR = 0.1
 """Seconds: what was sent so shortly before a fault may have lost its answer by it."""
+BACK_SECONDS = 0.5
+"""So long a store may have answered again before the harness knew."""
+REWIND_SECONDS = 1.0
+"""So long after a worker heard of a loss may it commit what it had settled before: the rewind is another thread's."""
+LOG_LOST = "broker lost its last second"
+"""The fault by which offsets of the log are given a second time."""
 
 
 class Rules(Struct, frozen=True, kw_only=True):
@@ -27,6 +33,8 @@ class Rules(Struct, frozen=True, kw_only=True):
 
     lease: float
     lost_limit: int = 3
+    forgets: bool = False
+    """A store that loses anything loses everything (I1, I3)."""
     gap: float | None = None
     """The longest time without a finish while there is work (I15)."""
     restart: float | None = None
@@ -35,6 +43,16 @@ class Rules(Struct, frozen=True, kw_only=True):
     """The most that a worker's own process may hold, in bytes (I17)."""
     handover: float | None = None
     """The longest time from the exit of a worker that was asked to end to the next start of what it held (I18)."""
+
+    @property
+    def again(self) -> float:
+        """What ended later than so long before everything was lost runs again: two heartbeats, which may be early."""
+        return 2 / 3 * self.lease - NEAR
+
+    def outlasts(self, at: float, loss: h.Fault) -> bool:
+        """Return whether what the store answered at a time counts after a loss: it was kept, or came after it."""
+        kept = loss.b - (self.again if self.forgets else 0.0)
+        return at <= kept or at > max(loss.b, loss.a - BACK_SECONDS)
 
 
 class Lease(NamedTuple):
@@ -106,6 +124,28 @@ class View:
     def digests(self) -> dict[str, str]:
         """The digest of each ID's arguments as its first `create` wrote it."""
         return {one.id: one.digest for event in reversed(self.of(h.Created)) for one in event.got}
+
+    @cached_property
+    def accepted(self) -> dict[str, float]:
+        """When the submit of each ID first returned ok."""
+        found: dict[str, float] = {}
+        for event in self.of(h.Submitted):
+            if event.outcome == "ok":
+                found.setdefault(event.id, event.a)
+        return found
+
+    @cached_property
+    def with_broker(self) -> dict[str, float]:
+        """By when the broker had each ID's message, or nobody needed it there: it was claimed before, or cancelled."""
+        found: dict[str, float] = {}
+        for published in self.of(h.Published):
+            if not published.dead:
+                _earliest(found, (task_id for task_id, position in published.got if position), published.a)
+        for claimed in self.of(h.Claimed):
+            _earliest(found, (one.id for one in claimed.got), claimed.b)
+        for task_id, at in self.cancels.items():
+            _earliest(found, (task_id,), at)
+        return found
 
     # What became of it
 
@@ -186,6 +226,19 @@ class View:
         }
         return {task_id: each for task_id, each in found.items() if each}
 
+    @cached_property
+    def cancels(self) -> dict[str, float]:
+        """When each task was first cancelled, by ID, whether at once or by way of its worker."""
+        found: dict[str, float] = {}
+        for event in self.of(h.Cancelled):
+            _earliest(found, (task_id for task_id, code in event.got if code in ("cancelled", "requested")), event.a)
+        return found
+
+    def ended(self, task_id: str) -> list[float]:
+        """Return when a task ended, as often as it did; a cancel counts as soon as it was asked for."""
+        cancel = self.cancels.get(task_id)
+        return [*(end.a for end in self.ends.get(task_id, ())), *([] if cancel is None else [cancel])]
+
     # The store
 
     @cached_property
@@ -213,36 +266,77 @@ class View:
         """All that stood in the store at the end."""
         return next((event for event in reversed(self.of(h.Freeze)) if event.final), None)
 
+    def noticed(self, who: str, at: float) -> int:
+        """Return of how many losses of the store a worker had heard long enough ago to have gone back for them."""
+        heard = [epochs.b for epochs in self.of(h.Epochs) if epochs.who == who and epochs.a + REWIND_SECONDS <= at]
+        return sum(1 for loss in self.losses if any(b >= loss.a for b in heard))
+
     # The topic
 
     @cached_property
-    def settled(self) -> dict[str, float]:
-        """When somebody first knew that a task's message need not be kept, by ID."""
-        found: dict[str, float] = {}
-
-        def settle(ids: Iterable[str], at: float) -> None:
-            for task_id in ids:
-                found[task_id] = min(found.get(task_id, at), at)
-
+    def settled(self) -> dict[str, list[float]]:
+        """When somebody knew that a task's message need not be kept, by ID; sorted."""
+        found: dict[str, list[float]] = defaultdict(list)
         for event in self.of(h.Claimed):
-            settle((one.id for one in event.got if one.verdict in ("done", "later", "poison", "too_old")), event.a)
+            for one in event.got:
+                if one.verdict in ("done", "later", "poison", "too_old"):
+                    found[one.id].append(event.a)
         for finished in self.of(h.Finished):
-            settle((one.id for one in finished.got if one.code in ("ok", "already")), finished.a)
+            for code in finished.got:
+                if code.code in ("ok", "already"):
+                    found[code.id].append(finished.a)
         for released in self.of(h.Released):
-            settle((one.id for one in released.got if one.about == "unknown_task"), released.a)
+            for code in released.got:
+                if code.about == "unknown_task":
+                    found[code.id].append(released.a)
+        return {task_id: sorted(times) for task_id, times in found.items()}
+
+    @cached_property
+    def log(self) -> dict[tuple[str, int], list[h.Stored]]:
+        """The topic's messages by queue and partition, as it was first made.
+
+        Without those at offsets that a loss of the log's tail gave a second time: who stood beyond them passes over
+        them, and they are swept.
+        """
+        found: dict[tuple[str, int], list[h.Stored]] = defaultdict(list)
+        reused = [self._given_twice(fault) for fault in self.of(h.Fault) if fault.name == LOG_LOST]
+        for message in self.of(h.Topic)[0].messages if self.of(h.Topic) else ():
+            if not any(message.offset in each.get(message.partition, ()) for each in reused):
+                found[message.queue, message.partition].append(message)
         return found
+
+    def _given_twice(self, fault: h.Fault) -> dict[int, range]:
+        """Return by partition what may have been in the log both before and after a loss of its tail."""
+        first: dict[int, int] = {}
+        ends: dict[int, int] = {}
+        for commit in self.of(h.Committing):
+            for one in commit.offsets if commit.b < fault.a else ():
+                ends[one.partition] = max(one.offset, ends.get(one.partition, 0))
+        for published in self.of(h.Published):
+            for _, position in published.got if not published.dead else ():
+                partition, offset = map(int, position.split(":")) if position else (-1, 0)
+                if published.a < fault.a:
+                    ends[partition] = max(offset + 1, ends.get(partition, 0))
+                if published.a > fault.b:
+                    first[partition] = min(offset, first.get(partition, offset))
+        return {partition: range(first[partition], end) for partition, end in ends.items() if partition in first}
+
+
+def _earliest(found: dict[str, float], ids: Iterable[str], at: float) -> None:
+    for task_id in ids:
+        found[task_id] = min(found.get(task_id, at), at)
 
 
 class Prefix:
-    """For one partition: by when everything below an offset was settled."""
+    """For one partition: by when everything below an offset was settled. settled: that of one message's ID."""
 
-    def __init__(self, messages: Sequence[h.Stored], settled: dict[str, float]) -> None:
+    def __init__(self, messages: Sequence[h.Stored], settled: Callable[[str], float]) -> None:
         self._offsets: list[int] = []
         self._latest: list[tuple[float, str]] = []
         latest = (0.0, "")
         for message in sorted(messages, key=lambda message: message.offset):
             if message.id:
-                latest = max(latest, (settled.get(message.id, float("inf")), message.id))
+                latest = max(latest, (settled(message.id), message.id))
             self._offsets.append(message.offset)
             self._latest.append(latest)
 

@@ -18,7 +18,9 @@ from taskiq_redis import RedisAsyncResultBackend
 
 from tests.faults import history as h
 from tests.faults.peers.plan import BACKEND, BROKER, PARTITIONS, TOPIC, Call, Scribe, calls, ids_told, plan_told, result
+from tests.faults.processes import die_with
 
+die_with(os.getppid())  # taskiq's own processes, which import this, would outlive a manager that is killed
 RESULT_SECONDS = 3600
 broker = AioKafkaBroker(
     os.environ[BROKER],

@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 from tests.faults import history as h
 from tests.faults import raw
+from tests.faults.lookout import QUEUE
 from tests.faults.scene import Scene
 from tests.faults.stage import FAR
 from yadtq_core.brokers import kafka
+from yadtq_core.brokers.kafka.names import Names
 from yadtq_core.settings import Settings
 
 SESSION_SECONDS = 10.0
 """The group's: a member that is silent for longer is dropped."""
+LOST_SECONDS = 1.2
 
 
 def k1(scene: Scene) -> None:
@@ -156,3 +160,28 @@ def k14(scene: Scene) -> None:
         raw.delete_group(scene)
     scene.submitter("c2", count=scene.tasks - scene.tasks // 2)
     scene.workers("w3", "w4")
+
+
+def k22(scene: Scene) -> None:
+    """The broker loses its last second, as with the power (its logs are cut), twice."""
+    scene.workers("w1", "w2")
+    scene.submitter(rate=30, naps=0.2)
+    broker = scene.stage.kafka
+    for least in (20, scene.tasks // 2):
+        scene.wait_for(scene.started(least), "it has begun", 60)
+        with scene.fault("broker lost its last second"):
+            sizes = {file: file.stat().st_size for file in _logs(scene)}
+            time.sleep(LOST_SECONDS)
+            broker.kill()
+            cut = [file.stat().st_size - sizes.get(file, 0) for file in _logs(scene)]
+            for file in _logs(scene):
+                os.truncate(file, sizes.get(file, 0))
+            broker.start()
+        assert sum(cut) > 0, "nothing was lost"
+
+
+def _logs(scene: Scene) -> list[Path]:
+    """Return the files of the queue's messages and of the group's offsets; the dead letters are left alone."""
+    data, topic = scene.stage.kafka.folder / "data", Names(scene.namespace).topic(QUEUE)
+    folders = [*data.glob(f"{topic}-[0-9]*"), *data.glob("__consumer_offsets-*")]
+    return sorted(file for folder in folders for file in folder.glob("*.log"))

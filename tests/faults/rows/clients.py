@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from tests.faults import history as h
 from tests.faults import raw
@@ -15,11 +16,31 @@ from tests.faults.row import Skip
 from tests.faults.scene import Scene
 from yadtq_core.errors import IdConflict
 
+LONG_SECONDS = 25.0
+PUBLISH_SECONDS = 30.0
+"""Longer than the long task: a worker that is free again would run what is due, and publish nothing."""
+
 
 def c1(scene: Scene) -> None:
     """Clients die between the record and the message, each with some under way."""
     scene.workers("w1", "w2")
     _dying(scene, "created")
+
+
+def c1_all_slots_taken(scene: Scene) -> None:
+    """Clients die between the record and the message while every slot is taken: the sweep must publish."""
+    scene.workers("w1", options=("-c", "1", "--threads", "1"))
+    scene.submitter("long", count=1, kinds=("long",), naps=LONG_SECONDS)
+    scene.wait_running("w1")
+    _dead(scene, "created", scene.tasks // 3, threads=16, kinds=("add",))
+    without = scene.lookout.freeze().open.keys() - raw.published(scene)
+    assert without, "every record has its message"
+    try:
+        scene.wait_for(lambda: without <= raw.published(scene), "all are published", PUBLISH_SECONDS)
+    except AssertionError:
+        missing = sorted(without - raw.published(scene))
+        raise AssertionError(f"{len(missing)} of {len(without)} are not published: {', '.join(missing[:3])}") from None
+    scene.workers("w2")
 
 
 def c2(scene: Scene) -> None:
@@ -30,13 +51,17 @@ def c2(scene: Scene) -> None:
 
 def _dying(scene: Scene, failpoint: str) -> None:
     """Let three clients die side by side, and a last one submit the rest."""
-    fatal = f"{failpoint}:{scene.tasks // 6}"
-    clients = [scene.submitter(f"c{number}", failpoint=fatal, rate=200) for number in range(3)]
+    _dead(scene, failpoint, scene.tasks // 6)
+    scene.submitter("last", count=scene.tasks // 2)
+
+
+def _dead(scene: Scene, failpoint: str, times: int, **plan: Any) -> None:
+    """Let three clients submit side by side, and return when each has died at its failpoint."""
+    clients = [scene.submitter(f"c{number}", failpoint=f"{failpoint}:{times}", rate=200, **plan) for number in range(3)]
     for client in clients:
         with scene.fault(f"client died ({failpoint})"):
             code = client.wait(90)
         assert code == -signal.SIGKILL, client.log()
-    scene.submitter("last", count=scene.tasks // 2)
 
 
 def c3(scene: Scene) -> None:

@@ -1,6 +1,7 @@
 """R: a store that is killed, loses what it knew, is replaced, cut off and slow.
 
-What is to be repeated later (`flaky`) is left out where the store loses writes: it is as durable as the store.
+What is to be repeated later (`flaky`, `doomed`) is left out where the store loses writes: it is as durable as the
+store.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from tests.faults.stage import FAR
 from tests.proxy import Proxy
 from yadtq_core.local import LocalValkey
 
-DURABLE = ("add", "add", "square", "square", "effect")
+DURABLE = ("add", "add", "add", "square", "square", "square", "effect", "effect", "hopeless", "unwanted")
 LOST_SECONDS = 1.2
 
 
@@ -29,10 +30,25 @@ def r1(scene: Scene) -> None:
     for pause in (0.0, 0.5, 1.0):
         scene.wait_for(scene.started(20), "it has begun", 60)
         with scene.fault("store killed"):
-            scene.stage.valkey.kill()
-            time.sleep(pause)
-            scene.stage.valkey.start()
+            _restarted(scene, pause)
         time.sleep(1.0)
+
+
+def r1_every_second(scene: Scene) -> None:
+    """The same with `appendfsync everysec`, as yadtq wants it: on a slow disk the store may lose its last moments."""
+    scene.workers("w1", "w2")
+    scene.submitter(rate=30, kinds=DURABLE)
+    for pause in (0.0, 0.5, 1.0):
+        scene.wait_for(scene.started(20), "it has begun", 60)
+        with scene.fault("store killed", "*", loses=True):
+            _restarted(scene, pause)
+        time.sleep(1.0)
+
+
+def _restarted(scene: Scene, pause: float) -> None:
+    scene.stage.valkey.kill()
+    time.sleep(pause)
+    scene.stage.valkey.start()
 
 
 def r2(scene: Scene) -> None:

@@ -6,9 +6,17 @@ import os
 import signal
 import time
 
+from tests.faults import history as h
+from tests.faults import raw
 from tests.faults.scene import Scene
 
-NAPPING = ("add", "add", "square", "square", "effect", "flaky")
+NAPPING = (
+    *("add", "add", "add", "square", "square", "square", "square", "effect", "effect"),
+    *("flaky", "flaky", "doomed", "unwanted"),
+)
+KILLERS = 5
+LOST_LIMIT = 3
+"""That of the settings: so often a task is begun again whose child died."""
 
 
 def w1(scene: Scene) -> None:
@@ -87,6 +95,22 @@ def w6(scene: Scene) -> None:
     scene.workers("w1", "w2")
     scene.submitter("hogs", count=4, naps=2.5 * scene.lease, kinds=("hog",), rate=20)
     scene.submitter(naps=0.1)
+
+
+def w7(scene: Scene) -> None:
+    """Tasks kill their child (SIGKILL) in every run: they fail in the end, and nothing else is touched."""
+    scene.workers("w1", "w2", options=("-c", "2", "--threads", "1"))  # a child of its own for each run
+    scene.submitter("killers", count=KILLERS, threads=1, kinds=("killer",), rate=2)
+    scene.submitter()
+    scene.come_to_rest(120)
+    killers = [event.id for event in scene.events() if isinstance(event, h.Submit) and event.task == "faults.killer"]
+    ended = [record for record in scene.client.query(killers) if record and record.error]
+    told = [(record.error and record.error.type, record.lost) for record in ended]
+    assert told == [("WorkerLost", LOST_LIMIT + 1)] * KILLERS, told
+    hit = {task_id for task_id, record in scene.lookout.freeze().records.items() if record.lost} - set(killers)
+    assert not hit, f"of others the child died too: {hit}"
+    missing = set(killers) - raw.dead_letters(scene)
+    assert not missing, f"no dead letter for {missing}"
 
 
 def w12(scene: Scene) -> None:
