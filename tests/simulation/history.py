@@ -18,6 +18,11 @@ class History:
         self._loom = loom
         self.lines: list[tuple[float, str, str]] = []
 
+    @property
+    def now(self) -> float:
+        """The time of the history, in seconds."""
+        return self._loom.now
+
     def tell(self, who: str, what: str) -> None:
         """Note what somebody did, or what happened to them."""
         self.lines.append((self._loom.now, who, what))

@@ -77,6 +77,7 @@ class End(NamedTuple):
 
     era: int
     status: str
+    at: float
 
 
 class Carried(NamedTuple):
@@ -105,9 +106,10 @@ NONE = State()
 class Truth:
     """The states of all records, and what became of them. Raises Violation at the first broken rule."""
 
-    def __init__(self, history: History, lost_limit: int) -> None:
+    def __init__(self, history: History, lost_limit: int, lease: float) -> None:
         self.history = history
         self._lost_limit = lost_limit
+        self._again_seconds = 2 * lease / 3
         self.states: dict[str, State] = {}
         self.era = 0
         self.ends: defaultdict[str, list[End]] = defaultdict(list)
@@ -123,7 +125,7 @@ class Truth:
         self.begun: Counter[str] = Counter()
         """How many runs of each have begun."""
         self.flushed: set[str] = set()
-        """IDs that had ended when the store lost everything."""
+        """IDs that had ended so long before the store lost everything that they are not run again."""
         self.excepted: set[str] = set()
         """IDs that a loss of the store may have lost for good: what is not in the broker."""
         self.expired: set[str] = set()
@@ -163,7 +165,8 @@ class Truth:
         self.doubted = True
         self.excepted |= self.scheduled
         if not dump:
-            self.flushed |= {task_id for task_id, ends in self.ends.items() if ends}
+            long_ago = self.history.now - self._again_seconds
+            self.flushed |= {task_id for task_id, ends in self.ends.items() if ends and ends[0].at < long_ago}
         self.states = {key[-36:]: State(*[row.get(name, "") for name in FIELDS]) for key, row in _tasks(dump)}
         self.history.tell("store", f"{what}; {len(self.states)} records stand")
 
@@ -243,7 +246,7 @@ class Truth:
         if after.st == "scheduled":
             self.scheduled.add(task_id)
         if after.st in ENDED and before.st not in ENDED:
-            self.ends[task_id].append(End(self.era, after.st))
+            self.ends[task_id].append(End(self.era, after.st, self.history.now))
             self._ended[task_id] = self.era
         if script == "create" and not before.st:
             self._created[task_id] = now_ms

@@ -44,7 +44,7 @@ class World:
         self.loom = Loom(random.Random(f"yadtq order {plan.seed}"))
         self.history = History(self.loom)
         self.weather = Weather(self.rng)
-        self.truth = Truth(self.history, plan.lost_limit)
+        self.truth = Truth(self.history, plan.lost_limit, plan.lease)
         self.kafka = Kafka(self.loom, self.history, list(plan.partitions), plan.session)
         self.kafka.committing = self._committing
         self.submitted: dict[tuple[str, str], Submitted] = {}
