@@ -104,11 +104,7 @@ class SweeperThread:
         placed = [due for due in dues if due.position]
         gone = desk.broker.undeliverable([(due.queue, due.position) for due in placed]) if placed else []
         desk.backend.confirm([(due.id, due.position) for due, lost in zip(placed, gone, strict=True) if not lost])
-        undeliverable = [due for due, lost in zip(placed, gone, strict=True) if lost]
-        strange = [due for due in undeliverable if self._is_for_another(due)]
-        if strange:
-            desk.backend.offer(self._messages(strange))  # due at once, for the next sweep of one that has it
-        again = [due for due in undeliverable if due not in strange]
+        again = self._not_for_another([due for due, lost in zip(placed, gone, strict=True) if lost])
         again += [due for due in dues if not due.position]
         deliveries = self._messages(again)
         letters = [Encoded(d.message.id, d.message.queue, d.body) for d in deliveries]
@@ -120,13 +116,18 @@ class SweeperThread:
         log.info("published again: %d", len(confirmed))
         return len(confirmed)
 
-    def _is_for_another(self, due: Due) -> bool:
-        """Return whether a task is unknown here, and another worker has it and a slot free.
+    def _not_for_another(self, dues: Sequence[Due]) -> list[Due]:
+        """Offer what is unknown here and what another worker has, with a slot free; return the rest.
 
-        Published again it would come to any worker, and mostly to one that does not have it.
+        Offered it is due at once, for that worker's next sweep; published again it would come to any worker, and
+        mostly to one that does not have it.
         """
-        desk = self._desk
-        return due.task not in desk.executor.tasks and desk.others.can_run(due.queue, due.task)
+        known, others = self._desk.executor.tasks, self._desk.others
+        strange = [due for due in dues if due.task not in known and others.can_run(due.queue, due.task)]
+        if strange:
+            self._desk.backend.offer(self._messages(strange))
+        offered = {due.id for due in strange}
+        return [due for due in dues if due.id not in offered]
 
     def _bury(self, dues: Sequence[Due], now_ms: int) -> int:
         """Publish the dead letters of failed tasks, drop their messages once the broker has them; return how many."""
