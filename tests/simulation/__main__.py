@@ -46,7 +46,7 @@ def seeds(hands: Crew, first: int, count: int, *, show: bool) -> int:
             print(told.text)
         if told.problem:
             print(f"seed {told.seed} ({told.theme}): {told.problem}")
-            print(f"again: python -m tests.simulation --seeds 1 --from {told.seed}")
+            print(f"again: .venv/bin/python -m tests.simulation --seeds 1 --from {told.seed}")
             return 1
     took = time.monotonic() - begun
     print(f"{count} seeds from {first}: clean; {count / took:.1f} seeds/s; digest {digests.hexdigest()[:16]}")

@@ -13,6 +13,8 @@ from tests.simulation.world import World
 from yadtq_core.model import shard_of
 
 COPIES = (1, 2, 6)
+STOP_SECONDS = 5.0
+"""By then a worker that was told to stop has."""
 LOSSES = ("last second", "lost twice", "flush", "flush and last second")
 
 
@@ -266,4 +268,5 @@ class Faults:
             guest.stop()
         for worker in self._workers:
             worker.start()
+            self._world.loom.after(STOP_SECONDS, worker.start)  # one that was just told to stop
         self._client.start()

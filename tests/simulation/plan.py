@@ -96,7 +96,7 @@ THEMES = (
     ("long absence", 6, ("absence",)),
     ("zombies", 3, ("zombie", "zombie", "zombie", "pause parent")),
     ("no longer wanted", 3, ("child", "stop", "crash", "pause", "zombie")),
-    ("once more", 3, ("client dies", "kafka away", "flush", "last second", "crash")),
+    ("once more", 4, ("kafka away", "kafka away", "client dies", "flush", "crash")),
     ("everything", 8, (
         "crash", "pause", "pause parent", "zombie", "child", "stop", "join", "store loss", "kafka loss", "store away",
         "store cut", "store restart", "kafka away", "kafka cut", "copies", "client dies", "last second", "flush",
@@ -123,7 +123,7 @@ MIXES = {
     "everything": Mix(deadly=0.2),
     "zombies": Mix(long=0.6),
     "no longer wanted": Mix(long=0.5, deadly=0.1, cancelled=0.6),
-    "once more": Mix(again=0.6, other=0.2),
+    "once more": Mix(long=0.6, again=0.8, other=0.1),
 }
 """Of themes whose tasks are not like those of the others."""
 
