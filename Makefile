@@ -43,7 +43,7 @@ test-fast: setup ## the tests that need no service (under 20 s)
 	$(BIN)/python -m pytest -m "not kafka and not redis" tests/unit tests/docs $(wildcard yadtq_builtin_tasks/tests plugins/*/tests)
 
 simulate: setup ## the protocol under deterministic test: 2,000 histories (MUTANTS=1: what is built wrong is caught)
-	@$(BIN)/python -m tests.simulation $(if $(MUTANTS),--mutants,--seeds 2000)
+	@$(BIN)/python -m verification.simulation $(if $(MUTANTS),--mutants,--seeds 2000)
 
 answers: setup ## what is answered to bad input and to dead services, tried, as a table
 	@$(BIN)/python -m tests.answers
@@ -56,7 +56,7 @@ bench: setup ## submit and execute rates beside the raw limit of the same servic
 	$(BIN)/python -m benchmarks
 
 faults: setup ## break everything in turn on real services, check each history, print the table (ROWS="W1 K2"; PEERS=1)
-	$(BIN)/python -m tests.faults $(ROWS) $(if $(PEERS),--peers)
+	$(BIN)/python -m verification.faults $(ROWS) $(if $(PEERS),--peers)
 
 docs: setup ## write the generated parts of docs/ anew: settings, options of the commands, numbers
 	$(BIN)/python -m docs.generate

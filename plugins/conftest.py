@@ -18,7 +18,7 @@ from tests.conftest import (
     pytest_collection_modifyitems,
     redis_url,
 )
-from yadtq_core import entrypoints
+from yadtq_core import installed
 
 __all__ = ["kafka_url", "make_kafka", "make_valkey", "namespace", "pytest_collection_modifyitems", "redis_url"]
 
@@ -29,7 +29,7 @@ def unblocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
 
     def unblock(*names: str) -> None:
         assert set(names) <= set(FIRST_PARTY)
-        monkeypatch.setenv(entrypoints.BLOCK, ",".join(name for name in FIRST_PARTY if name not in names) or " ")
+        monkeypatch.setenv(installed.BLOCK, ",".join(name for name in FIRST_PARTY if name not in names) or " ")
         _forget()
 
     yield unblock
@@ -38,5 +38,5 @@ def unblocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
 
 
 def _forget() -> None:
-    entrypoints.entry_points.cache_clear()
-    entrypoints.blocked_entry_points.cache_clear()
+    installed.entry_points.cache_clear()
+    installed.blocked_entry_points.cache_clear()

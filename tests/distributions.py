@@ -10,7 +10,7 @@ from typing import Self
 
 import pytest
 
-from yadtq_core import entrypoints
+from yadtq_core import installed
 
 
 class Distributions:
@@ -76,5 +76,5 @@ def write_distribution(
 
 
 def _forget() -> None:
-    entrypoints.entry_points.cache_clear()
-    entrypoints.blocked_entry_points.cache_clear()
+    installed.entry_points.cache_clear()
+    installed.blocked_entry_points.cache_clear()

@@ -12,10 +12,9 @@ These are the public names. Plugins import nothing else but `yadtq_core.interfac
 `.watermark` and `.testing`. Importing this loads neither kafka nor redis.
 """
 
-from yadtq_core.client.calls import Call, call
+from yadtq_core.client.call import Call, call
 from yadtq_core.client.client import Client
 from yadtq_core.client.handle import Handle
-from yadtq_core.context import Cancelled, Run, current
 from yadtq_core.errors import (
     BackendUnavailable,
     BrokerUnavailable,
@@ -41,10 +40,11 @@ from yadtq_core.errors import (
     WaitTimeout,
     YadtqError,
 )
-from yadtq_core.hookspecs import hookimpl
 from yadtq_core.model import CancelCode, Outcome, Record, Refuse, Status
-from yadtq_core.retry import Retry, RetryPolicy
-from yadtq_core.task import Task, task
+from yadtq_core.plugin.hookspecs import hookimpl
+from yadtq_core.tasks.retry import Retry, RetryPolicy
+from yadtq_core.tasks.run import Cancelled, Run, current
+from yadtq_core.tasks.task import Task, task
 
 __version__ = "0.1.0"
 

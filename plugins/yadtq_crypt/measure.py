@@ -11,8 +11,8 @@ import time
 import timeit
 from collections.abc import Callable
 
-from yadtq_core.payloads import Payloads
-from yadtq_core.serializers import JsonSerializer
+from yadtq_core.wire.json_format import JsonSerializer
+from yadtq_core.wire.payloads import Payloads
 from yadtq_crypt.codec import CryptCodec
 
 TASK = "0b2f8c1e-5a0d-4c55-9d0e-3f5f7f0c9a11"

@@ -267,8 +267,8 @@ def _waits(bed: Bed) -> Answer:
 
 OLD = """
     import time
-    from yadtq_core.envelope import Encoded
-    from yadtq_core.plugins import open_broker
+    from yadtq_core.wire.envelope import Encoded
+    from yadtq_core.plugin.loading import open_broker
     from yadtq_core.settings import load
     broker = open_broker(load().settings)
     old = int(time.time() * 1000) - 4 * 86_400_000

@@ -17,7 +17,7 @@ from typing import Self
 from tests.docs.expected import learnt, pattern_of, with_ids
 from tests.docs.pages import ROOT
 from tests.environments import TO_BUILD, Environment, build
-from yadtq_core.entrypoints import BLOCK
+from yadtq_core.installed import BLOCK
 
 PATIENCE = 90.0
 """Seconds for one command, and for what a lasting one is to print."""

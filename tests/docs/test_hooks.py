@@ -8,7 +8,7 @@ import re
 import pytest
 
 from tests.docs.pages import ROOT
-from yadtq_core import hookspecs
+from yadtq_core.plugin import hookspecs
 
 PAGE = (ROOT / "docs" / "hooks.md").read_text("utf-8")
 HOOKS = [name for name in vars(hookspecs) if name.startswith("yadtq_")]
@@ -40,5 +40,5 @@ def test_its_kind_and_its_first_party_users_are_true(hook: str) -> None:
     assert named, "a hook without a first-party user is not shipped"
     for user in named:
         folder = ROOT / "yadtq_core" if user == "the core" else ROOT / "plugins" / user / "src"
-        files = [folder / "defaults.py"] if user == "the core" else list(folder.rglob("*.py"))
+        files = [folder / "plugin" / "defaults.py"] if user == "the core" else list(folder.rglob("*.py"))
         assert any(f"def {hook}(" in file.read_text("utf-8") for file in files), f"{user} has no {hook}"

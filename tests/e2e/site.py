@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.waiting import wait_until
 from yadtq_core import Client
-from yadtq_core.entrypoints import BLOCK
+from yadtq_core.installed import BLOCK
 
 TASKS = Path(__file__).with_name("site_tasks.py")
 

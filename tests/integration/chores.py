@@ -10,8 +10,8 @@ import threading
 import time
 from pathlib import Path
 
-from yadtq_core.context import Cancelled, current
-from yadtq_core.task import task
+from yadtq_core.tasks.run import Cancelled, current
+from yadtq_core.tasks.task import task
 
 
 @task(name="chores.add")

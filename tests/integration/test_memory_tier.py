@@ -10,10 +10,10 @@ import pytest
 from tests.waiting import wait_until
 from yadtq_core import Client, Status, call
 from yadtq_core.brokers import memory
-from yadtq_core.envelope import Encoded
 from yadtq_core.model import WorkerIdentity, new_id
-from yadtq_core.plugins import load_plugins, open_backend, open_broker
+from yadtq_core.plugin.loading import load_plugins, open_backend, open_broker
 from yadtq_core.settings import Settings
+from yadtq_core.wire.envelope import Encoded
 from yadtq_core.worker.desk import Desk
 from yadtq_core.worker.events import Events
 from yadtq_core.worker.executor import Executor

@@ -10,7 +10,7 @@ import pytest
 from yadtq_core.cli.arguments import parse, parse_arguments
 from yadtq_core.errors import InvalidArguments
 from yadtq_core.model import MAX_ARGUMENT_BYTES
-from yadtq_core.task import task
+from yadtq_core.tasks.task import task
 
 
 @task

@@ -15,8 +15,8 @@ from tests.waiting import wait_until
 from yadtq_core.backends.memory import MemoryBackend, MemoryStore
 from yadtq_core.errors import BackendUnavailable
 from yadtq_core.model import Status, WorkerIdentity, WorkerRow
-from yadtq_core.testing.records import STATS, Records, worker
-from yadtq_core.worker.comeback import give_back_of_last_life, last_lives, process_started
+from yadtq_core.testing.contracts.records import STATS, Records, worker
+from yadtq_core.worker.restart import give_back_of_last_life, last_lives, process_started
 
 LINUX = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc here")
 ME = WorkerIdentity("w", "new", "host", 700, 9000.25)

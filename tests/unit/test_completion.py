@@ -7,7 +7,7 @@ from msgspec import Raw, structs
 
 from yadtq_core.child.pipe import Done
 from yadtq_core.model import Delivery, Error, FinishCode, Lease, Message, Partition, Status, WorkerIdentity
-from yadtq_core.worker.completion import MAX_BATCH, MAX_BYTES, Completion, outcome_of
+from yadtq_core.worker.rules.completion import MAX_BATCH, MAX_BYTES, Completion, outcome_of
 
 WORKER = WorkerIdentity("w1", "i1", "host", 1, 0.0)
 OK = FinishCode.OK

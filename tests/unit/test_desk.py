@@ -23,7 +23,7 @@ from yadtq_core.model import (
     WorkerIdentity,
     WorkerRow,
 )
-from yadtq_core.plugins import load_plugins
+from yadtq_core.plugin.loading import load_plugins
 from yadtq_core.settings import Settings
 from yadtq_core.worker.desk import Claimer, Desk
 from yadtq_core.worker.events import Events

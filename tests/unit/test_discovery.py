@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from yadtq_core import discovery
+from yadtq_core import local_stack
 from yadtq_core.settings import load
 
 Answering = Callable[[bytes], str]
@@ -47,7 +47,7 @@ def serve(server: socket.socket, answer: bytes) -> None:
 
 def tell(folder: Path, content: object) -> Path:
     """Write what a stack would have written there."""
-    file = folder / discovery.FOLDER / discovery.FILE
+    file = folder / local_stack.FOLDER / local_stack.FILE
     file.parent.mkdir()
     file.write_text(content if isinstance(content, str) else json.dumps(content))
     return file
@@ -60,8 +60,8 @@ def test_the_nearest_one_above_is_found(tmp_path: Path, answering: Answering) ->
     backend = answering(b"+PONG\r\n")
     tell(tmp_path, {"broker": "kafka://far:1", "backend": backend})
     tell(near, {"broker": "kafka://near:1", "backend": backend})
-    assert discovery.find(below) == ("kafka://near:1", backend, near)
-    assert discovery.find(tmp_path) == ("kafka://far:1", backend, tmp_path)
+    assert local_stack.find(below) == ("kafka://near:1", backend, near)
+    assert local_stack.find(tmp_path) == ("kafka://far:1", backend, tmp_path)
 
 
 @pytest.mark.parametrize("answer", [b"-MISCONF the disk is full\r\n", b"-LOADING\r\n", b"-NOAUTH\r\n"])
@@ -70,12 +70,12 @@ def test_a_store_in_trouble_is_believed_so_that_its_trouble_is_told(
 ) -> None:
     backend = answering(answer)
     tell(tmp_path, {"broker": "kafka://h:1", "backend": backend})
-    assert discovery.find(tmp_path) == ("kafka://h:1", backend, tmp_path)
+    assert local_stack.find(tmp_path) == ("kafka://h:1", backend, tmp_path)
 
 
 def test_what_does_not_answer_like_a_redis_is_not_believed(tmp_path: Path, answering: Answering) -> None:
     tell(tmp_path, {"broker": "kafka://h:1", "backend": answering(b"HTTP/1.1 400\r\n")})
-    assert discovery.find(tmp_path) is None
+    assert local_stack.find(tmp_path) is None
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_what_does_not_answer_like_a_redis_is_not_believed(tmp_path: Path, answe
 )
 def test_a_file_that_tells_nothing_of_use_is_as_none(tmp_path: Path, content: str) -> None:
     tell(tmp_path, content)
-    assert discovery.find(tmp_path) is None
+    assert local_stack.find(tmp_path) is None
 
 
 def test_somebody_elses_file_is_not_believed(
@@ -102,7 +102,7 @@ def test_somebody_elses_file_is_not_believed(
 ) -> None:
     tell(tmp_path, {"broker": "kafka://h:1", "backend": answering(b"+PONG\r\n")})
     monkeypatch.setattr(os, "getuid", lambda: 12345)
-    assert discovery.find(tmp_path) is None
+    assert local_stack.find(tmp_path) is None
 
 
 def test_a_folder_that_may_not_be_looked_into_has_no_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,13 +110,13 @@ def test_a_folder_that_may_not_be_looked_into_has_no_stack(tmp_path: Path, monke
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "is_file", refused)
-    assert discovery.find(tmp_path) is None
+    assert local_stack.find(tmp_path) is None
 
 
 def test_it_is_used_where_nobody_gives_an_address_and_its_origin_is_told(tmp_path: Path, answering: Answering) -> None:
     backend = answering(b"+PONG\r\n")
     tell(tmp_path, {"broker": "kafka://h:1", "backend": backend})
-    settings, origins = load(environment={}, folder=tmp_path, found=discovery.addresses_found)
+    settings, origins = load(environment={}, folder=tmp_path, found=local_stack.addresses_found)
     assert (settings.broker, settings.backend) == ("kafka://h:1", backend)
     assert origins["broker"] == origins["backend"] == f"local stack in {tmp_path}"
 
@@ -128,6 +128,6 @@ def test_one_address_given_anywhere_means_that_none_is_looked_for(
     tell(tmp_path, {"broker": "kafka://h:1", "backend": answering(b"+PONG\r\n")})
     address = {"broker": "kafka://mine:9092", "backend": "redis://mine:6379/0"}[name]
     for given, environment in (({name: address}, {}), ({}, {f"YADTQ_{name.upper()}": address})):
-        loaded = load(given, environment=environment, folder=tmp_path, found=discovery.addresses_found)
+        loaded = load(given, environment=environment, folder=tmp_path, found=local_stack.addresses_found)
         assert getattr(loaded.settings, name) == address
         assert not any(origin.startswith("local stack") for origin in loaded.origins.values())

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yadtq_core import envelope
 from yadtq_core.errors import EnvelopeError
 from yadtq_core.model import Message, new_id
+from yadtq_core.wire import envelope
 
 ID = "0b2f8c1e-5a0d-4c55-9d0e-3f5f7f0c9a11"
 plain = st.recursive(

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from yadtq_core import health
-from yadtq_core.backends import store_findings
-from yadtq_core.brokers.kafka import findings as kafka
+from yadtq_core import checks
+from yadtq_core.backends.redis import checks as store_checks
+from yadtq_core.brokers.kafka import checks as kafka
 from yadtq_core.findings import Finding, Level, some
 from yadtq_core.model import Counts, WorkerIdentity, WorkerRow, WorkerStats
 from yadtq_core.settings import Settings
@@ -28,28 +28,28 @@ def grave(findings: Iterable[Finding]) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("check", "info", "level", "text"),
     [
-        (store_findings.role, {"role": "master"}, "ok", "primary"),
-        (store_findings.role, {"role": "slave", "master_host": "a", "master_port": 7}, "problem", "read-only replica"),
-        (store_findings.eviction, {"maxmemory_policy": "noeviction"}, "ok", "noeviction"),
-        (store_findings.eviction, {"maxmemory_policy": "allkeys-lru", "maxmemory": MIB}, "problem", "allkeys-lru"),
+        (store_checks.role, {"role": "master"}, "ok", "primary"),
+        (store_checks.role, {"role": "slave", "master_host": "a", "master_port": 7}, "problem", "read-only replica"),
+        (store_checks.eviction, {"maxmemory_policy": "noeviction"}, "ok", "noeviction"),
+        (store_checks.eviction, {"maxmemory_policy": "allkeys-lru", "maxmemory": MIB}, "problem", "allkeys-lru"),
         (
-            store_findings.eviction,
+            store_checks.eviction,
             {"maxmemory_policy": "allkeys-lru", "maxmemory": 0},
             "warning",
             "as soon as maxmemory",
         ),
-        (store_findings.memory, {"used_memory": MIB, "maxmemory": 4 * MIB}, "ok", "1 of 4 MiB used (25% of maxmemory)"),
-        (store_findings.memory, {"used_memory": 8 * MIB, "maxmemory": 10 * MIB}, "warning", "80%"),
-        (store_findings.memory, {"used_memory": 9 * MIB, "maxmemory": 10 * MIB}, "problem", "will be refused"),
-        (store_findings.memory, {"used_memory": MIB}, "ok", "no limit known"),
+        (store_checks.memory, {"used_memory": MIB, "maxmemory": 4 * MIB}, "ok", "1 of 4 MiB used (25% of maxmemory)"),
+        (store_checks.memory, {"used_memory": 8 * MIB, "maxmemory": 10 * MIB}, "warning", "80%"),
+        (store_checks.memory, {"used_memory": 9 * MIB, "maxmemory": 10 * MIB}, "problem", "will be refused"),
+        (store_checks.memory, {"used_memory": MIB}, "ok", "no limit known"),
         (
-            store_findings.memory,
+            store_checks.memory,
             {"used_memory": 19 * MIB, "total_system_memory": 20 * MIB},
             "problem",
             "machine's memory",
         ),
-        (store_findings.clients, {"connected_clients": 5, "maxclients": 100}, "ok", "5 of 100"),
-        (store_findings.clients, {"connected_clients": 95, "maxclients": 100}, "warning", "95 of 100"),
+        (store_checks.clients, {"connected_clients": 5, "maxclients": 100}, "ok", "5 of 100"),
+        (store_checks.clients, {"connected_clients": 95, "maxclients": 100}, "warning", "95 of 100"),
     ],
 )
 def test_what_info_says(check: object, info: Mapping[str, object], level: str, text: str) -> None:
@@ -59,11 +59,11 @@ def test_what_info_says(check: object, info: Mapping[str, object], level: str, t
 
 
 def test_versions_of_the_server() -> None:
-    assert store_findings.version({"redis_version": "7.2.4", "valkey_version": "9.1.0"}, 0.001).found.startswith(
+    assert store_checks.version({"redis_version": "7.2.4", "valkey_version": "9.1.0"}, 0.001).found.startswith(
         "Valkey 9.1.0"
     )
-    assert store_findings.version({"redis_version": "6.2.14"}, 0.001).level is Level.PROBLEM
-    assert store_findings.version({"redis_version": "8.0.1"}, 0.5).level is Level.WARNING
+    assert store_checks.version({"redis_version": "6.2.14"}, 0.001).level is Level.PROBLEM
+    assert store_checks.version({"redis_version": "8.0.1"}, 0.5).level is Level.WARNING
 
 
 @pytest.mark.parametrize(
@@ -78,17 +78,17 @@ def test_versions_of_the_server() -> None:
     ],
 )
 def test_persistence(on: int, config: Mapping[str, str], level: str) -> None:
-    assert store_findings.persistence({"aof_enabled": on}, config).level.value == level
+    assert store_checks.persistence({"aof_enabled": on}, config).level.value == level
 
 
 def test_a_disk_that_fails_and_a_door_that_stands_open() -> None:
-    assert grave(store_findings.disk({"aof_last_write_status": "ok"})) == []
-    assert [level for level, _ in grave(store_findings.disk({"aof_last_write_status": "err"}))] == ["problem"]
+    assert grave(store_checks.disk({"aof_last_write_status": "ok"})) == []
+    assert [level for level, _ in grave(store_checks.disk({"aof_last_write_status": "err"}))] == ["problem"]
     open_door = {"bind": "* -::*", "protected-mode": "no", "requirepass": ""}
-    assert [level for level, _ in grave(store_findings.exposure(open_door))] == ["warning"]
+    assert [level for level, _ in grave(store_checks.exposure(open_door))] == ["warning"]
     for closed in ({"requirepass": "x"}, {"protected-mode": "yes"}, {"bind": "127.0.0.1 -::1"}):
-        assert grave(store_findings.exposure(open_door | closed)) == []
-    assert grave(store_findings.exposure({})) == []
+        assert grave(store_checks.exposure(open_door | closed)) == []
+    assert grave(store_checks.exposure({})) == []
 
 
 def topic(name: str = "yadtq.main.default", **changed: Any) -> kafka.Topic:
@@ -150,16 +150,16 @@ def test_what_is_sent_over_a_network() -> None:
         "rediss://u:p@far:1",
         "kafka://127.0.0.2:1",
     ):
-        assert grave(health.exposure("backend", fine, "")) == [], fine
-    assert grave(health.exposure("backend", "redis://far", "")) == [
+        assert grave(checks.exposure("backend", fine, "")) == [], fine
+    assert grave(checks.exposure("backend", "redis://far", "")) == [
         ("warning", "backend redis://far is on another machine, with no TLS and no user and password")
     ]
-    assert "with no TLS" in grave(health.exposure("backend", "redis://:secret@far", ""))[0][1]
-    assert "secret" not in grave(health.exposure("backend", "redis://:secret@far", ""))[0][1]
-    assert "no user and password" in grave(health.exposure("broker", "kafka+ssl://near.invalid:1,10.0.0.1:2", ""))[0][1]
-    assert grave(health.exposure("backend", "rediss://far", "secret")) == []
-    assert grave(health.exposure("backend", "redis://LOCALHOST", "")) == []
-    assert grave(health.exposure("backend", "redis://localhost.evil.com", "")) != []
+    assert "with no TLS" in grave(checks.exposure("backend", "redis://:secret@far", ""))[0][1]
+    assert "secret" not in grave(checks.exposure("backend", "redis://:secret@far", ""))[0][1]
+    assert "no user and password" in grave(checks.exposure("broker", "kafka+ssl://near.invalid:1,10.0.0.1:2", ""))[0][1]
+    assert grave(checks.exposure("backend", "rediss://far", "secret")) == []
+    assert grave(checks.exposure("backend", "redis://LOCALHOST", "")) == []
+    assert grave(checks.exposure("backend", "redis://localhost.evil.com", "")) != []
 
 
 def worker(
@@ -175,31 +175,31 @@ WAITING = Counts({"default": {"queued": 2}, "slow": {"queued": 1, "processing": 
 
 
 def test_workers() -> None:
-    assert grave(health.workers([worker("a")], NOTHING)) == []
-    assert grave(health.workers([], NOTHING)) == [("warning", "no worker is online")]
-    assert grave(health.workers([], WAITING)) == [("problem", "no worker is online, and 3 tasks wait")]
+    assert grave(checks.workers([worker("a")], NOTHING)) == []
+    assert grave(checks.workers([], NOTHING)) == [("warning", "no worker is online")]
+    assert grave(checks.workers([], WAITING)) == [("problem", "no worker is online, and 3 tasks wait")]
     twins = [worker("a"), worker("a", pid=2)]
-    assert grave(health.workers(twins, NOTHING)) == [("warning", "several workers are called a")]
-    assert grave(health.workers([worker("a"), worker("b", online=False)], NOTHING)) == [
+    assert grave(checks.workers(twins, NOTHING)) == [("warning", "several workers are called a")]
+    assert grave(checks.workers([worker("a"), worker("b", online=False)], NOTHING)) == [
         ("warning", "b went without a word within the last hour")
     ]
-    assert grave(health.workers([worker("a"), worker("a", online=False)], NOTHING)) == [], "it came back"
+    assert grave(checks.workers([worker("a"), worker("a", online=False)], NOTHING)) == [], "it came back"
 
 
 def test_versions_queues_and_tasks() -> None:
     rows = [worker("a"), worker("b", version="2"), worker("c", version="2", online=False)]
-    assert grave(health.versions(rows, "1")) == [("warning", "b runs yadtq 2, here is 1")]
-    assert grave(health.queues(rows, WAITING)) == [("problem", "queue slow holds 1 task, and no worker serves it")]
-    assert grave(health.queues([], WAITING)) == [], "that there is no worker is said already"
-    assert grave(health.tasks(rows, ["add", "mul"])) == []
-    assert grave(health.tasks(rows, ["add", "mul", "mine"])) == [
+    assert grave(checks.versions(rows, "1")) == [("warning", "b runs yadtq 2, here is 1")]
+    assert grave(checks.queues(rows, WAITING)) == [("problem", "queue slow holds 1 task, and no worker serves it")]
+    assert grave(checks.queues([], WAITING)) == [], "that there is no worker is said already"
+    assert grave(checks.tasks(rows, ["add", "mul"])) == []
+    assert grave(checks.tasks(rows, ["add", "mul", "mine"])) == [
         ("warning", "no worker knows mine, known here: submitted, it would wait")
     ]
-    assert [finding.level for finding in health.tasks(rows, ["add"])] == [Level.OK]
+    assert [finding.level for finding in checks.tasks(rows, ["add"])] == [Level.OK]
     other = worker("d")
     other = WorkerRow(other.identity, WorkerStats("online", 0, 0, 2, 1, ("default",), ("add",)), 0.0, True)
     assert ("warning", "task mul is known to some workers, and not to d") in grave(
-        health.tasks([*rows, other], ["add"])
+        checks.tasks([*rows, other], ["add"])
     )
 
 

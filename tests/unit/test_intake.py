@@ -6,7 +6,7 @@ import pytest
 from msgspec import Raw
 
 from yadtq_core.model import Answer, Delivery, Epoch, Lease, Message, Partition, Unreadable, Verdict
-from yadtq_core.worker.intake import MAX_SPAN, Intake
+from yadtq_core.worker.rules.intake import MAX_SPAN, Intake
 
 P0, P1 = Partition("default", 0), Partition("default", 1)
 

@@ -11,8 +11,8 @@ import pytest
 from tests.unit.test_desk import Office
 from yadtq_core.interfaces import Consumer
 from yadtq_core.model import Answer, Delivery, Verdict, WorkerIdentity, WorkerRow
-from yadtq_core.testing.records import STATS
-from yadtq_core.worker.intake_thread import IntakeThread
+from yadtq_core.testing.contracts.records import STATS
+from yadtq_core.worker.threads.intake import IntakeThread
 
 
 class Quiet:

@@ -24,7 +24,7 @@ from kafka.structs import MemberState
 
 from tests.services import NOWHERE
 from tests.waiting import wait_until
-from yadtq_core.brokers.kafka import internals
+from yadtq_core.brokers.kafka import workarounds
 
 READ = {
     BaseCoordinator.join_group_async: "f9b7d8038dabf04d",
@@ -67,7 +67,7 @@ def test_a_begun_join_is_still_forgotten_upstream_and_not_here(consumer: KafkaCo
     coordinator.rejoin_needed = False
     coordinator.rejoining = True
     assert coordinator.need_rejoin() is False
-    internals.finish_joins(consumer)
+    workarounds.finish_joins(consumer)
     assert coordinator.need_rejoin() is True
     coordinator.rejoining = False
     assert coordinator.need_rejoin() is False
@@ -77,7 +77,7 @@ def test_a_begun_join_is_still_forgotten_upstream_and_not_here(consumer: KafkaCo
 def test_a_finished_join_is_still_thrown_away_upstream_and_not_here(consumer: KafkaConsumer, mended: bool) -> None:
     """Finished between two polls: upstream begins another, for which the whole group must join again."""
     if mended:
-        internals.finish_joins(consumer)
+        workarounds.finish_joins(consumer)
     coordinator = consumer._coordinator
     coordinator.rejoining, coordinator.state = True, MemberState.REBALANCING
     coordinator._join_task = Future().success(b"")
@@ -111,7 +111,7 @@ def test_a_heartbeat_without_an_answer_still_makes_poll_spin_upstream_and_not_he
         return float(coordinator.time_to_next_poll())
 
     wait_until(lambda: wait() == 0, "a poll that would not wait at all")
-    internals.rest_between_looks(consumer)
+    workarounds.rest_between_looks(consumer)
     assert min(wait() for _ in range(100)) > 0
     coordinator.state = MemberState.UNJOINED
 
@@ -122,7 +122,7 @@ def test_a_connection_refused_still_leaves_its_socket_upstream_and_not_here(
 ) -> None:
     """A worker's file descriptors must not grow while its broker is down."""
     settings: dict[str, object] = {"reconnect_backoff_max_ms": 100}
-    settings |= {"proxy_url": internals.CLOSING_SOCKET} if mended else {}
+    settings |= {"proxy_url": workarounds.CLOSING_SOCKET} if mended else {}
     connect, tried = KafkaNetSocket.sock_connect, list[int]()
 
     async def counted(*given: object, **named: object) -> object:
@@ -148,12 +148,12 @@ def test_a_connection_refused_still_leaves_its_socket_upstream_and_not_here(
 def test_a_producer_has_what_is_used_of_it(address: str) -> None:
     producer = KafkaProducer(bootstrap_servers=address, api_version=(4, 3), enable_idempotence=False)
     try:
-        internals.never_create_topics(producer)
+        workarounds.never_create_topics(producer)
         assert producer._metadata.metadata_request().allow_auto_topic_creation is False
         assert producer._accumulator.append
         assert producer._sender.wakeup
     finally:
-        internals.end_producer(producer, 0.1)
+        workarounds.end_producer(producer, 0.1)
     assert not producer._sender.is_alive()
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from yadtq_core.brokers.kafka.urls import parse
 from yadtq_core.errors import InvalidSetting
-from yadtq_core.security import Tls
+from yadtq_core.net.tls import Tls
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from yadtq_core.worker.keeper import Keeper
+from yadtq_core.worker.rules.keeper import Keeper
 
 
 @pytest.fixture

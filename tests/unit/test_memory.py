@@ -13,8 +13,8 @@ from yadtq_core.cli.app import run
 from yadtq_core.errors import ConfigurationRefused
 from yadtq_core.model import Past, Status, Verdict
 from yadtq_core.settings import Settings
-from yadtq_core.testing.readers import Member, messages, publish
-from yadtq_core.testing.records import STATS, Records, delivery, outcome, submission, worker
+from yadtq_core.testing.contracts.readers import Member, messages, publish
+from yadtq_core.testing.contracts.records import STATS, Records, delivery, outcome, submission, worker
 
 DAY = 86_400.0
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yadtq_core import InvalidSetting, SerializationError
-from yadtq_core.payloads import Payloads
-from yadtq_core.serializers import JsonSerializer
+from yadtq_core.wire.json_format import JsonSerializer
+from yadtq_core.wire.payloads import Payloads
 
 TASK = "0b2f8c1e-5a0d-4c55-9d0e-3f5f7f0c9a11"
 OTHER_TASK = "1b2f8c1e-5a0d-4c55-9d0e-3f5f7f0c9a11"

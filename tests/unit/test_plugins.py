@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from tests.distributions import Distributions
-from yadtq_core import entrypoints
+from yadtq_core import installed as entry_point_rules
 from yadtq_core.errors import InvalidSetting, PluginError
-from yadtq_core.plugins import load_plugins, open_backend, open_broker
+from yadtq_core.plugin.loading import load_plugins, open_backend, open_broker
 from yadtq_core.settings import Settings
 
 SQUID = """
-from yadtq_core.hookspecs import hookimpl
+from yadtq_core.plugin.hookspecs import hookimpl
 
 @hookimpl
 def yadtq_brokers():
@@ -119,7 +119,7 @@ def test_a_class_that_cannot_be_made_is_left_out(installed: Distributions) -> No
 
 
 def test_hooks_whose_import_hangs_are_left_out(installed: Distributions, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(entrypoints, "IMPORT_SECONDS", 0.2)
+    monkeypatch.setattr(entry_point_rules, "IMPORT_SECONDS", 0.2)
     installed.add("acme-bad", "0.1", "import threading\nthreading.Event().wait()", hooks={"bad": "acme_bad"})
     installed.add("acme-squid", "1.0", SQUID, hooks={"squid": "acme_squid"})
     plugins = load_plugins()
@@ -133,7 +133,7 @@ def test_what_is_blocked_is_not_loaded(installed: Distributions, monkeypatch: py
     installed.add("acme-bad", "0.1", "1 / 0", hooks={"bad": "acme_bad"})
     installed.add("acme-squid", "1.0", SQUID, hooks={"squid": "acme_squid"})
     monkeypatch.setenv("YADTQ_BLOCK_PLUGINS", f"bad,acme_squid,{os.environ['YADTQ_BLOCK_PLUGINS']}")
-    entrypoints.entry_points.cache_clear()
+    entry_point_rules.entry_points.cache_clear()
     plugins = load_plugins()
     assert plugins.errors == ()
     assert [row.name for row in plugins.rows if not row.blocked] == ["yadtq's own defaults"]
@@ -180,7 +180,7 @@ def test_two_plugins_of_one_name(installed: Distributions) -> None:
 
 def test_listing_the_schemes_loads_no_service_library() -> None:
     code = (
-        "import sys; from yadtq_core.plugins import load_plugins; "
+        "import sys; from yadtq_core.plugin.loading import load_plugins; "
         "load_plugins().manager.hook.yadtq_brokers(); "
         "assert not {'kafka', 'redis', 'typer'} & set(sys.modules)"
     )

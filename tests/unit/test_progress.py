@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from yadtq_core.model import Epoch, Partition, Past
-from yadtq_core.worker.intake import Intake
-from yadtq_core.worker.progress import Progress, Rewind
+from yadtq_core.worker.rules.intake import Intake
+from yadtq_core.worker.rules.partition import Progress, Rewind
 
 P0 = Partition("default", 0)
 FIRST = Epoch("a", 50_000, (Past("a", 0),))

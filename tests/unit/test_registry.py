@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from tests.distributions import Distributions
-from yadtq_core import entrypoints
+from yadtq_core import installed as entry_point_rules
 from yadtq_core.errors import InvalidTask, TaskLoadError, UnknownTask
-from yadtq_core.registry import Registry
-from yadtq_core.task import Task, task
+from yadtq_core.plugin.registry import Registry
+from yadtq_core.tasks.task import Task, task
 
 SHOP = """
-from yadtq_core.task import task
+from yadtq_core.tasks.task import task
 
 @task
 def resize(path: str, width: int = 800) -> str:
@@ -198,7 +198,7 @@ def test_a_module_that_cannot_be_imported(folder: Path, module: str, text: str) 
 
 
 def test_a_task_of_the_program_itself_is_refused_with_the_way_out(folder: Path) -> None:
-    code = "from yadtq_core.registry import Registry\n" + SHOP + "\nRegistry().name_of(resize)"
+    code = "from yadtq_core.plugin.registry import Registry\n" + SHOP + "\nRegistry().name_of(resize)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "put it into a module, say shop.py, and start `yadtq worker shop`" in done.stderr
 
@@ -233,7 +233,7 @@ def test_a_task_by_its_place_alone_is_not_imported(installed: Distributions) -> 
 
 
 def test_an_import_that_hangs_is_ended_and_named(installed: Distributions, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(entrypoints, "IMPORT_SECONDS", 0.2)
+    monkeypatch.setattr(entry_point_rules, "IMPORT_SECONDS", 0.2)
     installed.add("acme-slow", "0.1", "import time\ntime.sleep(300)", tasks={"acme.x": "acme_slow:x"})
     text = r"task 'acme.x' of acme-slow 0.1 .*: its import has not ended after 0.2 s \(.*acme_slow.py, line 2\)"
     with pytest.raises(TaskLoadError, match=text):
@@ -243,7 +243,7 @@ def test_an_import_that_hangs_is_ended_and_named(installed: Distributions, monke
 
 
 def test_an_import_that_swallows_errors_is_ended_too(installed: Distributions, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(entrypoints, "IMPORT_SECONDS", 0.2)
+    monkeypatch.setattr(entry_point_rules, "IMPORT_SECONDS", 0.2)
     code = "import time\ntry: time.sleep(300)\nexcept BaseException: pass\ntime.sleep(300)"
     installed.add("acme-slow", "0.1", code, tasks={"acme.x": "acme_slow:x"})
     with pytest.raises(TaskLoadError, match=r"has not ended after 0.2 s \(.*acme_slow.py, line 4\)"):
@@ -251,7 +251,7 @@ def test_an_import_that_swallows_errors_is_ended_too(installed: Distributions, m
 
 
 def test_who_uses_the_alarm_keeps_it(installed: Distributions, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(entrypoints, "IMPORT_SECONDS", 0.01)
+    monkeypatch.setattr(entry_point_rules, "IMPORT_SECONDS", 0.01)
     installed.add("acme-images", "0.1", "import time\ntime.sleep(0.1)\n" + SHOP, tasks={"acme.x": "acme_images:resize"})
     before = signal.signal(signal.SIGALRM, lambda *_: None)
     try:
@@ -317,7 +317,7 @@ def test_a_name_of_the_built_in_ones_is_refused_and_can_be_blocked(
     with pytest.raises(TaskLoadError, match=r"acme-images 1.2 .* and yadtq-builtin-tasks .*YADTQ_BLOCK_PLUGINS"):
         Registry().get("add")
     monkeypatch.setenv("YADTQ_BLOCK_PLUGINS", "Acme_Images")
-    entrypoints.entry_points.cache_clear()
+    entry_point_rules.entry_points.cache_clear()
     assert Registry().get("add")(1, 2) == 3
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yadtq_core.retry import Retry, RetryPolicy
+from yadtq_core.tasks.retry import Retry, RetryPolicy
 
 
 def test_without_retries_a_failed_run_is_the_last() -> None:

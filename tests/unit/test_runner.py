@@ -15,14 +15,14 @@ from msgspec import structs
 
 from yadtq_core.child.pipe import Done, Job, decode_report, frame
 from yadtq_core.child.runner import MAX_TEXT, Runner
-from yadtq_core.context import Cancelled, Run, current
 from yadtq_core.errors import InvalidArguments, UnknownTask, YadtqError
 from yadtq_core.model import MAX_RESULT_BYTES, Error
-from yadtq_core.plugins import load_plugins
-from yadtq_core.retry import Retry
-from yadtq_core.serializers import JsonSerializer
+from yadtq_core.plugin.loading import load_plugins
 from yadtq_core.settings import Settings
-from yadtq_core.task import Task, task
+from yadtq_core.tasks.retry import Retry
+from yadtq_core.tasks.run import Cancelled, Run, current
+from yadtq_core.tasks.task import Task, task
+from yadtq_core.wire.json_format import JsonSerializer
 
 ID = "0b2f8c1e-5a0d-4c55-9d0e-3f5f7f0c9a11"
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from yadtq_core.errors import SerializationError
 from yadtq_core.interfaces import Serializer
-from yadtq_core.serializers import JsonSerializer
+from yadtq_core.wire.json_format import JsonSerializer
 
 json = JsonSerializer()
 plain = st.recursive(

@@ -16,8 +16,8 @@ import pytest
 from msgspec import Meta, Struct
 
 from yadtq_core.errors import InvalidArguments
-from yadtq_core.serializers import JsonSerializer
-from yadtq_core.task import task
+from yadtq_core.tasks.task import task
+from yadtq_core.wire.json_format import JsonSerializer
 
 if typing.TYPE_CHECKING:
     from somewhere import Unknown  # type: ignore[import-not-found]

@@ -13,7 +13,7 @@ import pytest
 from yadtq_core.child.pipe import Start
 from yadtq_core.settings import Settings
 from yadtq_core.worker import supervisor
-from yadtq_core.worker.children import ChildProcess
+from yadtq_core.worker.child_process import ChildProcess
 from yadtq_core.worker.supervisor import EXIT_HANGS, WATCHDOG_SECONDS, Watchdog
 
 

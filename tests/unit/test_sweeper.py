@@ -12,13 +12,13 @@ from msgspec import structs
 from yadtq_core.backends.memory import MemoryBackend, MemoryStore
 from yadtq_core.interfaces import Broker, Outgoing
 from yadtq_core.model import Delivery, ReleaseReason, Status, WorkerStats
-from yadtq_core.plugins import load_plugins
+from yadtq_core.plugin.loading import load_plugins
 from yadtq_core.settings import Settings
-from yadtq_core.testing.records import STATS, Records, given_back, worker
+from yadtq_core.testing.contracts.records import STATS, Records, given_back, worker
 from yadtq_core.worker.desk import Claimer, Desk
 from yadtq_core.worker.events import Events
 from yadtq_core.worker.executor import Executor
-from yadtq_core.worker.sweeper_thread import SweeperThread
+from yadtq_core.worker.threads.sweeper import SweeperThread
 
 KNOWS = structs.replace(STATS, tasks=("strange",))
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from yadtq_core.errors import InvalidArguments, InvalidTask
-from yadtq_core.retry import RetryPolicy
-from yadtq_core.task import AsyncTask, Task, task
+from yadtq_core.tasks.retry import RetryPolicy
+from yadtq_core.tasks.task import AsyncTask, Task, task
 
 
 @task

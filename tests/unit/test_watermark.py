@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yadtq_core.watermark import Watermark
+from yadtq_core.worker.rules.watermark import Watermark
 
 
 def after(*offsets: int, start: int = 0) -> Watermark:

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from yadtq_core.registry import Registry
+from yadtq_core.plugin.registry import Registry
 
 NAMES = ["add", "mul", "sleep", "slow_task", "sub"]
 
@@ -18,7 +18,7 @@ def test_all_five_are_found_and_loaded() -> None:
 
 def test_their_names_are_known_without_importing_them() -> None:
     code = (
-        "import sys; from yadtq_core.registry import Registry; assert Registry().known('add'); "
+        "import sys; from yadtq_core.plugin.registry import Registry; assert Registry().known('add'); "
         "assert not any(name.startswith('yadtq_builtin_tasks') for name in sys.modules), sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

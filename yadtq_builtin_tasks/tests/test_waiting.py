@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 
 from yadtq_builtin_tasks.waiting import sleep, slow_task
-from yadtq_core import Cancelled, InvalidArguments, context
+from yadtq_core import Cancelled, InvalidArguments
+from yadtq_core.tasks import run as runs
 
 
 @contextmanager
 def a_run(cancelled: bool = False) -> Iterator[list[tuple[float, str]]]:
     """Enter a run as a worker's runner does; gives what the task reports."""
     reports: list[tuple[float, str]] = []
-    run = context.Run(
+    run = runs.Run(
         id="0b2f8c1e-5a0d-4c55-9d0e-3f5f7f0c9a11",
         task="slow_task",
         attempt=1,
@@ -26,11 +27,11 @@ def a_run(cancelled: bool = False) -> Iterator[list[tuple[float, str]]]:
         report=lambda fraction, text: reports.append((fraction, text)),
         cancelled=lambda: cancelled,
     )
-    token = context.enter(run)
+    token = runs.enter(run)
     try:
         yield reports
     finally:
-        context.leave(token)
+        runs.leave(token)
 
 
 @pytest.mark.parametrize("task", [sleep, slow_task])

@@ -35,8 +35,8 @@ from yadtq_core.child.pipe import (
 from yadtq_core.child.runner import Runner, describe
 from yadtq_core.errors import YadtqError
 from yadtq_core.model import ChildIdentity
-from yadtq_core.plugins import Plugins, load_plugins
-from yadtq_core.registry import Registry
+from yadtq_core.plugin.loading import Plugins, load_plugins
+from yadtq_core.plugin.registry import Registry
 
 _PR_SET_PDEATHSIG = 1
 _ORPHANED = 3

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from yadtq_core.context import Run
 from yadtq_core.errors import PluginError
-from yadtq_core.hookspecs import TaskContext
 from yadtq_core.interfaces import Serializer
-from yadtq_core.payloads import Payloads
-from yadtq_core.plugins import Plugins
-from yadtq_core.retry import RetryPolicy
-from yadtq_core.task import Task
+from yadtq_core.plugin.hookspecs import TaskContext
+from yadtq_core.plugin.loading import Plugins
+from yadtq_core.tasks.retry import RetryPolicy
+from yadtq_core.tasks.run import Run
+from yadtq_core.tasks.task import Task
+from yadtq_core.wire.payloads import Payloads
 
 Call = Callable[[Run, list[Any], dict[str, Any]], Any]
 

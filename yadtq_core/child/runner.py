@@ -13,16 +13,15 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from yadtq_core import context
 from yadtq_core.child.pipe import Done, Job
 from yadtq_core.child.pipeline import Pipeline, Prepared
-from yadtq_core.context import Cancelled, Run
 from yadtq_core.errors import InvalidArguments, SerializationError, YadtqError
 from yadtq_core.model import MAX_RESULT_BYTES, Error, Status
-from yadtq_core.payloads import Payloads, dumped
-from yadtq_core.plugins import Plugins
-from yadtq_core.retry import Retry, RetryPolicy
-from yadtq_core.task import Task
+from yadtq_core.plugin.loading import Plugins
+from yadtq_core.tasks.retry import Retry, RetryPolicy
+from yadtq_core.tasks.run import Cancelled, Run, enter, leave
+from yadtq_core.tasks.task import Task
+from yadtq_core.wire.payloads import Payloads, dumped
 
 _OURS = "yadtq_core.child."
 MAX_TEXT = 8 * 1024
@@ -65,13 +64,13 @@ class Runner:
         except BaseException as error:
             return self._failed(job, error, begun, None)
         run = self._context(job)
-        token = context.enter(run)
+        token = enter(run)
         try:
             result, content_type = self._store(job, prepared, prepared.call(run, *self._arguments(job)))
         except BaseException as error:  # a task's SystemExit or KeyboardInterrupt must not end the child
             return self._ended_by(job, error, begun, prepared)
         finally:
-            context.leave(token)
+            leave(token)
             self.cancelled.discard(job.seq)
         return Done(job.seq, "success", result, content_type, None, None, time.perf_counter() - begun)
 

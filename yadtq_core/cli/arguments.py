@@ -12,10 +12,10 @@ from inspect import Parameter
 from typing import Any, NoReturn
 
 from yadtq_core.cli.sources import text_of
-from yadtq_core.client.submissions import nesting
+from yadtq_core.client.builder import nesting
 from yadtq_core.errors import InvalidArguments
 from yadtq_core.model import MAX_ARGUMENT_BYTES, MAX_NESTING
-from yadtq_core.task import Task
+from yadtq_core.tasks.task import Task
 
 MAX_DIGITS = 1000
 """Of an integer given as text; below what CPython takes (4,300), so that sums of them still print."""

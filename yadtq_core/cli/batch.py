@@ -12,7 +12,7 @@ from yadtq_core.cli.arguments import kind, parse
 from yadtq_core.cli.known import KnownTasks
 from yadtq_core.cli.output import complain, say, say_json
 from yadtq_core.cli.sources import Row, rows_of
-from yadtq_core.client.calls import options
+from yadtq_core.client.call import options
 from yadtq_core.client.client import Submitting
 from yadtq_core.errors import InvalidInput, OutcomeUnknown, TaskLoadError, YadtqError
 from yadtq_core.model import MAX_ARGUMENT_BYTES, MAX_NESTING, new_id

@@ -22,8 +22,8 @@ from typer.core import TyperCommand, TyperGroup
 
 from yadtq_core.cli.options import Given
 from yadtq_core.cli.output import complain
-from yadtq_core.entrypoints import COMMANDS, entry_points, load, origin_of, place_of, reason
 from yadtq_core.errors import PluginError, YadtqError
+from yadtq_core.installed import COMMANDS, entry_points, load, origin_of, place_of, reason
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint

@@ -11,8 +11,8 @@ import typer
 
 from yadtq_core.cli.options import Given, common, whole_number
 from yadtq_core.cli.output import complain
-from yadtq_core.discovery import FOLDER
 from yadtq_core.errors import InvalidInput
+from yadtq_core.local_stack import FOLDER
 from yadtq_core.settings import ADDRESSES, Loaded
 
 LOOK_SECONDS = 0.3

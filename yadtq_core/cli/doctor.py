@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from yadtq_core import __version__
+from yadtq_core.checks import Report, examine
 from yadtq_core.cli.options import Given, common
 from yadtq_core.cli.output import escape, say, say_json
 from yadtq_core.errors import InvalidInput, Unavailable
 from yadtq_core.findings import Finding, Level, some
-from yadtq_core.health import Report, examine
 
 _COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "bold red"}
 

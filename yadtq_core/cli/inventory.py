@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from yadtq_core.cli.commands import loaded, offers
-from yadtq_core.entrypoints import COMMANDS, HOOKS, TASKS, blocked_entry_points, distribution_of, entry_points, place_of
 from yadtq_core.errors import YadtqError
-from yadtq_core.hooks import NAMES
-from yadtq_core.plugins import Plugins, load_plugins
-from yadtq_core.registry import Registry
+from yadtq_core.installed import COMMANDS, HOOKS, TASKS, blocked_entry_points, distribution_of, entry_points, place_of
+from yadtq_core.plugin.loading import Plugins, load_plugins
+from yadtq_core.plugin.manager import NAMES
+from yadtq_core.plugin.registry import Registry
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint

@@ -8,8 +8,8 @@ from typing import Any
 
 from yadtq_core.errors import UnknownTask
 from yadtq_core.model import WorkerRow, check_task_name
-from yadtq_core.registry import MAX_LISTED, Registry
-from yadtq_core.task import Task
+from yadtq_core.plugin.registry import MAX_LISTED, Registry
+from yadtq_core.tasks.task import Task
 
 
 class KnownTasks:

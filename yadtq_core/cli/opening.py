@@ -8,8 +8,8 @@ import sys
 from contextlib import redirect_stdout
 
 from yadtq_core import Client
-from yadtq_core.plugins import Plugins, load_plugins
-from yadtq_core.registry import Registry
+from yadtq_core.plugin.loading import Plugins, load_plugins
+from yadtq_core.plugin.registry import Registry
 from yadtq_core.settings import Settings
 
 log = logging.getLogger("yadtq.plugins")

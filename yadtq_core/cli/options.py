@@ -13,8 +13,8 @@ import typer
 
 from yadtq_core.cli import logs
 from yadtq_core.cli.output import complain
-from yadtq_core.discovery import addresses_found
 from yadtq_core.errors import InvalidInput, InvalidSetting
+from yadtq_core.local_stack import addresses_found
 from yadtq_core.settings import ENVIRONMENT, Loaded, Settings, duration, load
 
 _PANEL = "Options of every command"

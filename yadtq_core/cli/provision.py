@@ -9,7 +9,7 @@ from yadtq_core.cli.options import Given, common, whole_number
 from yadtq_core.cli.output import complain, say, say_json
 from yadtq_core.errors import ConfigurationRefused
 from yadtq_core.interfaces import Broker
-from yadtq_core.plugins import open_backend, open_broker
+from yadtq_core.plugin.loading import open_backend, open_broker
 from yadtq_core.settings import Settings, masked_url
 
 

@@ -11,7 +11,7 @@ from yadtq_core.cli.options import Given, common
 from yadtq_core.cli.output import complain, say, say_json
 from yadtq_core.cli.record import say_record, say_row
 from yadtq_core.cli.sources import STDIN, rows_of
-from yadtq_core.client.records import record_as_json
+from yadtq_core.client.results import record_as_json
 from yadtq_core.errors import InvalidId, InvalidInput, TaskNotFound
 from yadtq_core.model import ENDED, Record, check_id
 

@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 from yadtq_core.cli.output import say, say_lines
-from yadtq_core.client.records import moment, record_as_json
+from yadtq_core.client.results import moment, record_as_json
 from yadtq_core.model import Record, Status
-from yadtq_core.payloads import Payloads
+from yadtq_core.wire.payloads import Payloads
 
 MAX_SHOWN = 2000
 """Characters of a result or error that are shown without `--full`."""

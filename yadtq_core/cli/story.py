@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from yadtq_core.cli.stage import Stage
-from yadtq_core.client.calls import call
+from yadtq_core.client.call import call
 from yadtq_core.client.client import Client
 from yadtq_core.client.handle import Handle
 from yadtq_core.errors import WaitTimeout, YadtqError

@@ -16,13 +16,13 @@ from yadtq_core.cli.opening import open_client
 from yadtq_core.cli.options import Given, common, seconds, whole_number
 from yadtq_core.cli.output import complain, say, say_json
 from yadtq_core.cli.record import say_state
-from yadtq_core.client.calls import MAX_DELAY, Using
+from yadtq_core.client.call import MAX_DELAY, Using
 from yadtq_core.client.handle import MAX_TIMEOUT
-from yadtq_core.client.records import record_as_json
+from yadtq_core.client.results import record_as_json
 from yadtq_core.errors import InvalidInput, OutcomeUnknown, WaitTimeout
 from yadtq_core.model import Record, Status, derived_id, new_id
-from yadtq_core.registry import Registry
-from yadtq_core.task import MAX_RETRIES
+from yadtq_core.plugin.registry import Registry
+from yadtq_core.tasks.task import MAX_RETRIES
 
 
 @common

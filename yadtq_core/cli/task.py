@@ -9,7 +9,7 @@ import typer
 from yadtq_core.cli.options import Given, common
 from yadtq_core.cli.output import say, say_json, say_lines
 from yadtq_core.errors import TaskLoadError
-from yadtq_core.registry import Registry, TaskRow
+from yadtq_core.plugin.registry import Registry, TaskRow
 
 tasks = typer.Typer(name="task", help="Registered tasks: what there is, and where it came from.")
 

@@ -6,10 +6,10 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
-from yadtq_core.client.calls import Call, Options
+from yadtq_core.client.builder import Builder
+from yadtq_core.client.call import Call, Options
+from yadtq_core.client.connection import Opened
 from yadtq_core.client.handle import Handle
-from yadtq_core.client.services import Opened
-from yadtq_core.client.submissions import Builder
 from yadtq_core.client.submitter import Batch, Submitter, Verdict
 from yadtq_core.errors import InvalidInput, OutcomeUnknown, Unavailable, YadtqError
 from yadtq_core.model import Message, Submission

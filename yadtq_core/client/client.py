@@ -7,21 +7,21 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any, Literal, ParamSpec, Self, TypeVar, Unpack, cast, overload
 
+from yadtq_core.client.builder import Builder
 from yadtq_core.client.bulk import Bulk, raise_first
-from yadtq_core.client.calls import PLAIN, Call, Options, Using, options
+from yadtq_core.client.call import PLAIN, Call, Options, Using, options
+from yadtq_core.client.connection import Opened
 from yadtq_core.client.handle import Handle, check_timeout
-from yadtq_core.client.records import not_found
-from yadtq_core.client.services import Opened
-from yadtq_core.client.submissions import Builder
+from yadtq_core.client.results import not_found
 from yadtq_core.client.submitter import Confirm
-from yadtq_core.discovery import addresses_found
 from yadtq_core.errors import InvalidInput, TaskNotFound, YadtqError
+from yadtq_core.local_stack import addresses_found
 from yadtq_core.model import CancelCode, Counts, Record, WorkerRow, check_id, check_queue
-from yadtq_core.payloads import Payloads
-from yadtq_core.plugins import Plugins, load_plugins
-from yadtq_core.registry import Registry
+from yadtq_core.plugin.loading import Plugins, load_plugins
+from yadtq_core.plugin.registry import Registry
 from yadtq_core.settings import Settings, load
-from yadtq_core.task import Task
+from yadtq_core.tasks.task import Task
+from yadtq_core.wire.payloads import Payloads
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -7,10 +7,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar, cast
 
-from yadtq_core.client.records import not_found, result_of
+from yadtq_core.client.results import not_found, result_of
 from yadtq_core.errors import InvalidInput, WaitTimeout
 from yadtq_core.model import ENDED, CancelCode, Record, Reset, Status
-from yadtq_core.payloads import Payloads
+from yadtq_core.wire.payloads import Payloads
 
 R_co = TypeVar("R_co", covariant=True)
 

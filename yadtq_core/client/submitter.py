@@ -14,8 +14,7 @@ from functools import partial
 from itertools import chain
 from typing import Literal
 
-from yadtq_core.client.confirmer import Confirmer
-from yadtq_core.envelope import Encoded, stamp
+from yadtq_core.client.background import Confirmer
 from yadtq_core.errors import (
     BackendUnavailable,
     BrokerUnavailable,
@@ -26,6 +25,7 @@ from yadtq_core.errors import (
 )
 from yadtq_core.interfaces import Backend, Broker, Outgoing, Publication
 from yadtq_core.model import CreateCode, Created, Message, Status, Submission, shard_of
+from yadtq_core.wire.envelope import Encoded, stamp
 
 MAX_OUTSTANDING = 10_000
 """Messages that the broker has not acknowledged: kafka-python has no memory limit of its own."""

@@ -15,7 +15,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import TypeVar
 
-from yadtq_core.client.combiner import Combiner, Finish
+from yadtq_core.client.group_commit import Combiner, Finish
 from yadtq_core.errors import YadtqError
 from yadtq_core.interfaces import Backend, Subscription
 from yadtq_core.model import ENDED, Record

@@ -14,11 +14,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from yadtq_core.discovery import FILE
 from yadtq_core.errors import LocalStackError
 from yadtq_core.local.kafka import LocalKafka
 from yadtq_core.local.server import LocalServer, Report, silent
 from yadtq_core.local.valkey import LocalValkey
+from yadtq_core.local_stack import FILE
 
 _LEFTOVER_SECONDS = 10.0
 """A server outlives a stack that was killed by the guard's patience, and a moment."""

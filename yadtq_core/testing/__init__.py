@@ -9,11 +9,14 @@ hooks uses the fixtures (`fixtures`, loaded by pytest wherever yadtq is installe
 import pytest
 
 pytest.register_assert_rewrite(
-    *(f"{__name__}.{name}" for name in ("records", "submitting", "claiming", "ending", "sweeping", "backend", "broker"))
+    *(
+        f"{__name__}.contracts.{name}"
+        for name in ("records", "submitting", "claiming", "ending", "sweeping", "backend", "broker")
+    )
 )
 
-from yadtq_core.testing.backend import BackendContract  # noqa: E402  after what rewrites its asserts
-from yadtq_core.testing.broker import BrokerContract  # noqa: E402
+from yadtq_core.testing.contracts.backend import BackendContract  # noqa: E402  after what rewrites its asserts
+from yadtq_core.testing.contracts.broker import BrokerContract  # noqa: E402
 from yadtq_core.testing.engine import Engine, Submitted  # noqa: E402
 from yadtq_core.testing.recorder import Event, EventRecorder  # noqa: E402
 from yadtq_core.testing.waiting import wait_until  # noqa: E402

@@ -20,9 +20,7 @@ from yadtq_core.backends.memory import MemoryBackend, MemoryStore
 from yadtq_core.brokers.memory import MemoryBroker, Queues
 from yadtq_core.child.runner import Runner
 from yadtq_core.client.client import Client
-from yadtq_core.envelope import Encoded
 from yadtq_core.errors import YadtqError
-from yadtq_core.hookspecs import hookimpl
 from yadtq_core.model import (
     ChildIdentity,
     Delivery,
@@ -34,12 +32,14 @@ from yadtq_core.model import (
     WorkerIdentity,
     WorkerStats,
 )
-from yadtq_core.plugins import load_plugins
-from yadtq_core.registry import AnyTask, Registry
+from yadtq_core.plugin.hookspecs import hookimpl
+from yadtq_core.plugin.loading import load_plugins
+from yadtq_core.plugin.registry import AnyTask, Registry
 from yadtq_core.settings import Settings
-from yadtq_core.worker.children import job_of
-from yadtq_core.worker.completion import Completion
-from yadtq_core.worker.intake import Intake
+from yadtq_core.wire.envelope import Encoded
+from yadtq_core.worker.child_process import job_of
+from yadtq_core.worker.rules.completion import Completion
+from yadtq_core.worker.rules.intake import Intake
 
 START = 1_700_000_000.0
 """The engine's clock at its start, seconds since the epoch: the same in every run of a test."""

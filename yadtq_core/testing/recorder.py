@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from yadtq_core.hookspecs import hookimpl
 from yadtq_core.model import ChildIdentity, Due, Lease, Message, Outcome, WorkerIdentity, WorkerStats
+from yadtq_core.plugin.hookspecs import hookimpl
 
 
 class Event(NamedTuple):

@@ -15,12 +15,12 @@ from yadtq_core.errors import Unavailable, YadtqError
 from yadtq_core.interfaces import Backend, Broker
 from yadtq_core.model import Delivery, Lease, Release, ReleaseReason, Unreadable, WorkerIdentity
 from yadtq_core.settings import Settings
-from yadtq_core.worker.completion import Completion
 from yadtq_core.worker.events import Events
 from yadtq_core.worker.executor import Executor
-from yadtq_core.worker.intake import Intake
-from yadtq_core.worker.keeper import Keeper
-from yadtq_core.worker.others import Others
+from yadtq_core.worker.peers import Others
+from yadtq_core.worker.rules.completion import Completion
+from yadtq_core.worker.rules.intake import Intake
+from yadtq_core.worker.rules.keeper import Keeper
 
 log = logging.getLogger("yadtq.worker")
 

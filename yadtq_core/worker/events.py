@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from yadtq_core.model import Due, Lease, Outcome, WorkerIdentity, WorkerStats
-from yadtq_core.plugins import Plugins
+from yadtq_core.plugin.loading import Plugins
 
 log = logging.getLogger("yadtq.worker")
 

@@ -18,7 +18,7 @@ from yadtq_core.child.pipe import Done, Progress, Ready, Start
 from yadtq_core.errors import TaskLoadError
 from yadtq_core.model import Lease
 from yadtq_core.settings import Settings
-from yadtq_core.worker.children import ChildProcess, cause_of_death, job_of
+from yadtq_core.worker.child_process import ChildProcess, cause_of_death, job_of
 from yadtq_core.worker.values import Death, Given, News
 
 log = logging.getLogger("yadtq.worker")

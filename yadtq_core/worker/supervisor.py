@@ -20,12 +20,12 @@ from types import FrameType
 from yadtq_core.errors import YadtqError
 from yadtq_core.interfaces import Backend, Broker
 from yadtq_core.model import WorkerIdentity
-from yadtq_core.plugins import Plugins, load_plugins, open_backend, open_broker
+from yadtq_core.plugin.loading import Plugins, load_plugins, open_backend, open_broker
 from yadtq_core.settings import Settings, masked_url
-from yadtq_core.worker.comeback import give_back_of_last_life, process_started
 from yadtq_core.worker.desk import Desk
 from yadtq_core.worker.events import Events
 from yadtq_core.worker.executor import Executor
+from yadtq_core.worker.restart import give_back_of_last_life, process_started
 from yadtq_core.worker.worker import Worker, host
 
 log = logging.getLogger("yadtq.worker")

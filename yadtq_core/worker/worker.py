@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable
 
 from yadtq_core.model import ReleaseReason
-from yadtq_core.worker.completion_thread import CompletionThread
 from yadtq_core.worker.desk import Desk
-from yadtq_core.worker.intake_thread import IntakeThread
-from yadtq_core.worker.keeper_thread import KeeperThread
-from yadtq_core.worker.sweeper_thread import SweeperThread
+from yadtq_core.worker.threads.completion import CompletionThread
+from yadtq_core.worker.threads.intake import IntakeThread
+from yadtq_core.worker.threads.keeper import KeeperThread
+from yadtq_core.worker.threads.sweeper import SweeperThread
 
 log = logging.getLogger("yadtq.worker")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-from yadtq_core.backends.redis import RedisBackend
-from yadtq_core.connect import open_store
+from yadtq_core.backends.redis.backend import RedisBackend
 from yadtq_core.model import Delivery, shard_of
-from yadtq_core.testing.records import Records
+from yadtq_core.net.redis_client import open_store
+from yadtq_core.testing.contracts.records import Records
 
 LEFT_TO_STAND = {"counts", "epoch", "workers", "meta"}
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from tests.integration.backend.bed import Bed
-from yadtq_core.backends import redis as backends
+from yadtq_core.backends.redis import backend as backends
 from yadtq_core.model import Status, Verdict
-from yadtq_core.testing.records import STATS, delivery, given_back, outcome, submission
+from yadtq_core.testing.contracts.records import STATS, delivery, given_back, outcome, submission
 
 DAY_MS = 86_400_000
 

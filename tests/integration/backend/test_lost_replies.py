@@ -9,12 +9,12 @@ import pytest
 import redis
 
 from tests.integration.backend.bed import Bed
-from yadtq_core.backends import scripts
-from yadtq_core.backends.redis import RedisBackend
-from yadtq_core.connect import Store
+from yadtq_core.backends.redis import scripts
+from yadtq_core.backends.redis.backend import RedisBackend
 from yadtq_core.errors import BackendUnavailable
 from yadtq_core.model import Delivery, Status
-from yadtq_core.testing.records import STATS, given_back, outcome, submission
+from yadtq_core.net.redis_client import Store
+from yadtq_core.testing.contracts.records import STATS, given_back, outcome, submission
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from tests.integration.backend.bed import Bed
 from tests.waiting import wait_until
 from yadtq_core.local import LocalValkey
 from yadtq_core.model import Status, shard_of
-from yadtq_core.testing.records import STATS, given_back, outcome, submission
+from yadtq_core.testing.contracts.records import STATS, given_back, outcome, submission
 
 
 @pytest.fixture

@@ -13,15 +13,15 @@ import redis
 from tests.integration.backend.bed import Bed
 from tests.services import NOWHERE
 from tests.waiting import wait_until
-from yadtq_core import connect
-from yadtq_core.backends import redis as backends
-from yadtq_core.backends.scripts import ALL
-from yadtq_core.connect import open_store
+from yadtq_core.backends.redis import backend as backends
+from yadtq_core.backends.redis.scripts import ALL
 from yadtq_core.errors import BackendUnavailable, BrokerUnavailable, ConfigurationRefused
 from yadtq_core.local import LocalValkey
 from yadtq_core.model import Status
+from yadtq_core.net import redis_client
+from yadtq_core.net.redis_client import open_store
 from yadtq_core.settings import Settings
-from yadtq_core.testing.records import STATS, outcome, submission
+from yadtq_core.testing.contracts.records import STATS, outcome, submission
 
 Make = Callable[..., LocalValkey]
 LINE = "user yadtq on >secret ~yadtq:* &yadtq:* +@read +@write +@scripting +@pubsub +@connection +@transaction +time"
@@ -160,7 +160,7 @@ def test_nothing_there_is_unavailable_with_what_to_do(tmp_path: Path) -> None:
 
 
 def test_a_store_without_tls_is_said_to_have_none(make_valkey: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connect, "CONNECT_TIMEOUT", 1.0)
+    monkeypatch.setattr(redis_client, "CONNECT_TIMEOUT", 1.0)
     server = make_valkey(aof=False, port=0)
     with pytest.raises(ConfigurationRefused, match="it does not speak TLS: use redis://"):
         open_store(server.url.replace("redis://", "rediss://")).run("PING")

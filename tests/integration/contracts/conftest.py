@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.services import not_to_be_had
-from yadtq_core.connect import open_store
 from yadtq_core.errors import Unavailable
+from yadtq_core.net.redis_client import open_store
 
 START_SECONDS = 60.0
 

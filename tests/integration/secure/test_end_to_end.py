@@ -13,7 +13,7 @@ import pytest
 from tests.integration.secure.servers import PASSWORD, QUOTED, USER, SecureKafka, TlsRedis
 from tests.waiting import wait_until
 from yadtq_core import Client
-from yadtq_core.connect import open_store
+from yadtq_core.net.redis_client import open_store
 
 ACL = "~yadtq:* &yadtq:* +@read +@write +@scripting +@pubsub +@connection +@transaction +time -@dangerous +info"
 SIGNS = ("hunter2", QUOTED)

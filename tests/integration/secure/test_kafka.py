@@ -20,7 +20,7 @@ from yadtq_core.brokers import kafka
 from yadtq_core.errors import BrokerUnavailable, ConfigurationRefused
 from yadtq_core.local.ports import LOOPBACK
 from yadtq_core.settings import Settings
-from yadtq_core.testing.readers import messages, publish, step_until
+from yadtq_core.testing.contracts.readers import messages, publish, step_until
 
 LOGIN = f"{USER}:{QUOTED}@"
 Open = Callable[..., kafka.KafkaBroker]

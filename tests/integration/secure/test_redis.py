@@ -12,11 +12,11 @@ from tests.integration.secure.certificates import Certificates
 from tests.integration.secure.servers import PASSWORD, QUOTED, USER, SecureKafka, TlsRedis
 from tests.proxy import Proxy
 from tests.services import NOWHERE
-from yadtq_core.backends import redis as backends
-from yadtq_core.connect import Store, open_store
+from yadtq_core.backends.redis import backend as backends
 from yadtq_core.errors import BackendUnavailable, ConfigurationRefused
 from yadtq_core.local import LocalValkey
 from yadtq_core.local.ports import LOOPBACK
+from yadtq_core.net.redis_client import Store, open_store
 from yadtq_core.settings import Settings
 
 Make = Callable[..., TlsRedis]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from yadtq_core.connect import open_store
 from yadtq_core.errors import InvalidSetting
+from yadtq_core.net.redis_client import open_store
 
 GOOD = (
     "redis://localhost",

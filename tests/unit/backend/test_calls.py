@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yadtq_core import envelope
-from yadtq_core.backends import calls
-from yadtq_core.backends.keys import ID_LENGTH, Keys
-from yadtq_core.backends.records import counts_of, delivery_of, epoch_of, history_line, record_of, worker_of
-from yadtq_core.backends.scripts import ALL
+from yadtq_core.backends.redis import script_io
+from yadtq_core.backends.redis.decoding import counts_of, delivery_of, epoch_of, history_line, record_of, worker_of
+from yadtq_core.backends.redis.keys import ID_LENGTH, Keys
+from yadtq_core.backends.redis.scripts import ALL
 from yadtq_core.model import (
     Attempt,
     Counts,
@@ -31,6 +30,7 @@ from yadtq_core.model import (
     Verdict,
     new_id,
 )
+from yadtq_core.wire import envelope
 
 ID = "0b2f8c1e-5a0d-4c55-9d0e-3f5f7f0c9a11"
 
@@ -39,7 +39,7 @@ ID = "0b2f8c1e-5a0d-4c55-9d0e-3f5f7f0c9a11"
     ("seconds", "expected"), [(0.0, 0), (-1.0, 0), (0.0001, 1), (0.0015, 2), (15.0, 15_000), (86400.0, 86_400_000)]
 )
 def test_durations_become_milliseconds_and_never_nothing(seconds: float, expected: int) -> None:
-    assert calls.milliseconds(seconds) == expected
+    assert script_io.milliseconds(seconds) == expected
 
 
 def test_ids_can_be_read_off_the_end_of_every_key() -> None:
@@ -59,7 +59,9 @@ def test_each_script_is_one_constant_text_with_its_first_line_first() -> None:
 
 
 def test_new_records_share_one_answer() -> None:
-    found = calls.created_in([5, 1, 1, 2, [1, 4, b"success", 1], [0, 4, b"queued", 0], [1, 4, b"sleeping", 0], b"ERR"])
+    found = script_io.created_in(
+        [5, 1, 1, 2, [1, 4, b"success", 1], [0, 4, b"queued", 0], [1, 4, b"sleeping", 0], b"ERR"]
+    )
     assert found[0] is found[1]
     assert [(one.code, one.status, one.published) for one in found] == [
         (CreateCode.NEW, Status.QUEUED, False),
@@ -74,7 +76,7 @@ def test_new_records_share_one_answer() -> None:
 
 def test_answers_are_short_where_they_are_usual() -> None:
     answer = [7_000, 7_000_001, [], 1, 3, 1, 0, -2, -3, -4, [1, 99, 2, 0, 1, 6_000], [2, 0, 1, 40, 0, 0], b"WRONGTYPE"]
-    found = calls.answers_in(answer)
+    found = script_io.answers_in(answer)
     assert found[0] is found[2]
     assert (found[1].fence, found[1].attempt, found[1].started_at_ms) == (7_000_001, 3, 7_000)
     assert [one.verdict for one in found] == [
@@ -102,7 +104,7 @@ def test_each_outcome_takes_six_arguments() -> None:
         Outcome(status=Status.FAILED, fence=5, error=Error("E", "no"), **common),
         Outcome(status=Status.SCHEDULED, fence=6, retry_in=1.5, **common),
     ]
-    out = calls.outcomes_out(outcomes)
+    out = script_io.outcomes_out(outcomes)
     rows = [out[start : start + 6] for start in range(0, len(out), 6)]
     assert rows[:3] == [[1, "s", b"1", b"", b"", 0], [2, "s", b"1", "text/plain", b"", 0], [3, "n", b"", b"", b"", 0]]
     assert [(row[0], row[1], row[5]) for row in rows[3:]] == [(4, "c", 0), (5, "f", 0), (6, "r", 1500)]
@@ -110,7 +112,7 @@ def test_each_outcome_takes_six_arguments() -> None:
 
 
 def test_each_release_takes_seven_arguments() -> None:
-    out = calls.releases_out(
+    out = script_io.releases_out(
         [
             Release(ID, 1, ReleaseReason.UNSTARTED),
             Release(ID, 2, ReleaseReason.UNKNOWN_TASK, delay=1.0, note="unknown task"),
@@ -139,14 +141,19 @@ def test_any_reason_makes_a_line_that_can_be_read(worker_id: str, reason: str) -
 
 
 def test_codes_that_nobody_knows_are_errors() -> None:
-    assert calls.finished_in([1, 2, 3, 4, b"x"]) == [
+    assert script_io.finished_in([1, 2, 3, 4, b"x"]) == [
         FinishCode.OK,
         FinishCode.ALREADY,
         FinishCode.FENCED,
         FinishCode.MISSING,
         FinishCode.ERROR,
     ]
-    assert calls.extended_in([1, 2, 3, b"x"]) == [ExtendCode.OK, ExtendCode.CANCEL, ExtendCode.LOST, ExtendCode.LOST]
+    assert script_io.extended_in([1, 2, 3, b"x"]) == [
+        ExtendCode.OK,
+        ExtendCode.CANCEL,
+        ExtendCode.LOST,
+        ExtendCode.LOST,
+    ]
 
 
 def test_an_epochs_past_is_read_in_its_order() -> None:
@@ -178,4 +185,4 @@ def test_a_row_that_cannot_be_read_is_no_worker() -> None:
 def test_delays_of_submissions_travel_in_milliseconds() -> None:
     message = envelope.build("add", b"[[1],{}]", id=new_id())
     body = envelope.encode(message)
-    assert calls.submissions_out([Submission(message, body, 1.5)]) == ["add", "default", message.digest, 1500, body]
+    assert script_io.submissions_out([Submission(message, body, 1.5)]) == ["add", "default", message.digest, 1500, body]

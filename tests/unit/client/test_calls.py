@@ -13,8 +13,8 @@ import pytest
 from tests.unit.client.memory import Installation
 from tests.unit.client.tasks import Order, fetch, positive, resize, ship
 from yadtq_core import Client, InvalidArguments, InvalidId, InvalidInput, InvalidTask, call, task
-from yadtq_core.client.calls import options
-from yadtq_core.client.submissions import nesting
+from yadtq_core.client.builder import nesting
+from yadtq_core.client.call import options
 from yadtq_core.model import MAX_ARGUMENT_BYTES, MAX_NESTING, new_id
 
 

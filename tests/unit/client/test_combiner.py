@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from tests.waiting import wait_until
-from yadtq_core.client.combiner import Combiner, Finish
+from yadtq_core.client.group_commit import Combiner, Finish
 
 
 class Work:

@@ -28,9 +28,9 @@ from yadtq_core import (
     call,
 )
 from yadtq_core.client import waiter
-from yadtq_core.client.records import record_as_json
+from yadtq_core.client.results import record_as_json
 from yadtq_core.model import Error, Record, Reset
-from yadtq_core.plugins import load_plugins
+from yadtq_core.plugin.loading import load_plugins
 from yadtq_core.settings import Settings
 
 PAYLOADS = load_plugins().payloads(Settings())

@@ -9,7 +9,6 @@ from typing import Any
 from msgspec import Struct
 
 from yadtq_core import Client, Refuse, RetryPolicy, Run, Task, hookimpl
-from yadtq_core.hookspecs import TaskContext, TaskRunner
 from yadtq_core.interfaces import (
     BackendFactory,
     BrokerFactory,
@@ -24,6 +23,7 @@ from yadtq_core.interfaces import (
     WorkerIdentity,
     WorkerStats,
 )
+from yadtq_core.plugin.hookspecs import TaskContext, TaskRunner
 from yadtq_core.settings import Settings
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from tests.unit.hooks.every_hook import EveryHook
-from yadtq_core import hookimpl, hookspecs, task
-from yadtq_core.hooks import Hooks
+from yadtq_core import hookimpl, task
+from yadtq_core.plugin import hookspecs
+from yadtq_core.plugin.manager import Hooks
 from yadtq_core.testing import Engine, EventRecorder
 
 HEARD_BY_AN_ENGINE = sorted(hookspecs.EVENTS - {"yadtq_heartbeat", "yadtq_tasks_reclaimed"})

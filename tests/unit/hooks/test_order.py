@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from tests.unit.hooks.every_hook import EveryHook
-from yadtq_core import Refuse, Retry, SubmitRefused, call, hookimpl, hookspecs, task
+from yadtq_core import Refuse, Retry, SubmitRefused, call, hookimpl, task
 from yadtq_core.model import Message, Place, WorkerIdentity
+from yadtq_core.plugin import hookspecs
 from yadtq_core.testing import Engine
 
 HOOKS = {name for name in vars(hookspecs) if name.startswith("yadtq_")}

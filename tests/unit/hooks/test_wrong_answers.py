@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from yadtq_core import InvalidInput, PluginError, Refuse, SerializationError, call, hookimpl, hookspecs, task
-from yadtq_core.hooks import Hooks
+from yadtq_core import InvalidInput, PluginError, Refuse, SerializationError, call, hookimpl, task
+from yadtq_core.plugin import hookspecs
+from yadtq_core.plugin.manager import Hooks
 from yadtq_core.testing import Engine, EventRecorder
 
 

@@ -6,13 +6,13 @@ import secrets
 from collections import Counter
 from collections.abc import Sequence
 
-from yadtq_core.backends.calls import milliseconds
 from yadtq_core.backends.memory.claims import Claims, Limits, Offers
 from yadtq_core.backends.memory.ends import cancelled, extended, finished, released
 from yadtq_core.backends.memory.store import WAITERS, MemoryStore, Row, Window, ended
 from yadtq_core.backends.memory.subscription import MemorySubscription
 from yadtq_core.backends.memory.sweeps import SOON, Sweep
-from yadtq_core.backends.records import delivery_of, greatest_loss
+from yadtq_core.backends.redis.decoding import delivery_of, greatest_loss
+from yadtq_core.backends.redis.script_io import milliseconds
 from yadtq_core.errors import ConfigurationRefused
 from yadtq_core.findings import Finding, ok
 from yadtq_core.model import (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from yadtq_core.backends.calls import OTHER_ARGUMENTS
 from yadtq_core.backends.memory.store import MemoryStore, Row, worker_lost
+from yadtq_core.backends.redis.script_io import OTHER_ARGUMENTS
 from yadtq_core.model import ENDED, Answer, Delivery, Status, Verdict, WorkerIdentity
 
 DONE = Answer(Verdict.DONE)

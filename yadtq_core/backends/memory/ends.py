@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from yadtq_core.backends.calls import milliseconds
 from yadtq_core.backends.memory.claims import Limits
 from yadtq_core.backends.memory.store import MemoryStore, Row, worker_lost
+from yadtq_core.backends.redis.script_io import milliseconds
 from yadtq_core.model import (
     ENDED,
     CancelCode,

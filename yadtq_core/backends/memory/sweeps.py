@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from yadtq_core.backends.memory.claims import Limits
 from yadtq_core.backends.memory.store import MemoryStore, Row, worker_lost
-from yadtq_core.backends.records import delivery_of
+from yadtq_core.backends.redis.decoding import delivery_of
 from yadtq_core.model import Due, Status
 
 SOON = 1000

@@ -23,9 +23,9 @@ from kafka.errors import (
     for_code,
 )
 
-from yadtq_core.brokers.kafka import internals
-from yadtq_core.brokers.kafka.diagnosis import diagnosis
+from yadtq_core.brokers.kafka import workarounds
 from yadtq_core.brokers.kafka.tuning import Cluster, admin_settings
+from yadtq_core.brokers.kafka.unreachable import diagnosis
 from yadtq_core.errors import BrokerUnavailable, ConfigurationRefused, YadtqError
 
 log = logging.getLogger("yadtq.broker")
@@ -148,7 +148,7 @@ class Admin:
                 return self._client
             if self._failed is not None and self._failed[0] >= asked_at:
                 raise self._failed[1]
-            clients = internals.Clients()
+            clients = workarounds.Clients()
             try:
                 self._client = KafkaAdminClient(**admin_settings(self._cluster), kafka_client=clients)
             except KafkaError as error:

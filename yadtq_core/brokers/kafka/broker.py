@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from kafka import TopicPartition
 
-from yadtq_core.brokers.kafka import findings
+from yadtq_core.brokers.kafka import checks
 from yadtq_core.brokers.kafka.admin import Admin, dead_configs, topic_configs
 from yadtq_core.brokers.kafka.consumer import KafkaGroupConsumer
 from yadtq_core.brokers.kafka.names import Names
@@ -18,7 +18,7 @@ from yadtq_core.brokers.kafka.urls import host_and_port, parse
 from yadtq_core.errors import BrokerUnavailable, ConfigurationRefused
 from yadtq_core.findings import Finding
 from yadtq_core.interfaces import Outgoing
-from yadtq_core.security import Secret, warnings_of
+from yadtq_core.net.tls import Secret, warnings_of
 from yadtq_core.settings import Settings
 
 log = logging.getLogger("yadtq.broker")
@@ -144,7 +144,7 @@ class KafkaBroker:
 
     def findings(self, now_ms: int) -> Iterator[Finding]:
         """Yield what there is to say of this Kafka; nothing is made or joined."""
-        return findings.look(self._admin, self._names, self._settings, now_ms)
+        return checks.look(self._admin, self._names, self._settings, now_ms)
 
     def close(self, timeout: float) -> None:
         """Send what was accepted, for at most `timeout` seconds, and let go. Never raises."""

@@ -12,14 +12,14 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 from kafka.errors import KafkaError
 from kafka.structs import MemberState
 
-from yadtq_core import envelope
-from yadtq_core.brokers.kafka import internals
+from yadtq_core.brokers.kafka import workarounds
 from yadtq_core.brokers.kafka.admin import unreachable, within
 from yadtq_core.brokers.kafka.commits import Commits
 from yadtq_core.brokers.kafka.membership import Ownership, Watch
 from yadtq_core.brokers.kafka.tuning import Cluster, consumer_settings
 from yadtq_core.errors import EnvelopeError
 from yadtq_core.model import Delivery, Partition, Place, Unreadable
+from yadtq_core.wire import envelope
 
 log = logging.getLogger("yadtq.broker")
 Answer = TypeVar("Answer")
@@ -52,7 +52,7 @@ class KafkaGroupConsumer:
         self._partitions: dict[TopicPartition, Partition] = {}
         self._begin()
         try:
-            internals.fetch_metadata(self._consumer, self._topics, tuning.reach)
+            workarounds.fetch_metadata(self._consumer, self._topics, tuning.reach)
         except KafkaError as error:
             within(_ABANDON_SECONDS, lambda: self._consumer.close(timeout_ms=_ABANDON_SECONDS * 1000))
             raise unreachable(self._cluster, error) from None
@@ -92,7 +92,7 @@ class KafkaGroupConsumer:
     def committed(self, partitions: Sequence[Partition]) -> Mapping[Partition, tuple[int, str]]:
         """Return committed (offset, metadata) of those that have one. Raises BrokerUnavailable."""
         asked = [self._names.theirs(partition) for partition in partitions]
-        found = self._ask(lambda: internals.committed(self._consumer, asked, self._tuning.reach))
+        found = self._ask(lambda: workarounds.committed(self._consumer, asked, self._tuning.reach))
         return {
             self._names.ours(partition): (commit.offset, commit.metadata or "") for partition, commit in found.items()
         }
@@ -111,7 +111,7 @@ class KafkaGroupConsumer:
 
     def position(self, partition: Partition) -> int | None:
         """Return the offset of the next message to come, None where it is not known yet or not ours."""
-        return internals.position(self._consumer, self._names.theirs(partition))
+        return workarounds.position(self._consumer, self._names.theirs(partition))
 
     def offset_at(self, partition: Partition, time_ms: int) -> int | None:
         """Return the first offset whose message is not older than `time_ms`, None where there is none.
@@ -138,9 +138,9 @@ class KafkaGroupConsumer:
         """Make the client and subscribe; it joins with the first poll."""
         settings = consumer_settings(self._cluster, self._member)  # anew: the password may have changed in its file
         self._consumer = KafkaConsumer(partition_assignment_strategy=[CooperativeStickyAssignor], **settings)
-        internals.never_create_topics(self._consumer)
-        internals.finish_joins(self._consumer)
-        internals.rest_between_looks(self._consumer)
+        workarounds.never_create_topics(self._consumer)
+        workarounds.finish_joins(self._consumer)
+        workarounds.rest_between_looks(self._consumer)
         self._commits = Commits(self._consumer.commit_async)
         self._ownership = Ownership(self._commits, self._consumer.pause)
         self._watch = Watch(self._tuning.rebalance + self._tuning.stuck)
@@ -162,7 +162,7 @@ class KafkaGroupConsumer:
 
     def _look_after(self) -> None:
         """Do what is due between two polls."""
-        self._watch.sight(internals.coordinator_known(self._consumer), self._url)
+        self._watch.sight(workarounds.coordinator_known(self._consumer), self._url)
         if self._watch.stuck(self._joined):
             self._begin_anew(f"not in the group for {self._tuning.rebalance + self._tuning.stuck:g} s")
         try:

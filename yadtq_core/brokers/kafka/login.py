@@ -9,7 +9,7 @@ from kafka.net.sasl.oauth import AbstractTokenProvider
 from kafka.protocol.sasl import SaslAuthenticateRequest, SaslBytesRequest
 
 from yadtq_core.brokers.kafka.urls import TOKEN, KafkaAddress
-from yadtq_core.security import Secret, context_of
+from yadtq_core.net.tls import Secret, context_of
 
 _TALKATIVE = ("kafka.net.connection", "kafka.protocol.parser")
 """They log every request at debug, those with passwords and tokens too."""

@@ -20,7 +20,7 @@ from kafka.errors import (
     RecordListTooLargeError,
 )
 
-from yadtq_core.brokers.kafka import internals
+from yadtq_core.brokers.kafka import workarounds
 from yadtq_core.brokers.kafka.admin import unreachable, within
 from yadtq_core.brokers.kafka.tuning import MAX_REQUEST_BYTES, Cluster, producer_settings
 from yadtq_core.errors import BrokerUnavailable, ConfigurationRefused
@@ -98,7 +98,7 @@ class Publisher:
         waits = [reach] if self._reached else [min(_FIRST_SECONDS, reach), max(0.0, reach - _FIRST_SECONDS)]
         while True:
             try:
-                found = internals.partition_counts(self._opened(), topics, waits.pop(0))
+                found = workarounds.partition_counts(self._opened(), topics, waits.pop(0))
             except AuthorizationError as error:
                 named = ", ".join(map(str, error.args))
                 raise ConfigurationRefused(
@@ -120,7 +120,7 @@ class Publisher:
         """
         producer = self._opened()
         targets = {queue: self._targets_of(producer, queue) for queue in {message.queue for message in messages}}
-        append = internals.appender(producer)
+        append = workarounds.appender(producer)
         shards = self._shards
 
         def send(message: Outgoing) -> Any:
@@ -156,7 +156,7 @@ class Publisher:
             deadline = time.monotonic() + timeout
             self._outstanding.wait_for_room(self._tuning.outstanding, deadline)
             left = max(0.1, deadline - time.monotonic())
-            within(left + _CLOSE_SECONDS, lambda: internals.end_producer(producer, left))
+            within(left + _CLOSE_SECONDS, lambda: workarounds.end_producer(producer, left))
 
     def _send_all(
         self,
@@ -178,7 +178,7 @@ class Publisher:
                     )
                 break
             sent = self._send_slice(part, send, errors, start)
-            internals.wake(producer)
+            workarounds.wake(producer)
             self._outstanding.add(sent)
             futures += sent
         futures += [None] * (len(messages) - len(futures))
@@ -209,7 +209,7 @@ class Publisher:
                     self._producer = KafkaProducer(**producer_settings(self._cluster))
                 except KafkaError as error:
                     raise unreachable(self._cluster, error) from None
-                internals.never_create_topics(self._producer)
+                workarounds.never_create_topics(self._producer)
             return self._producer
 
     def _targets_of(self, producer: KafkaProducer, queue: str) -> Targets:

@@ -6,10 +6,10 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-from yadtq_core.brokers.kafka.internals import CLOSING_SOCKET
 from yadtq_core.brokers.kafka.login import log_no_logins, login_settings
 from yadtq_core.brokers.kafka.names import Names
 from yadtq_core.brokers.kafka.urls import KafkaAddress
+from yadtq_core.brokers.kafka.workarounds import CLOSING_SOCKET
 
 API_VERSION = (4, 3)
 """What kafka-python knows best. A given version spares a round trip; an older broker lowers it by itself."""

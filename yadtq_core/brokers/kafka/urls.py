@@ -4,7 +4,7 @@
     kafka+ssl://USER:PASSWORD@host:9093,host:9093?sasl=SCRAM-SHA-512&ca=/etc/ca.pem
 
 A login needs `sasl=`: PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512 take a user and a password, OAUTHBEARER a token in the
-password's place. Files and the places of secrets are those of `yadtq_core.security`.
+password's place. Files and the places of secrets are those of `yadtq_core.net.tls`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from yadtq_core.errors import InvalidSetting
-from yadtq_core.security import PASSWORD_FILE, TLS_OPTIONS, Refuse, Secret, Tls, options_of, secret_of, tls_of
+from yadtq_core.net.tls import PASSWORD_FILE, TLS_OPTIONS, Refuse, Secret, Tls, options_of, secret_of, tls_of
 from yadtq_core.settings import masked_url
 
 SCHEME, TLS_SCHEME = "kafka", "kafka+ssl"

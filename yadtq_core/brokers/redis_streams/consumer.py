@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from yadtq_core import envelope
-from yadtq_core.backends.scripts import Call, evaluate
 from yadtq_core.brokers.redis_streams.streams import FIELD, GROUP, LEAVE, TAKE, Streams, entry_of, offset_of
-from yadtq_core.connect import ServerError, Store
 from yadtq_core.errors import EnvelopeError, YadtqError
 from yadtq_core.model import Delivery, Partition, Place, Unreadable
+from yadtq_core.net.redis_client import ServerError, Store
+from yadtq_core.net.redis_scripts import Call, evaluate
+from yadtq_core.wire import envelope
 
 log = logging.getLogger("yadtq.broker")
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from zlib import crc32
 
-from yadtq_core.backends.scripts import load
 from yadtq_core.model import Partition, shard_of
+from yadtq_core.net.redis_scripts import load
 
 GROUP = "yadtq"
 """The one group of each stream; keys carry the namespace, so it need not."""

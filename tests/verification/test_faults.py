@@ -1,0 +1,29 @@
+"""The rows of the fault matrix that always run, each with 200 tasks: `make faults` runs all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from verification.faults.row import Row, run
+from verification.faults.rows import ROWS
+from verification.faults.stage import Stage
+
+ALWAYS = ("W1", "W3", "K1", "K2", "K7", "R1", "R2", "R4", "C1")
+TASKS = 200
+OUTAGE_SECONDS = 8.0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("row", [row for row in ROWS if row.id in ALWAYS], ids=lambda row: row.id)
+def test_nothing_is_lost_and_every_invariant_holds(row: Row, stage: Stage, tmp_path: Path) -> None:
+    result = run(row, stage, tmp_path / row.id, tasks=TASKS, outage=OUTAGE_SECONDS)
+    assert not result.trouble, f"{result.word}; {result.history}"
+    assert result.said == {}, f"{result.word}; {result.history}"
+    assert result.tasks >= TASKS
+
+
+def test_the_rows_that_always_run_are_there() -> None:
+    assert set(ALWAYS) <= {row.id for row in ROWS}

@@ -1,0 +1,142 @@
+"""C: clients that die between two writes, repeat themselves, or have another time; and everything at once."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from verification.faults import history as h
+from verification.faults import raw
+from verification.faults.row import Skip
+from verification.faults.scene import Scene
+from yadtq_core.errors import IdConflict
+
+LONG_SECONDS = 25.0
+PUBLISH_SECONDS = 30.0
+"""Longer than the long task: a worker that is free again would run what is due, and publish nothing."""
+
+
+def c1(scene: Scene) -> None:
+    """Clients die between the record and the message, each with some under way."""
+    scene.workers("w1", "w2")
+    _dying(scene, "created")
+
+
+def c1_all_slots_taken(scene: Scene) -> None:
+    """Clients die between the record and the message while every slot is taken: the sweep must publish."""
+    scene.workers("w1", options=("-c", "1", "--threads", "1"))
+    scene.submitter("long", count=1, kinds=("long",), naps=LONG_SECONDS)
+    scene.wait_running("w1")
+    _dead(scene, "created", scene.tasks // 3, threads=16, kinds=("add",))
+    without = scene.lookout.freeze().open.keys() - raw.published(scene)
+    assert without, "every record has its message"
+    try:
+        scene.wait_for(lambda: without <= raw.published(scene), "all are published", PUBLISH_SECONDS)
+    except AssertionError:
+        missing = sorted(without - raw.published(scene))
+        raise AssertionError(f"{len(missing)} of {len(without)} are not published: {', '.join(missing[:3])}") from None
+    scene.workers("w2")
+
+
+def c2(scene: Scene) -> None:
+    """Clients die when the broker has acknowledged, before that is confirmed."""
+    scene.workers("w1", "w2")
+    _dying(scene, "published")
+
+
+def _dying(scene: Scene, failpoint: str) -> None:
+    """Let three clients die side by side, and a last one submit the rest."""
+    _dead(scene, failpoint, scene.tasks // 6)
+    scene.submitter("last", count=scene.tasks // 2)
+
+
+def _dead(scene: Scene, failpoint: str, times: int, **plan: Any) -> None:
+    """Let three clients submit side by side, and return when each has died at its failpoint."""
+    clients = [scene.submitter(f"c{number}", failpoint=f"{failpoint}:{times}", rate=200, **plan) for number in range(3)]
+    for client in clients:
+        with scene.fault(f"client died ({failpoint})"):
+            code = client.wait(90)
+        assert code == -signal.SIGKILL, client.log()
+
+
+def c3(scene: Scene) -> None:
+    """Messages come that have no record (Kafka was written first)."""
+    scene.workers("w1", "w2")
+    bodies = raw.messages_by_hand(scene, scene.tasks // 2)
+    with scene.fault("messages by hand"):
+        raw.produce(scene, bodies)
+    scene.submitter(count=scene.tasks // 2)
+
+
+def c4(scene: Scene) -> None:
+    """Every submit is made three times; then one ID with other arguments."""
+    scene.workers("w1", "w2")
+    client = scene.submitter(repeats=3)
+    client.wait(120)
+    taken = next(event for event in scene.events() if isinstance(event, h.Submit) and event.task == "faults.add")
+    try:
+        scene.client.using(id=taken.id).submit("faults.add", 1, 2, 3, 4)
+    except IdConflict:
+        return
+    raise AssertionError(f"{taken.id} was submitted with other arguments and nothing was said")
+
+
+def c5(scene: Scene) -> None:
+    """Clients' and workers' clocks are wrong, by days and hours, and one runs faster."""
+    library = _wrong_clock(scene.folder)
+
+    def wrong(seconds: float, rate: float = 1.0) -> dict[str, str]:
+        return {"LD_PRELOAD": str(library), "CLOCK_SHIFT": str(seconds), "CLOCK_RATE": str(rate)}
+
+    for name, clock in (("w1", wrong(7200)), ("w2", wrong(-7200)), ("w3", wrong(0, 1.5))):
+        scene.wait_online(scene.worker(name, "-c", "1", "--threads", "2", environment=clock))
+    for number, seconds in enumerate((86400.0, -86400.0)):
+        scene.submitter(f"c{number}", environment=wrong(seconds), count=scene.tasks // 2, naps=0.8, rate=12)
+    scene.wait_running("w1", 0.3)
+    with scene.fault("killed", "w1", since="b"):
+        scene.workers_by_name["w1"].kill()
+
+
+def _wrong_clock(folder: Path) -> Path:
+    """Return the library that gives a process another time of day, made here."""
+    compiler = shutil.which("cc")
+    if compiler is None or sys.platform != "linux":
+        raise Skip("it needs a C compiler, on Linux")
+    library = folder / "clock.so"
+    source = Path(__file__).parent.with_name("clock.c")
+    subprocess.run([compiler, "-O2", "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
+    return library
+
+
+def c9(scene: Scene) -> None:
+    """A long task stands before thousands of short ones, and its worker is killed."""
+    scene.workers("w1")
+    scene.submitter("long", count=1, kinds=("long",), naps=25.0)
+    scene.wait_running("w1")
+    scene.workers("w2")
+    scene.submitter("many", count=10 * scene.tasks, rate=500, threads=8, kinds=("add",))
+    scene.wait_for(scene.started(5 * scene.tasks), "half of them have begun", 120)
+    with scene.fault("killed", "w1", since="b"):
+        scene.workers_by_name["w1"].kill()
+
+
+def c10(scene: Scene) -> None:
+    """Everything is killed at once, services, workers and clients, and started again."""
+    scene.workers("w1", "w2")
+    scene.submitter("c1", rate=30, naps=0.3)
+    scene.wait_for(scene.started(scene.tasks // 3), "it has begun", 60)
+    with scene.fault("all killed", "*"):
+        for process in scene.processes:
+            process.kill()
+        scene.stage.valkey.kill()
+        scene.stage.kafka.kill()
+        time.sleep(1.0)
+        scene.stage.valkey.start()
+        scene.stage.kafka.start()
+        scene.workers("w3", "w4")
+    scene.submitter("c2")

@@ -1,0 +1,150 @@
+"""W: workers that are killed, stopped, kept busy, told to end, and started twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from verification.faults import history as h
+from verification.faults import raw
+from verification.faults.scene import Scene
+
+NAPPING = (
+    *("add", "add", "add", "square", "square", "square", "square", "effect", "effect"),
+    *("flaky", "flaky", "doomed", "unwanted"),
+)
+KILLERS = 5
+LOST_LIMIT = 3
+"""That of the settings: so often a task is begun again whose child died."""
+
+
+def w1(scene: Scene) -> None:
+    """A worker is killed (SIGKILL) in the middle of its tasks, three times."""
+    scene.workers("w0", "w1")
+    scene.submitter(naps=0.8, kinds=NAPPING, rate=25)
+    for number in range(1, 4):
+        name = f"w{number}"
+        scene.wait_running(name, 0.2)
+        with scene.fault("killed", name, since="b"):
+            scene.workers_by_name[name].kill()
+        scene.workers(f"w{number + 1}")
+
+
+def w1_again(scene: Scene) -> None:
+    """A worker is killed (SIGKILL) and started again at once under its name, three times; nobody else is there."""
+    four_slots = ("-c", "2", "--threads", "2")
+    scene.workers("w1", options=four_slots)
+    scene.submitter(naps=1.2, kinds=NAPPING, rate=25)
+    for _ in range(3):
+        scene.wait_running("w1", 0.2)
+        with scene.fault("killed", "w1", since="b"):
+            scene.workers_by_name["w1"].kill()
+        scene.workers("w1", options=four_slots)
+        time.sleep(3.0)
+
+
+def w2(scene: Scene) -> None:
+    """A child is killed (SIGKILL) again and again, its worker is not."""
+    (worker,) = scene.workers("w1")
+    scene.submitter(naps=0.3, kinds=NAPPING, rate=25)
+    scene.wait_for(scene.started(5), "it has begun", 60)
+    for _ in range(6):
+        scene.wait_for(lambda: bool(worker.children()), "there is a child", 60)
+        scene.wait_running("w1")
+        with scene.fault("child killed", "w1", since="b"):
+            os.kill(worker.children()[0], signal.SIGKILL)
+        time.sleep(0.7)
+
+
+def w3(scene: Scene) -> None:
+    """A worker and its children are stopped for two leases, and go on (a zombie)."""
+    scene.workers("w1")
+    scene.submitter(naps=1.0, kinds=NAPPING, rate=25)
+    scene.wait_running("w1", 0.2)
+    _stopped(scene, "w1", 2 * scene.lease)
+
+
+def w4(scene: Scene) -> None:
+    """A worker is stopped for two leases while its children run on."""
+    (worker,) = scene.workers("w1")
+    scene.workers("w2")
+    scene.submitter(naps=1.0, kinds=NAPPING, rate=25)
+    scene.wait_running("w1", 0.2)
+    with scene.fault("stopped", "w1", since="b"):
+        worker.signal(signal.SIGSTOP)
+        time.sleep(2 * scene.lease)
+        worker.signal(signal.SIGCONT)
+
+
+def w5(scene: Scene) -> None:
+    """A worker and its children are stopped for less than a lease."""
+    scene.workers("w1", "w2")
+    scene.submitter(naps=0.5, kinds=NAPPING, rate=10)
+    for _ in range(2):
+        scene.wait_running("w1")
+        with scene.fault("stopped"):
+            scene.workers_by_name["w1"].signal_all(signal.SIGSTOP)
+            time.sleep(0.4 * scene.lease)  # the last extension may be a third of a lease old
+            scene.workers_by_name["w1"].signal_all(signal.SIGCONT)
+        time.sleep(1.0)
+
+
+def w6(scene: Scene) -> None:
+    """Tasks hold the interpreter in single calls, for longer than a lease."""
+    scene.workers("w1", "w2")
+    scene.submitter("hogs", count=4, naps=2.5 * scene.lease, kinds=("hog",), rate=20)
+    scene.submitter(naps=0.1)
+
+
+def w7(scene: Scene) -> None:
+    """Tasks kill their child (SIGKILL) in every run: they fail in the end, and nothing else is touched."""
+    scene.workers("w1", "w2", options=("-c", "2", "--threads", "1"))  # a child of its own for each run
+    scene.submitter("killers", count=KILLERS, threads=1, kinds=("killer",), rate=2)
+    scene.submitter()
+    scene.come_to_rest(120)
+    killers = [event.id for event in scene.events() if isinstance(event, h.Submit) and event.task == "faults.killer"]
+    ended = [record for record in scene.client.query(killers) if record and record.error]
+    told = [(record.error and record.error.type, record.lost) for record in ended]
+    assert told == [("WorkerLost", LOST_LIMIT + 1)] * KILLERS, told
+    hit = {task_id for task_id, record in scene.lookout.freeze().records.items() if record.lost} - set(killers)
+    assert not hit, f"of others the child died too: {hit}"
+    missing = set(killers) - raw.dead_letters(scene)
+    assert not missing, f"no dead letter for {missing}"
+
+
+def w12(scene: Scene) -> None:
+    """Workers are told to end (SIGTERM) while they work, twice in a hurry, and while they start."""
+    scene.workers("w0", "w1", "w2", "w3")
+    scene.submitter(naps=0.6, kinds=NAPPING, rate=25)
+    scene.wait_running("w1")
+    scene.asked_to_end(scene.workers_by_name["w1"], "w1", 40)
+    scene.submitter("long", count=5, naps=6.0, kinds=("long",))
+    scene.wait_running("w2", 1.5)
+    hurried = scene.workers_by_name["w2"]
+    hurried.signal(signal.SIGTERM)
+    time.sleep(0.3)
+    scene.asked_to_end(hurried, "w2", 20)
+    for number in range(4, 7):
+        worker = scene.worker(f"w{number}", "-c", "1")
+        time.sleep(0.4 * (number - 3))
+        code = worker.terminate(40)
+        assert code in {0, -signal.SIGTERM}, worker.log()  # it may not have come to hear signals yet
+
+
+def w14(scene: Scene) -> None:
+    """Two workers have the same name."""
+    first, second = scene.worker("w1", "-c", "1"), scene.worker("w1", "-c", "1")
+    scene.wait_online(first)
+    scene.wait_online(second)
+    scene.submitter(naps=0.1)
+
+
+def _stopped(scene: Scene, name: str, seconds: float) -> None:
+    """Stop a worker and its children for a while, during which another is there."""
+    worker = scene.workers_by_name[name]
+    with scene.fault("stopped", name, since="b"):
+        worker.signal_all(signal.SIGSTOP)
+        scene.workers("heir")
+        time.sleep(seconds)
+        worker.signal_all(signal.SIGCONT)

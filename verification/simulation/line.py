@@ -1,0 +1,96 @@
+"""A process's line to the store: `connect.Store` as `RedisBackend` uses it, through the weather."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import hiredis
+
+from verification.simulation.server import START_US, Server
+from verification.simulation.strands import Process
+from verification.simulation.truth import FIELDS, Carried, Truth
+from verification.simulation.weather import Fate, Weather
+from yadtq_core.errors import BackendUnavailable, YadtqError
+from yadtq_core.net.redis_client import ServerError
+
+
+class Line:
+    """One process's connections. Each request and each answer takes a moment, in which others go on."""
+
+    def __init__(self, process: Process, server: Server, weather: Weather, truth: Truth, rng: random.Random) -> None:
+        self._process = process
+        self._loom = process.loom
+        self._server = server
+        self._weather = weather
+        self._truth = truth
+        self._rng = rng
+
+    def run(self, *command: Any) -> Any:
+        """Return the answer to one command; its own refusal is a bug of ours."""
+        answer = self.run_many([command])[0]
+        if isinstance(answer, Exception):
+            raise self.translated(answer)
+        return answer
+
+    def run_many(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        """Return the answers to commands that are sent together, where they come through."""
+        loom, weather = self._loom, self._weather
+        loom.wait(weather.delay())
+        fate = weather.store_fate()
+        if fate is Fate.LOST or not weather.store_reached(self._process):
+            self._give_up("was not heard", commands)
+        if fate is Fate.LATE:
+            loom.after(self._rng.uniform(0.1, 6.0), lambda: self._late(commands))
+            self._give_up("gave up", commands)
+        answers = self._carried_out(commands)
+        if fate is Fate.TWICE:
+            loom.wait(weather.delay())
+            if not weather.store_reached(self._process):
+                self._give_up("heard no answer", commands)
+            answers = self._carried_out(commands)
+        loom.wait(weather.delay())
+        if fate is Fate.UNANSWERED or not weather.store_reached(self._process):
+            self._give_up("heard no answer", commands)
+        return answers
+
+    def translated(self, error: Exception) -> YadtqError:
+        """Return what stands for a refusal: no script of ours may be refused, so the history ends."""
+        raise AssertionError(f"the server refuses: {error}")
+
+    def close(self) -> None:
+        """Do nothing: nothing is kept open."""
+
+    def _give_up(self, how: str, commands: Sequence[Sequence[Any]]) -> None:
+        names = [script.name if (script := self._server.script_of(each)) else each[0] for each in commands]
+        self._truth.history.tell(self._truth.who(self._process), f"{' '.join(names)}: {how}")
+        self._loom.wait(self._weather.patience())
+        raise BackendUnavailable("the store does not answer")
+
+    def _late(self, commands: Sequence[Sequence[Any]]) -> None:
+        if not self._weather.store_away:
+            self._carried_out(commands, late=True)
+
+    def _carried_out(self, commands: Sequence[Sequence[Any]], *, late: bool = False) -> list[Any]:
+        micros = START_US + int(self._loom.now * 1e6)
+        return [self._one(command, micros, late=late) for command in commands]
+
+    def _one(self, command: Sequence[Any], micros: int, *, late: bool) -> Any:
+        if command[0] == "TIME":
+            return [micros // 1_000_000, micros % 1_000_000]
+        script = self._server.script_of(command)
+        if script is None or not script.changes:
+            answer = self._server.send([self._server.translated(command, micros)])[0]
+            if command[0] == "HGETALL":  # redis-py, which stands between in production, makes a mapping of it
+                answer = dict(zip(answer[::2], answer[1::2], strict=True))
+        else:
+            keys = [key for key in command[3 : 3 + command[2]] if ":task:" in key]
+            reads = [("HMGET", key, *FIELDS) for key in keys]
+            looks = [("ZSCORE", key.replace(f":task:{key[-36:]}", ":open"), key[-36:]) for key in keys]
+            answer, *found = self._server.send([self._server.translated(command, micros), *reads, *looks])
+            if isinstance(answer, hiredis.ReplyError):
+                raise AssertionError(f"{script.name} failed: {answer}")
+            call = Carried(self._process, script.name, keys, command[3 + command[2] :], micros // 1000, late)
+            self._truth.executed(call, list(zip(found[: len(keys)], found[len(keys) :], strict=True)))
+        return ServerError(str(answer)) if isinstance(answer, hiredis.ReplyError) else answer

@@ -1,0 +1,92 @@
+"""Deliberate mistakes in the worker's rules, and in what a client does in which order."""
+
+from __future__ import annotations
+
+from verification.simulation.mutation import Mutant
+
+INTAKE, PROGRESS, WATERMARK = (
+    "yadtq_core.worker.rules.intake",
+    "yadtq_core.worker.rules.partition",
+    "yadtq_core.worker.rules.watermark",
+)
+INTAKE_LOOP, DESK, KEEPER = (
+    "yadtq_core.worker.threads.intake",
+    "yadtq_core.worker.desk",
+    "yadtq_core.worker.rules.keeper",
+)
+COMPLETION, COMPLETION_LOOP = "yadtq_core.worker.rules.completion", "yadtq_core.worker.threads.completion"
+KEEPER_LOOP, SWEEPER_LOOP = "yadtq_core.worker.threads.keeper", "yadtq_core.worker.threads.sweeper"
+SUBMITTER = "yadtq_core.client.submitter"
+
+RULES = (
+    # What is committed
+    Mutant("commit past what is not finished", WATERMARK, "return self._open[0] if self._open else self.position", "return self.position"),
+    Mutant("one done is all done", WATERMARK, "while waiting and waiting[0] in done:", "while waiting and waiting[0] <= offset:"),
+    Mutant("settled at the claim", INTAKE, "leases.append(Lease(", "self.settled(delivery)\n                leases.append(Lease("),
+    Mutant("settled on BUSY", INTAKE, "SETTLED = frozenset({Verdict.DONE,", "SETTLED = frozenset({Verdict.BUSY, Verdict.DONE,"),
+    Mutant("busy is settled, not parked", INTAKE, "            elif answer.verdict is Verdict.BUSY:\n                self._park_busy(delivery, answer, now)\n            elif answer.verdict in SETTLED:", "            elif answer.verdict is Verdict.BUSY or answer.verdict in SETTLED:"),
+    Mutant("busy is forgotten", INTAKE, "                self._park_busy(delivery, answer, now)\n            elif answer.verdict in SETTLED:\n                self.settled(delivery)\n        return leases", "                pass\n            elif answer.verdict in SETTLED:\n                self.settled(delivery)\n        return leases"),
+    Mutant("later is not settled", INTAKE, "Verdict.DONE, Verdict.LATER,", "Verdict.DONE,"),
+    Mutant("settled on FENCED", COMPLETION, "if code in (FinishCode.FENCED, FinishCode.MISSING):", "if code is FinishCode.MISSING:"),
+    Mutant("settled on MISSING", COMPLETION, "if code in (FinishCode.FENCED, FinishCode.MISSING):", "if code is FinishCode.FENCED:"),
+    Mutant("fenced is forgotten", COMPLETION_LOOP, "desk.intake.put_back([lease.delivery for lease in finished.again], time.monotonic())", "pass"),
+    Mutant("an outcome that was not answered is dropped", COMPLETION_LOOP, "desk.completion.unanswered(time.monotonic())", "desk.completion._pending.clear()"),
+    Mutant("settled before it is written", COMPLETION_LOOP, "            desk.completion.ended(news.ended)\n", "            desk.completion.ended(news.ended)\n            for lease, _ in news.ended:\n                desk.intake.settled(lease.delivery)\n"),
+    Mutant("released is settled", DESK, "self.intake.put_back(ours, now, offered=True)", "for delivery in ours: self.intake.settled(delivery)"),
+    Mutant("an unknown task's message is kept", DESK, "                for lease in leases:\n                    self.intake.settled(lease.delivery)", "                pass"),
+    Mutant("an unknown task's message is settled unanswered", DESK, "if reason is ReleaseReason.UNKNOWN_TASK and answered:", "if reason is ReleaseReason.UNKNOWN_TASK:",
+           missed="one history in a thousand shows it, tests/unit/test_desk.py always"),
+    Mutant("an unknown task's message is settled alone", DESK, "            self.backend.release([self._release_of(lease, reason, note, lost) for lease in leases], self.identity)", "            if reason is not ReleaseReason.UNKNOWN_TASK:\n                self.backend.release([self._release_of(lease, reason, note, lost) for lease in leases], self.identity)"),
+    Mutant("a repeated delivery is dropped", INTAKE, "            self._park(delivery, now + 1.0)", "            pass"),
+    # Losing the store
+    Mutant("no rewind", INTAKE_LOOP, "            rewinds = self._desk.intake.to_rewind()", "            rewinds = []"),
+    Mutant("any epoch is ours", PROGRESS, "return current is None or self.epoch is None or self.epoch.id == current.id", "return True"),
+    Mutant("a new epoch is adopted without a rewind", PROGRESS, "        if self.stands(current):\n            self.epoch = current", "        if True:\n            self.epoch = current"),
+    Mutant("local marks are kept over a rewind", PROGRESS, "        self.mark = Watermark(offset)\n        self.safe = deque([offset], maxlen=_KEPT)\n        self.epoch = current", "        self.safe = deque([offset], maxlen=_KEPT)\n        self.epoch = current"),
+    Mutant("the committed offset is safe", PROGRESS, '{self.safe[0]}"', '{self.mark.low}"'),
+    Mutant("rewind to the safe offset alone", INTAKE_LOOP, "offset = rewind.safe if found is None else min(rewind.safe, found)", "offset = rewind.safe"),
+    Mutant("rewind by time alone", INTAKE_LOOP, "offset = rewind.safe if found is None else min(rewind.safe, found)", "offset = rewind.safe if found is None else found"),
+    Mutant("rewind without a margin", PROGRESS, "- margin_ms)", "+ 0)",
+           missed="what was lost was written after the mark, and its message is no older: the margin is for clocks"),
+    Mutant("rewind to the newest loss", PROGRESS, "min(lost, default=self.epoch.mark_ms)", "max(lost, default=self.epoch.mark_ms)",
+           missed="it takes two losses while nobody has the partition; tests/unit/test_progress.py holds it"),
+    Mutant("metadata is not looked at", PROGRESS, "_parsed(metadata) or (current, self.mark.low)", "(current, self.mark.low)"),
+    Mutant("a gained partition starts at once", INTAKE_LOOP, "self._desk.intake.gained(partition, *committed.get(partition, (None, \"\")))", "self._desk.intake.gained(partition, None)"),
+    # Partitions that come and go
+    Mutant("a lost partition is kept", INTAKE, "        self._partitions.pop(partition, None)\n        self._drop(partition)", "        pass",
+           missed="the consumer commits only what is its, and a partition that comes back begins anew"),
+    Mutant("what waits of a lost partition is kept", INTAKE, "        self._partitions.pop(partition, None)\n        self._drop(partition)", "        self._partitions.pop(partition, None)",
+           missed="it is claimed all the same, by the one way in which anything is run, and settled by nobody"),
+    # Claims, leases, heartbeats
+    Mutant("a new nonce for the same claim", DESK, "deliveries, nonce = self._unanswered or (list(batch), secrets.token_urlsafe(9))", "deliveries, nonce = (self._unanswered or (list(batch), ''))[0], secrets.token_urlsafe(9)",
+           missed="the lease of a reply that was lost is waited for; it costs time and counts as lost"),
+    Mutant("one nonce for all", DESK, "secrets.token_urlsafe(9))", "'always')"),
+    Mutant("a claim that was not answered is dropped", DESK, "            desk.health.backend_failed(error)\n            return False\n        self._unanswered = None", "            self._unanswered = None\n            return False\n        self._unanswered = None"),
+    Mutant("leases are not extended", KEEPER_LOOP, "codes = desk.backend.extend(holds, desk.identity)", "return"),
+    Mutant("what runs is claimed again", INTAKE, "if task_id not in batch and task_id not in self._running:", "if task_id not in batch:",
+           missed="the claim answers BUSY"),
+    Mutant("claims without a heartbeat", KEEPER, "return self._begun and now - self._answered_at < self._lease / 2", "return True",
+           missed="a claim that comes through is answered by the store, whatever was silent before"),
+    Mutant("a silence makes tasks stale", KEEPER, "self._nothing_stale_until = now + self._lease", "pass",
+           missed="leases that ended in the silence are taken over: repeats, which the fences bear"),
+    Mutant("never leaves the group", KEEPER, "return now - self._answered_at >= self._lease", "return False",
+           missed="others have its partitions when it dies or comes back: nothing is lost, it only takes longer"),
+    # Sweeps and dead letters
+    Mutant("nothing is swept", SWEEPER_LOOP, "                self._sweep()\n", "                pass\n"),
+    Mutant("nothing is published again", SWEEPER_LOOP, "positions = desk.broker.publish(letters, timestamp_ms=now_ms).wait(ACK_SECONDS)", "positions = ['0:0' for _ in letters]"),
+    Mutant("nothing is buried", SWEEPER_LOOP, "        desk.backend.buried([*buried, *without])", "        pass"),
+    Mutant("confirmed where it is not", SWEEPER_LOOP, "for due, lost in zip(placed, gone, strict=True) if not lost])", "for due, lost in zip(placed, gone, strict=True)])\n        gone = [False for _ in placed]",
+           missed="as soon as a worker has a free slot it takes what is due from the sweep itself"),
+    Mutant("buried before the broker has it", SWEEPER_LOOP, "if positions[index] is not None or index in refused]", "]",
+           missed="a letter is missing only where a worker dies with it unsent; tests/unit/test_sweeper.py holds it"),
+    Mutant("unreadable ones stay", SWEEPER_LOOP, "            self._desk.intake.done(entry.partition, entry.offset)", "            pass"),
+    Mutant("published in an outage", SWEEPER_LOOP, "if not dues or desk.broker.unacknowledged():", "if not dues:",
+           missed="more copies in the log, each recognised; it is a matter of load"),
+    # Submit
+    Mutant("accepted without an acknowledgement", SUBMITTER, "        positions = publication.wait(batch.left)", "        positions = ['0:0' for _ in ids]"),
+    Mutant("published first", SUBMITTER, "            elif answer.status in (Status.QUEUED, Status.PROCESSING) and not answer.published:", "            elif answer.status in (Status.QUEUED, Status.PROCESSING):",
+           missed="one more copy in the log, recognised by its ID"),
+    Mutant("what runs is not published", SUBMITTER, "            elif answer.status in (Status.QUEUED, Status.PROCESSING) and not answer.published:", "            elif answer.status is Status.QUEUED and not answer.published:"),
+    Mutant("a lost reply is a refusal", SUBMITTER, "            batch.unknown(indexes, str(error))\n        return ()", "            batch.refuse(indexes, error)\n        return ()"),
+    Mutant("a conflict is accepted", SUBMITTER, "batch.verdicts[index] = IdConflict(message.id)", "pass"),
+)  # fmt: skip

@@ -1,0 +1,172 @@
+"""Everything of one history: its services, its processes, and what they have seen."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from typing import NamedTuple
+
+import msgspec
+
+from verification.simulation.executor import Run
+from verification.simulation.history import History, short
+from verification.simulation.kafka import Broker
+from verification.simulation.line import Line
+from verification.simulation.log import Kafka, name_of
+from verification.simulation.plan import Plan, TaskPlan
+from verification.simulation.server import START_US, Server
+from verification.simulation.strands import Loom, Process
+from verification.simulation.truth import NONE, Truth
+from verification.simulation.weather import Weather
+from yadtq_core.backends.redis.backend import RedisBackend
+from yadtq_core.model import Lease, Message, Partition, Status
+from yadtq_core.settings import Settings
+from yadtq_core.wire import envelope
+
+NAMESPACE = "sim"
+
+
+class Submitted(NamedTuple):
+    """A message that was submitted, and what it is to give."""
+
+    plan: TaskPlan
+    message: Message
+    result: bytes
+
+
+class World:
+    """One history's world. What is drawn at random while it runs comes from `rng`."""
+
+    def __init__(self, plan: Plan, server: Server) -> None:
+        self.plan = plan
+        self.server = server
+        self.rng = random.Random(f"yadtq world {plan.seed}")
+        self.loom = Loom(random.Random(f"yadtq order {plan.seed}"))
+        self.history = History(self.loom)
+        self.weather = Weather(self.rng)
+        self.truth = Truth(self.history, plan.lost_limit, plan.lease)
+        self.kafka = Kafka(self.loom, self.history, list(plan.partitions), plan.session)
+        self.kafka.committing = self._committing
+        self.submitted: dict[tuple[str, str], Submitted] = {}
+        """By ID and digest."""
+        self.asked: Counter[tuple[str, str]] = Counter()
+        """How often each was submitted; a client that died has had no answer."""
+        self.answers: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        """What each submit was answered: ok, refused, unknown."""
+        self.cancelled: set[str] = set()
+        self.begun: set[tuple[str, int]] = set()
+        self._numbers = 0
+        self._processes: dict[int, Process] = {}
+
+    @property
+    def now_ms(self) -> int:
+        """The store's clock."""
+        return (START_US + int(self.loom.now * 1e6)) // 1000
+
+    # What processes are made of
+
+    def process(self, name: str) -> tuple[Process, int]:
+        """Make a process; return it with its process ID."""
+        self._numbers += 1
+        process = Process(self.loom, name, self.rng.uniform(1.0, 1e5))
+        number = 10_000_000 + self._numbers  # above what Linux gives
+        self._processes[number] = process
+        return process, number
+
+    def process_started(self, number: int) -> float | None:
+        """Return when a process started, None where it is gone; as `comeback.process_started`."""
+        process = self._processes.get(number)
+        return None if process is None or process.dead else float(number)
+
+    def backend(self, process: Process) -> RedisBackend:
+        """Return a process's backend."""
+        line = Line(process, self.server, self.weather, self.truth, self.rng)
+        plan = self.plan
+        return RedisBackend(
+            line,  # type: ignore[arg-type]  # it does what the backend asks of a Store
+            namespace=NAMESPACE,
+            shards=plan.shards,
+            lease=plan.lease,
+            publish_grace=plan.publish_grace,
+            queue_check=plan.queue_check,
+            lost_limit=plan.lost_limit,
+            result_ttl=plan.result_ttl,
+            unknown_task_ttl=plan.unknown_task_ttl,
+        )
+
+    def broker(self, process: Process) -> Broker:
+        """Return a process's broker."""
+        return Broker(self.kafka, self.weather, process, self.rng, self.plan.shards)
+
+    def settings(self, name: str, queues: tuple[str, ...]) -> Settings:
+        """Return a worker's settings."""
+        plan = self.plan
+        return Settings(
+            namespace=NAMESPACE,
+            worker_id=name,
+            queues=queues,
+            claim_stale_seconds=plan.lease,
+            shards=plan.shards,
+            partitions=len(plan.partitions),
+            publish_grace=plan.publish_grace,
+            queue_check=plan.queue_check,
+            lost_limit=plan.lost_limit,
+            result_ttl=plan.result_ttl,
+            unknown_task_ttl=plan.unknown_task_ttl,
+            shutdown_grace=1.0,
+            processes=1,
+        )
+
+    def accepted(self) -> set[str]:
+        """Return the IDs of which a submit returned."""
+        return {key[0] for key, answers in self.answers.items() if "ok" in answers}
+
+    def in_the_broker(self, task_id: str) -> bool:
+        """Return whether the broker has a message of this task; or had to have none, as it ended or waits for later."""
+        if self.truth.ends[task_id] or task_id in self.truth.scheduled:
+            return True
+        return any(entry.id == task_id for log in self.kafka.logs.values() for entry in log)
+
+    # What tasks do
+
+    def message(self, plan: TaskPlan, *, other: bool) -> Message:
+        """Return the message of a submit; `other`: the same ID with other arguments."""
+        numbers = [*plan.numbers, 1] if other else list(plan.numbers)
+        arguments = msgspec.json.encode([numbers, {}])
+        message = envelope.build(plan.task, arguments, id=plan.id, queue=plan.queue, retries=plan.retries)
+        result = msgspec.json.encode(sum(numbers))
+        self.submitted[message.id, message.digest] = Submitted(plan, message, result)
+        return message
+
+    def run_of(self, lease: Lease) -> Run:
+        """Return what this run will do."""
+        message = lease.delivery.message
+        plan, _, result = self.submitted[message.id, message.digest]
+        seconds = plan.seconds * self.rng.uniform(0.8, 1.2)
+        attempt = lease.attempt - lease.lost
+        status, retry_in = Status.SUCCESS, None
+        if attempt <= plan.fails:
+            status = Status.SCHEDULED if attempt <= plan.retries else Status.FAILED
+            retry_in = self.rng.uniform(0.0, 1.5) if status is Status.SCHEDULED else None
+        return Run(seconds, status, retry_in, result, plan.minds_cancel, plan.kills)
+
+    def began(self, process: Process, incarnation: str, lease: Lease) -> None:
+        """A child begins a run."""
+        self.history.tell(process.name, f"begins {short(lease.id)} f…{lease.fence % 10_000_000:07d}")
+        if (lease.id, lease.fence, incarnation) not in self.truth.granted:
+            raise self.history.violated("I2", f"{short(lease.id)} is begun without a lease of this worker's")
+        if (lease.id, lease.fence) in self.begun:
+            raise self.history.violated("I8", f"{short(lease.id)} is begun twice under one lease")
+        self.begun.add((lease.id, lease.fence))
+        self.truth.begun[lease.id] += 1
+
+    def _committing(self, partition: Partition, old: int, new: int) -> None:
+        """Judge a commit: all that it covers must need nobody any more."""
+        for offset in range(max(old, self.kafka.starts[partition]), new):
+            entry = self.kafka.logs[partition][offset]
+            task_id, state = entry.id, self.truth.states.get(entry.id, NONE)
+            marked = state.ca  # to be cancelled: a sweep only ends it
+            if task_id and not self.truth.ends[task_id] and task_id not in self.truth.scheduled and not marked:
+                raise self.history.violated(
+                    "I3", f"{new} of {name_of(partition)} covers {short(task_id)}, which has not ended"
+                )

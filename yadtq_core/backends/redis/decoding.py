@@ -1,0 +1,195 @@
+"""What stands in Redis as values of the model: the hash of a record, a worker's row, an epoch's text, the counters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from yadtq_core.errors import EnvelopeError
+from yadtq_core.model import (
+    Attempt,
+    Counts,
+    Delivery,
+    Epoch,
+    Error,
+    Past,
+    Record,
+    Reset,
+    Status,
+    WorkerIdentity,
+    WorkerRow,
+    WorkerStats,
+)
+from yadtq_core.wire import envelope
+
+JSON = "application/json"
+"""The content type that a record need not name."""
+
+_NUMBERS = frozenset({"sa", "at", "lo", "fe", "sd", "fi", "dl"})
+_STATUSES = frozenset(status.value for status in Status)
+_error = msgspec.json.Decoder(Error)
+_attempt = msgspec.json.Decoder(Attempt)
+
+
+def record_of(task_id: str, fields: Mapping[bytes, bytes]) -> Record | None:
+    """Return the record whose hash this is; None for an empty one, a failed one with the reason for a damaged one."""
+    if not fields:
+        return None
+    try:
+        return _record(task_id, {name.decode(): value for name, value in fields.items()})
+    except (ValueError, KeyError) as error:  # msgspec's and Unicode's errors are ValueErrors
+        return damaged(task_id, f"field {error} is missing" if isinstance(error, KeyError) else _wrong(fields, error))
+
+
+def _wrong(fields: Mapping[bytes, bytes], error: Exception) -> str:
+    """Return which field of a damaged record is wrong, where that can be told; else what the parser says."""
+    for name, value in fields.items():
+        field, text = name.decode(errors="replace"), value[:40].decode(errors="backslashreplace")
+        if (field in _NUMBERS and not text.isdigit()) or (field == "st" and text not in _STATUSES):
+            return f"field {field} is {text!r}"
+    return str(error)
+
+
+def damaged(task_id: str, reason: str) -> Record:
+    """Return what stands for a record that cannot be read."""
+    error = Error("DamagedRecord", f"record is damaged: {reason}")
+    return Record(id=task_id, task="", status=Status.FAILED, queue="", submitted_at=0.0, error=error)
+
+
+def _record(task_id: str, fields: Mapping[str, bytes]) -> Record:
+    text = {name: value.decode() for name, value in fields.items() if name != "re"}
+    status = Status(text["st"])
+    content_type = text.get("ct", JSON) if "re" in fields else ""
+    return Record(
+        id=task_id,
+        task=text["tk"],
+        status=status,
+        queue=text.get("qu", "default"),
+        submitted_at=int(text["sa"]) / 1000,
+        attempt=int(text.get("at", 0)),
+        lost=int(text.get("lo", 0)),
+        fence=int(text.get("fe", 0)),
+        result=fields.get("re"),
+        content_type=content_type,
+        error=_error.decode(fields["er"]) if "er" in fields else None,
+        worker_id=text.get("wk"),
+        started_at=_seconds(text.get("sd")),
+        finished_at=_seconds(text.get("fi")),
+        due_at=_seconds(text.get("dl")) if status is Status.SCHEDULED else None,
+        progress=text.get("pg"),
+        note=text.get("ca") if status is Status.CANCELLED else text.get("no"),
+        cancel_requested="ca" in text,
+        position=text.get("po"),
+        history=_history(text.get("hi", "")),
+    )
+
+
+def _seconds(milliseconds: str | None) -> float | None:
+    return None if milliseconds is None else int(milliseconds) / 1000
+
+
+def _history(lines: str) -> tuple[Attempt, ...]:
+    return tuple(_attempt.decode(line) for line in lines.split("\n") if line)
+
+
+def delivery_of(body: bytes, submitted_at_ms: int) -> Delivery | None:
+    """Return a kept message as a delivery that came from nowhere; None where there is none that can be read."""
+    if not body:
+        return None
+    stamped = envelope.stamp(body, submitted_at_ms) if submitted_at_ms else body
+    try:
+        return Delivery(envelope.decode(stamped), stamped)
+    except EnvelopeError:
+        return None
+
+
+def history_line(worker_id: str, reason: str) -> bytes:
+    """Return the beginning of a history line; the script adds attempt and time, which Redis alone knows."""
+    return msgspec.json.encode({"worker_id": worker_id, "reason": reason[:200]})[:-1] + b","
+
+
+def epoch_of(answer: list[int | bytes]) -> Epoch:
+    """Return what the epoch script answered: now, id, mark, past as `id:from:begins:ends;…`."""
+    _, epoch_id, mark, past = answer
+    lines = (line.split(":") for line in _text(past).split(";") if line)
+    return Epoch(_text(epoch_id), int(mark), tuple(Past(line[0], int(line[1])) for line in lines))
+
+
+def reset_of(past: bytes, after_ms: int) -> Reset | None:
+    """Return the greatest loss that an epoch's past tells of and that ended later than `after_ms`."""
+    lines = (line.split(b":") for line in past.split(b";") if line)
+    return greatest_loss(((int(mark), int(begins), int(ends)) for _, mark, begins, ends in lines), after_ms)
+
+
+def greatest_loss(windows: Iterable[tuple[int, int, int]], after_ms: int) -> Reset | None:
+    """Return the widest of these (mark, begins, ends; ms), of equal ones the last; None where all are too old."""
+    recent = [Reset(ends / 1000, begins / 1000, mark / 1000) for mark, begins, ends in windows if ends > after_ms]
+    return min(recent, key=lambda reset: (reset.since, -reset.at), default=None)
+
+
+def _text(value: int | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def counts_of(shards: Iterable[Mapping[bytes, bytes]]) -> Counts:
+    """Return the sum of the shards' counters, without those at nothing."""
+    queues: dict[str, dict[str, int]] = {}
+    ended: dict[str, int] = {}
+    for fields in shards:
+        for field, number in fields.items():
+            queue, _, status = field.decode().rpartition(":")
+            into = queues.setdefault(queue, {}) if queue else ended
+            into[status] = into.get(status, 0) + int(number)
+    kept = {queue: {s: n for s, n in by.items() if n} for queue, by in queues.items()}
+    return Counts({queue: by for queue, by in kept.items() if by}, {s: n for s, n in ended.items() if n})
+
+
+def worker_fields(worker: WorkerIdentity, stats: WorkerStats) -> list[str | int | float]:
+    """Return a worker's row as fields and values."""
+    row: dict[str, str | int | float] = {
+        "id": worker.id,
+        "incarnation": worker.incarnation,
+        "host": worker.host,
+        "pid": worker.pid,
+        "process_started": repr(worker.process_started),
+        "state": stats.state,
+        "tasks_executed": stats.tasks_executed,
+        "running": stats.running,
+        "slots": stats.slots,
+        "free": stats.free,
+        "queues": ",".join(stats.queues),
+        "tasks": ",".join(stats.tasks),
+        "memory": stats.memory,
+        "version": stats.version,
+    }
+    return [part for pair in row.items() for part in pair]
+
+
+def worker_of(fields: Mapping[bytes, bytes], now_ms: int, lease_ms: int) -> WorkerRow | None:
+    """Return the worker whose row this is; None for one that has expired or cannot be read."""
+    try:
+        row = {name.decode(): value.decode() for name, value in fields.items()}
+        last_seen = int(row["last_seen"])
+        identity = WorkerIdentity(
+            row["id"], row["incarnation"], row["host"], int(row["pid"]), float(row["process_started"])
+        )
+        stats = WorkerStats(
+            state=row["state"],
+            tasks_executed=int(row["tasks_executed"]),
+            running=int(row["running"]),
+            slots=int(row["slots"]),
+            free=int(row["free"]),
+            queues=_names(row["queues"]),
+            tasks=_names(row["tasks"]),
+            memory=int(row["memory"]),
+            version=row["version"],
+        )
+    except (KeyError, ValueError):
+        return None
+    online = now_ms - last_seen < lease_ms and stats.state != "offline"
+    return WorkerRow(identity, stats, last_seen / 1000, online=online)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split(",")) if text else ()

@@ -1,0 +1,223 @@
+"""How each script is called and its answer read: arguments out of values, values out of replies.
+
+Pure, and the hot path of clients and workers: lists are laid out flat, equal answers are one shared value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from yadtq_core.backends.redis.decoding import JSON, delivery_of, history_line
+from yadtq_core.model import (
+    Answer,
+    CancelCode,
+    CreateCode,
+    Created,
+    Delivery,
+    Due,
+    Error,
+    ExtendCode,
+    FinishCode,
+    Hold,
+    Outcome,
+    Release,
+    ReleaseReason,
+    Status,
+    Submission,
+    Verdict,
+)
+
+_FINISH = {1: FinishCode.OK, 2: FinishCode.ALREADY, 3: FinishCode.FENCED, 4: FinishCode.MISSING}
+_EXTEND = {1: ExtendCode.OK, 2: ExtendCode.CANCEL}
+_CANCEL = {1: CancelCode.CANCELLED, 2: CancelCode.REQUESTED, 3: CancelCode.ENDED, 4: CancelCode.MISSING}
+_VERDICT = {1: Verdict.RUN, 2: Verdict.BUSY, 3: Verdict.POISON}
+NEEDS_MESSAGE = Answer(Verdict.ERROR, error="the record is missing")
+"""Stands for a record that must be rebuilt until the second call, which brings the messages."""
+OTHER_ARGUMENTS = Answer(
+    Verdict.BUSY, wait_ms=5000, error="not run: this message has other arguments than the record of its ID"
+)
+"""The ID was submitted with two sets of arguments: the store had forgotten the first when the second came.
+
+Not settled before the record has ended: were that lost too, this message would be all that is left of the ID.
+"""
+_PLAIN = {
+    0: Answer(Verdict.DONE),
+    -1: NEEDS_MESSAGE,
+    -2: Answer(Verdict.LATER),
+    -3: Answer(Verdict.TOO_OLD),
+    -4: Answer(Verdict.OFFERED),
+    -5: OTHER_ARGUMENTS,
+}
+_CODE = {Status.FAILED: "f", Status.CANCELLED: "c", Status.SCHEDULED: "r"}
+_encode = msgspec.json.Encoder().encode
+
+
+def milliseconds(seconds: float) -> int:
+    """Return a duration as Redis's scripts take it; never 0 for what is longer than nothing."""
+    return max(1, round(seconds * 1000)) if seconds > 0 else 0
+
+
+def submissions_out(submissions: Sequence[Submission]) -> list[Any]:
+    """Return what `create` is told of each."""
+    arguments: list[Any] = []
+    for submission in submissions:
+        message = submission.message
+        arguments += (message.task, message.queue, message.digest, milliseconds(submission.delay), submission.body)
+    return arguments
+
+
+def created_in(answer: list[Any]) -> list[Created]:
+    """Return what `create` answered. A damaged record is a CONFLICT: it stands, and is not this submission's."""
+    now_ms = answer[0]
+    queued = Created(CreateCode.NEW, now_ms, Status.QUEUED, published=False)
+    scheduled = Created(CreateCode.NEW, now_ms, Status.SCHEDULED, published=False)
+    new = {1: queued, 2: scheduled}
+    return [new[code] if code.__class__ is int else _standing(code) for code in answer[1:]]
+
+
+def _standing(found: list[Any] | bytes) -> Created:
+    if isinstance(found, bytes):
+        return Created(CreateCode.CONFLICT, 0, Status.FAILED, published=False)
+    same, submitted_at_ms, status, published = found
+    code = CreateCode.EXISTS if same else CreateCode.CONFLICT
+    return Created(code, submitted_at_ms, _status(status), published=bool(published))
+
+
+def _status(text: bytes) -> Status:
+    try:
+        return Status(text.decode())
+    except ValueError:
+        return Status.FAILED  # a damaged record, as `get` shows it
+
+
+def messages_out(deliveries: Sequence[Delivery]) -> list[Any]:
+    """Return what `claim` and `offer` are told of records that may have to be rebuilt."""
+    arguments: list[Any] = []
+    for delivery in deliveries:
+        message = delivery.message
+        arguments += (
+            message.task,
+            message.queue,
+            message.digest,
+            message.submitted_at_ms,
+            delivery.position,
+            delivery.body,
+        )
+    return arguments
+
+
+def answers_in(answer: list[Any]) -> list[Answer]:
+    """Return what `claim` or `offer` answered."""
+    now_ms, fence = answer[0], answer[1]
+    known = dict(_PLAIN)
+    found: list[Answer] = []
+    for item in answer[3:]:
+        if item.__class__ is not int:
+            found.append(_answer(item))
+        elif item in known:
+            found.append(known[item])
+        else:
+            known[item] = Answer(Verdict.RUN, fence, item, 0, 0, now_ms)
+            found.append(known[item])
+    return found
+
+
+def _answer(item: list[Any] | bytes) -> Answer:
+    if isinstance(item, bytes):
+        return Answer(Verdict.ERROR, error=f"record is damaged: {item.decode(errors='replace')[:200]}")
+    code, fence, attempt, wait_ms, lost, started_at_ms = item
+    return Answer(_VERDICT[code], fence, attempt, wait_ms, lost, started_at_ms)
+
+
+def holds_out(holds: Sequence[Hold]) -> list[Any]:
+    """Return what `extend` is told of each."""
+    return [part for hold in holds for part in (hold.fence, hold.progress)]
+
+
+def extended_in(answer: list[Any]) -> list[ExtendCode]:
+    """Return what `extend` answered; the outcome of a damaged record will be refused, so it counts as lost."""
+    return [_EXTEND.get(code, ExtendCode.LOST) for code in answer]
+
+
+def outcomes_out(outcomes: Sequence[Outcome]) -> list[Any]:
+    """Return what `finish` is told of each."""
+    arguments: list[Any] = []
+    for outcome in outcomes:
+        if outcome.status is Status.SUCCESS:
+            if outcome.result is None:
+                arguments += (outcome.fence, "n", b"", b"", b"", 0)
+            else:
+                kind = outcome.content_type
+                arguments += (outcome.fence, "s", outcome.result, b"" if kind == JSON else kind, b"", 0)
+        else:
+            arguments += _unsuccessful(outcome)
+    return arguments
+
+
+def _unsuccessful(outcome: Outcome) -> tuple[Any, ...]:
+    error = outcome.error or Error("", "failed without an error")
+    reason = f"{error.type}: {error.message}" if error.type else error.message
+    line = history_line(outcome.worker_id, reason)
+    delay = milliseconds(outcome.retry_in or 0.0)
+    return (outcome.fence, _CODE[outcome.status], _encode(error), b"", line, delay)
+
+
+def finished_in(answer: list[Any]) -> list[FinishCode]:
+    """Return what `finish` or `release` answered."""
+    return [_FINISH.get(code, FinishCode.ERROR) for code in answer]
+
+
+def releases_out(releases: Sequence[Release], worker_id: str) -> list[Any]:
+    """Return what `release` is told of each, and the error should it be the last."""
+    arguments: list[Any] = []
+    for release in releases:
+        kind = "UnknownTask" if release.reason is ReleaseReason.UNKNOWN_TASK else "WorkerLost"
+        note = release.note
+        arguments += (
+            release.fence,
+            release.reason.value,
+            milliseconds(release.delay),
+            1 if release.lost else 0,
+            note,
+            history_line(worker_id, note or "worker lost") if release.lost else b"",
+            _encode(Error(kind, note or f"given back: {release.reason.value}")),
+        )
+    return arguments
+
+
+def cancelled_in(answer: list[Any]) -> list[CancelCode]:
+    """Return what `cancel` answered; a damaged record has ended, as `get` shows it."""
+    return [_CANCEL.get(code, CancelCode.ENDED) for code in answer[1:]]
+
+
+def watched_in(answer: list[Any]) -> list[bool]:
+    """Return what `watch` answered; a damaged record will never end, so waiting for it is over too."""
+    return [code != 0 for code in answer]
+
+
+def messages_in(answer: list[Any]) -> list[Delivery | None]:
+    """Return what `messages` answered."""
+    return [delivery_of(body, submitted_at_ms) for submitted_at_ms, body in zip(answer[::2], answer[1::2], strict=True)]
+
+
+def due_in(ids: Sequence[str], answer: list[Any]) -> list[Due | None]:
+    """Return what `sweep` answered; None where there is nothing to do."""
+    return [_due(task_id, item) for task_id, item in zip(ids, answer[1:], strict=True)]
+
+
+def _due(task_id: str, item: list[Any] | int | bytes) -> Due | None:
+    if not isinstance(item, list):
+        return None
+    status, task, queue, position, submitted_at_ms, reclaimed, body = item
+    return Due(
+        id=task_id,
+        task=task.decode(),
+        queue=queue.decode(),
+        status=Status(status.decode()),
+        position=position.decode(),
+        delivery=delivery_of(body, submitted_at_ms),
+        reclaimed=bool(reclaimed),
+    )

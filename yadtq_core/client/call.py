@@ -1,0 +1,167 @@
+"""Calls: a task, or its name, with arguments and options, not yet submitted.
+
+call(resize, "a.png", width=640).using(queue="slow")
+call("add", 1, 2)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack, overload
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from yadtq_core.errors import InvalidInput
+from yadtq_core.model import check_id, check_queue
+from yadtq_core.tasks.task import MAX_RETRIES, Task
+
+P = ParamSpec("P")
+R_co = TypeVar("R_co", covariant=True)
+
+MAX_DELAY = 365 * 86400.0
+"""Seconds; as for a retry: what is to happen in a year is a matter for a calendar, not for a queue."""
+MAX_HEADER_BYTES = 8 * 1024
+"""All headers of a call: they travel with the message and stay in every worker's memory while it runs."""
+MAX_KEY_LENGTH = 512
+
+
+class Options(Struct, frozen=True):
+    """How a call is to be carried out; None: not said here."""
+
+    delay: float | None = None
+    queue: str | None = None
+    retries: int | None = None
+    headers: dict[str, str] | None = None
+    idempotency_key: str | None = None
+    id: str | None = None
+
+    def over(self, base: Options) -> Options:
+        """Return `base` with what is said here put over it; headers are joined, an ID and a key exclude each other."""
+        if base is PLAIN or self is PLAIN:
+            return base if self is PLAIN else self
+        said = {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not None}
+        if self.headers and base.headers:
+            said["headers"] = base.headers | self.headers
+        if self.id is not None or self.idempotency_key is not None:
+            base = replace(base, id=None, idempotency_key=None)
+        return replace(base, **said)
+
+
+PLAIN = Options()
+
+
+class Using(TypedDict, total=False):
+    """The keywords of `using`."""
+
+    delay: float
+    queue: str
+    retries: int
+    headers: Mapping[str, str]
+    idempotency_key: str
+    id: str
+
+
+def options(
+    *,
+    delay: float | None = None,
+    queue: str | None = None,
+    retries: int | None = None,
+    headers: Mapping[str, str] | None = None,
+    idempotency_key: str | None = None,
+    id: str | None = None,
+) -> Options:
+    """Return checked options; raises InvalidInput with the keyword, what came and what is allowed."""
+    if id is not None and idempotency_key is not None:
+        raise InvalidInput("id and idempotency_key exclude each other: the key makes the ID")
+    return Options(
+        delay=None if delay is None else _check_delay(delay),
+        queue=None if queue is None else check_queue(queue),
+        retries=None if retries is None else _check_retries(retries),
+        headers=None if headers is None else check_headers(headers),
+        idempotency_key=None if idempotency_key is None else _check_key(idempotency_key),
+        id=None if id is None else check_id(id),
+    )
+
+
+class Call(Generic[R_co]):
+    """A task, or its name, with arguments and options, for `Client.submit_many`."""
+
+    __slots__ = ("args", "kwargs", "options", "task")
+
+    def __init__(
+        self,
+        task: Task[Any, R_co] | str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: Options = PLAIN,
+    ) -> None:
+        self.task = task
+        self.args = args
+        self.kwargs = kwargs
+        self.options = options
+
+    def using(self, **keywords: Unpack[Using]) -> Call[R_co]:
+        """Return the same call with options; keywords and errors as for `Client.using`."""
+        return Call(self.task, self.args, self.kwargs, options(**keywords).over(self.options))
+
+    def __repr__(self) -> str:
+        return f"<call {self.task if isinstance(self.task, str) else self.task.name}>"
+
+
+@overload
+def call(task: Task[P, R_co], /, *args: P.args, **kwargs: P.kwargs) -> Call[R_co]: ...
+@overload
+def call(task: str, /, *args: Any, **kwargs: Any) -> Call[Any]: ...
+def call(task: Task[..., Any] | str, /, *args: Any, **kwargs: Any) -> Call[Any]:
+    """Return a call of this task, to be submitted with others; arguments are looked at when it is submitted."""
+    return Call(task, args, kwargs)
+
+
+def _check_delay(delay: float) -> float:
+    number = isinstance(delay, int | float) and not isinstance(delay, bool)
+    if not number or not math.isfinite(delay) or not 0 <= delay <= MAX_DELAY:
+        raise InvalidInput(f"delay takes seconds from 0 to {MAX_DELAY:.0f}, got {_shown(delay)}")
+    return float(delay)
+
+
+def _check_retries(retries: int) -> int:
+    if not isinstance(retries, int) or isinstance(retries, bool) or not 0 <= retries <= MAX_RETRIES:
+        raise InvalidInput(f"retries takes a whole number from 0 to {MAX_RETRIES}, got {_shown(retries)}")
+    return retries
+
+
+def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return headers that a message can carry; raises InvalidInput."""
+    if not isinstance(headers, Mapping):
+        raise InvalidInput(f"headers takes a mapping of text to text, got {_shown(headers)}")
+    size = 0
+    for name, value in headers.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise InvalidInput(f"headers are text, got {_shown(name)}: {_shown(value)}")
+        try:
+            size += len(name.encode()) + len(value.encode())
+        except UnicodeEncodeError:
+            raise InvalidInput(f"header {_shown(name)} has a lone surrogate, which UTF-8 cannot carry") from None
+    if size > MAX_HEADER_BYTES:
+        raise InvalidInput(f"headers of {size} bytes; {MAX_HEADER_BYTES} at most")
+    return dict(headers)
+
+
+def _check_key(key: str) -> str:
+    if not isinstance(key, str) or not 0 < len(key) <= MAX_KEY_LENGTH or not _is_utf8(key):
+        raise InvalidInput(f"idempotency_key takes 1 to {MAX_KEY_LENGTH} characters, got {_shown(key)}")
+    return key
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _shown(value: object) -> str:
+    return f"{value!r:.80}"

@@ -1,0 +1,159 @@
+"""What a client has open: backend, broker and the parts that use them, once in each process it is used in."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import threading
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from yadtq_core.client.background import Confirmer
+from yadtq_core.client.builder import telling
+from yadtq_core.client.group_commit import Combiner
+from yadtq_core.client.submitter import Confirm, Submitter
+from yadtq_core.client.waiter import Waiter
+from yadtq_core.errors import YadtqError
+from yadtq_core.model import CancelCode, Message, Record, Reset, Submission
+from yadtq_core.plugin.loading import Plugins, open_backend, open_broker
+from yadtq_core.settings import Settings
+from yadtq_core.wire.payloads import Payloads
+
+GROUP = 200
+"""Submissions of one group: larger ones add latency, not speed."""
+
+
+class Services:
+    """The backend, opened and looked at; the broker, opened by the first submit: who only asks needs none."""
+
+    def __init__(self, settings: Settings, plugins: Plugins, confirm: Confirm) -> None:
+        self._settings = settings
+        self._process = os.getpid()
+        self._closing = threading.Lock()
+        self._closed = False
+        self.backend = open_backend(settings, plugins)
+        try:
+            self.backend.check()
+        except BaseException:
+            self.backend.close()
+            raise
+        self.confirmer = Confirmer(self.backend)
+        self.submitter = Submitter(
+            self.backend,
+            partial(open_broker, settings, plugins),
+            self.confirmer,
+            reached=self._close_first_at_exit,
+            timeout=settings.submit_timeout,
+            shards=settings.shards,
+            confirm=confirm,
+            accepted=partial(_tell_submitted, plugins) if plugins.manager.heard("yadtq_tasks_submitted") else None,
+        )
+        self.group: Combiner[Submission, None] = Combiner(self.submitter.begin, most=GROUP, name="yadtq-submitter")
+        self.waiter = Waiter(self.backend)
+        self._close_first_at_exit()
+
+    def close(self) -> None:
+        """Send and confirm what was accepted, for at most the submit timeout and a moment, and let go."""
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+        atexit.unregister(self._at_exit)
+        deadline = time.monotonic() + self._settings.submit_timeout
+        self.waiter.close()
+        self.group.close()
+        self.confirmer.close(self._settings.submit_timeout)
+        if self.submitter.broker is not None:
+            self.submitter.broker.close(max(0.5, deadline - time.monotonic()))
+        self.backend.close()
+
+    def _close_first_at_exit(self) -> None:
+        """What is registered last is called first: a broker's own handler would let go of what is on its way."""
+        atexit.unregister(self._at_exit)
+        atexit.register(self._at_exit)
+
+    def _at_exit(self) -> None:
+        if os.getpid() == self._process:
+            self.close()
+
+
+def _tell_submitted(plugins: Plugins, messages: Sequence[Message]) -> None:
+    telling.now = True
+    try:
+        plugins.manager.tell("yadtq_tasks_submitted", messages=tuple(messages))
+    finally:
+        telling.now = False
+
+
+class Opened:
+    """The services of one client, opened when they are first needed and once more in a forked process.
+
+    A fork copies locks, sockets and no threads: the parent's services are left alone in the child, not even closed.
+    """
+
+    def __init__(self, settings: Settings, plugins: Plugins, payloads: Payloads, confirm: Confirm) -> None:
+        self.settings = settings
+        self.payloads = payloads
+        self._plugins = plugins
+        self._confirm = confirm
+        self._services: dict[int, Services] = {}
+        self._locks: dict[int, threading.Lock] = {}
+        self._closed = False
+
+    def here(self) -> Services:
+        """Return the services of this process; raises what opening them raises, and YadtqError once closed."""
+        found = self._services.get(os.getpid())
+        return found if found is not None else self._open()
+
+    async def ahere(self) -> Services:
+        """Do as `here` does, without blocking the event loop."""
+        found = self._services.get(os.getpid())
+        return found if found is not None else await asyncio.to_thread(self._open)
+
+    def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
+        """Return the records as they are now."""
+        return self.here().backend.get(ids)
+
+    def resets(self, ids: Sequence[str]) -> Sequence[Reset | None]:
+        """Return what may have lost their records."""
+        return self.here().backend.resets(ids)
+
+    def cancel(self, ids: Sequence[str], reason: str) -> Sequence[CancelCode]:
+        """Cancel these tasks."""
+        return self.here().backend.cancel(ids, reason)
+
+    def wait(self, ids: Sequence[str], timeout: float | None) -> Mapping[str, Record | None]:
+        """Return the records of those that have ended (None: not found) within `timeout` seconds."""
+        return self.here().waiter.wait(ids, timeout)
+
+    async def await_one(self, task_id: str, timeout: float | None) -> Mapping[str, Record | None]:
+        """Do as `wait` does for one task, without blocking the event loop."""
+        return await (await self.ahere()).waiter.await_one(task_id, timeout)
+
+    def close(self) -> None:
+        """Close what this process has open; nothing can be opened any more."""
+        self._closed = True
+        with self._lock():
+            services = self._services.pop(os.getpid(), None)
+        if services is not None:
+            services.close()
+
+    def _open(self) -> Services:
+        with self._lock():
+            if self._closed:
+                raise YadtqError("this client is closed")
+            found = self._services.get(os.getpid())
+            if found is None:
+                found = Services(self.settings, self._plugins, self._confirm)
+                self._services[os.getpid()] = found
+            return found
+
+    def _lock(self) -> threading.Lock:
+        return self._locks.setdefault(os.getpid(), threading.Lock())
+
+    def __del__(self) -> None:
+        if getattr(self, "_services", None) and os.getpid() in self._services and not self._closed:
+            warnings.warn("a yadtq client was not closed: use `with` or close()", ResourceWarning, stacklevel=2)

@@ -1,0 +1,296 @@
+"""The registry: task name -> Task, from installed plugins and from modules of one's own.
+
+Entry points (group `yadtq.tasks`) name a task without importing it; its code is imported when somebody asks
+for the task itself. Modules named on the command line or in `imports` are imported, from the working
+directory too, when the first question needs them, and every `@task` object in them is registered.
+
+Names come from nowhere else: what a message says is only looked up here, never imported.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+import threading
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from yadtq_core.errors import InvalidTask, TaskLoadError, UnknownTask, YadtqError
+from yadtq_core.installed import TASKS, entry_points, load, origin_of, place_of, reason
+from yadtq_core.model import check_task_name
+from yadtq_core.tasks.signature import shown
+from yadtq_core.tasks.task import Task
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+MAX_LISTED = 20
+"""How many known names an error lists."""
+
+AnyTask = Task[..., Any]
+
+
+class TaskRow(Struct, frozen=True):
+    """What is to be told about one registered name; `error` where its task (or module) cannot be had."""
+
+    name: str
+    origin: str
+    """Distribution and version, or the module."""
+    place: str
+    """`module:function`."""
+    signature: str = ""
+    retries: int = 0
+    is_async: bool = False
+    doc: str = ""
+    error: str | None = None
+    version: str | None = None
+
+
+class Registry:
+    """The tasks known to this process. Safe for use by several threads.
+
+    imports: modules whose tasks are registered too. Nothing is imported or scanned before the first question.
+    """
+
+    def __init__(self, imports: Sequence[str] = ()) -> None:
+        self._imports = tuple(dict.fromkeys(imports))
+        self._lock = threading.RLock()
+        self._offers: dict[str, list[EntryPoint]] | None = None
+        self._modules: dict[str, dict[str, AnyTask]] = {}
+        self._merged: dict[str, AnyTask] | None = None
+        self._loaded: dict[str, AnyTask] = {}
+
+    def names(self) -> list[str]:
+        """Return every name, sorted, with the modules imported but no entry point's target.
+
+        Raises TaskLoadError for a module that cannot be imported and for a name that two places claim.
+        """
+        for name, offers in self._offered().items():
+            if len(offers) > 1:
+                raise _claimed(name, *(_said(offer) for offer in offers))
+        return sorted(self._offered().keys() | self._own().keys())
+
+    def known(self, name: str) -> bool:
+        """Return whether `get` would find a task of this name; raises TaskLoadError for a module of ours."""
+        return name in self._offered() or name in self._own()
+
+    def get(self, name: str) -> AnyTask:
+        """Return the task of this name, imported.
+
+        Raises UnknownTask with what is known and close to it; TaskLoadError naming plugin, distribution,
+        version, file and error where its code cannot be had, and where two places claim the name.
+        """
+        found = self._loaded.get(name)
+        if found is None:
+            offers = self._offered().get(name)
+            found = self._from_plugin(offers) if offers else self._own().get(check_task_name(name))
+            if found is None:
+                raise UnknownTask(f"unknown task {name!r}; {self._suggestion(name)}")
+            self._loaded[name] = found
+        return found
+
+    def load_all(self) -> tuple[list[str], list[TaskLoadError]]:
+        """Import every task; return the names of those that can be run, and why others cannot."""
+        loaded, errors = [], []
+        for module in self._imports:
+            try:
+                self._module(module)
+            except (TaskLoadError, InvalidTask) as error:
+                errors.append(TaskLoadError(str(error)))
+                self._modules[module] = {}
+        for name in sorted(self._offered().keys() | self._own().keys()):
+            try:
+                self.get(name)
+                loaded.append(name)
+            except TaskLoadError as error:
+                errors.append(error)
+        return loaded, errors
+
+    def undotted(self) -> list[str]:
+        """Return what is to be said of names without a dot that third parties offer: they may collide one day."""
+        return [
+            f"task {offer.name!r} of {origin_of(offer)} has no dot in its name; a third party's looks like acme.resize"
+            for offers in self._offered().values()
+            for offer in offers
+            if "." not in offer.name and not origin_of(offer).startswith("yadtq-")
+        ]
+
+    def name_of(self, task: AnyTask) -> str:
+        """Return the name that workers know a task by.
+
+        It is the entry point's, else the declared one, else module.function. Imports nothing. Raises
+        InvalidTask for a task that no worker could import: of the program itself (`__main__`), or made inside
+        a function; and where entry point and declaration differ.
+        """
+        if task.function.__module__ == "__main__":
+            raise InvalidTask(
+                f"task {task.function.__name__!r} is defined in the program itself (__main__), where no "
+                "worker can find it; put it into a module, say shop.py, and start `yadtq worker shop`"
+            )
+        offer = next((offer for offers in self._offered().values() for offer in offers if _means(offer, task)), None)
+        if offer is not None:
+            _check_declared(offer, task)
+            return offer.name
+        if task.declared_name is None and "<" in task.place:
+            raise InvalidTask(
+                f"task {task.place!r} is made inside a function, where no worker can find it; "
+                "define it at the top of a module"
+            )
+        return check_task_name(task.name)
+
+    def describe(self) -> list[TaskRow]:
+        """Return a row for each name, sorted, its code imported; what cannot be had has its error in it."""
+        rows = [_row_of_plugin(offer, self) for offers in self._offered().values() for offer in offers]
+        for module in self._imports:
+            try:
+                tasks = self._module(module)
+            except YadtqError as error:
+                rows.append(TaskRow(module, f"module {module}", module, error=str(error)))
+            else:
+                rows += [
+                    _row(name, f"module {module}", task) for name, task in tasks.items() if name not in self._offered()
+                ]
+        return sorted(rows, key=lambda row: row.name)
+
+    def _offered(self) -> dict[str, list[EntryPoint]]:
+        """Return the entry points by name; more than one for a name that two distributions claim."""
+        if self._offers is None:
+            offers: dict[str, list[EntryPoint]] = {}
+            for entry_point in entry_points(TASKS):
+                offers.setdefault(entry_point.name, []).append(entry_point)
+            self._offers = offers
+        return self._offers
+
+    def _from_plugin(self, offers: list[EntryPoint]) -> AnyTask:
+        if len(offers) > 1:
+            raise _claimed(offers[0].name, *(_said(offer) for offer in offers))
+        return _load(offers[0])
+
+    def _own(self) -> dict[str, AnyTask]:
+        """Return the tasks of the modules by name; raises TaskLoadError where one name has two tasks."""
+        if self._merged is None:
+            with self._lock:
+                self._merged = self._merge()
+        return self._merged
+
+    def _merge(self) -> dict[str, AnyTask]:
+        found: dict[str, AnyTask] = {}
+        for module in self._imports:
+            for name, task in self._module(module).items():
+                other = found.setdefault(name, task)
+                if other is not task:
+                    raise _claimed(name, other.place, task.place)
+                for offer in self._offered().get(name, ()):
+                    if not _means(offer, task):
+                        raise _claimed(name, task.place, _said(offer))
+        return found
+
+    def _module(self, module: str) -> dict[str, AnyTask]:
+        """Return a module's tasks by name, imported once."""
+        with self._lock:
+            if module not in self._modules:
+                tasks = [value for value in vars(_import(module)).values() if isinstance(value, Task)]
+                self._modules[module] = {self.name_of(task): task for task in tasks}
+            return self._modules[module]
+
+    def _suggestion(self, name: str) -> str:
+        known = self.names()
+        close = difflib.get_close_matches(name, known, 1)
+        listed = ", ".join(known[:MAX_LISTED]) + (", …" if len(known) > MAX_LISTED else "")
+        return (f"did you mean {close[0]!r}? " if close else "") + f"known: {listed or 'none'}"
+
+
+def _claimed(name: str, *places: str) -> TaskLoadError:
+    return TaskLoadError(
+        f"two tasks are named {name!r}: {' and '.join(places)}; rename or uninstall one, or block one's distribution "
+        "by YADTQ_BLOCK_PLUGINS"
+    )
+
+
+def _said(offer: EntryPoint) -> str:
+    return f"{origin_of(offer)} ({offer.value})"
+
+
+def _means(offer: EntryPoint, task: AnyTask) -> bool:
+    """Return whether an entry point names this task: by its place, or as a module already imported has it."""
+    place = place_of(offer)
+    if place == task.place:
+        return True
+    name, _, attribute = place.partition(":")
+    module = sys.modules.get(name)
+    return module is not None and vars(module).get(attribute) is task
+
+
+def _check_declared(offer: EntryPoint, task: AnyTask) -> None:
+    if task.declared_name not in (None, offer.name):
+        raise InvalidTask(
+            f"{task.place} calls itself {task.declared_name!r}, but its entry point in {origin_of(offer)} is "
+            f"named {offer.name!r}: take the name out of @task"
+        )
+
+
+def _load(offer: EntryPoint) -> AnyTask:
+    try:
+        check_task_name(offer.name)
+        found = load(offer)
+        if not isinstance(found, Task):
+            raise InvalidTask(f"it is of type {type(found).__name__}, not a task; decorate the function with @task")
+        _check_declared(offer, found)
+    except Exception as error:
+        raise TaskLoadError(
+            f"task {offer.name!r} of {origin_of(offer)} ({offer.value}) cannot be loaded: {reason(error)} "
+            f"(YADTQ_BLOCK_PLUGINS={offer.name} leaves it out)"
+        ) from error
+    return found
+
+
+def _import(module: str) -> Any:
+    """Return a module, imported from the Python path or the working directory; raises TaskLoadError."""
+    if not all(part.isidentifier() for part in module.split(".")):
+        stem = module.removesuffix(".py").strip("./").replace("/", ".")
+        hint = f"; name the module, not its file: {stem}" if module.endswith(".py") or "/" in module else ""
+        raise TaskLoadError(f"not a module's name: {module[:80]!r}{hint}")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (module + ".").startswith(error.name + "."):
+            hint = _file_hint(module)
+            raise TaskLoadError(f"no module {error.name!r} in {here} or on the Python path{hint}") from error
+        raise TaskLoadError(f"module {module!r} cannot be imported: {reason(error)}") from error
+    except (Exception, SystemExit) as error:
+        raise TaskLoadError(f"module {module!r} cannot be imported: {reason(error)}") from error
+
+
+def _file_hint(module: str) -> str:
+    """Return a hint where a file was meant: Python takes `shop.py` for a module `py` in a package `shop`."""
+    stem = module.removesuffix(".py")
+    return f"; name the module, not its file: {stem}" if stem != module and find_spec(stem) else ""
+
+
+def _row_of_plugin(offer: EntryPoint, registry: Registry) -> TaskRow:
+    origin = origin_of(offer)
+    try:
+        return _row(offer.name, origin, registry.get(offer.name))
+    except YadtqError as error:
+        return TaskRow(offer.name, origin, place_of(offer), error=str(error))
+
+
+def _row(name: str, origin: str, task: AnyTask) -> TaskRow:
+    return TaskRow(
+        name,
+        origin,
+        task.place,
+        shown(task.signature),
+        task.retry.retries,
+        task.is_async,
+        (task.function.__doc__ or "").strip(),
+        version=task.version,
+    )

@@ -1,0 +1,372 @@
+"""The backend's contract: extend, finish, release and cancel."""
+
+from __future__ import annotations
+
+import pytest
+
+from yadtq_core.model import Counts, Error, Hold, Release, ReleaseReason, Status, Verdict
+from yadtq_core.testing.contracts.records import SHORT, Records, delivery, given_back, outcome, submission, worker
+
+UNKNOWN, DIED, BACK = ReleaseReason.UNKNOWN_TASK, ReleaseReason.CHILD_DIED, ReleaseReason.HANDED_BACK
+
+
+class EndingContract:
+    """How a run ends, or is taken back: only under the record's current fence."""
+
+    def test_success_keeps_the_result_and_lets_go_of_the_rest(self, bed: Records) -> None:
+        one = bed.submit()[0]
+        answer = bed.run(one)
+        assert bed.finish(outcome(one.message.id, answer, result=b'{"sum":3}')) == ["ok"]
+        record = bed.record(one)
+        assert (record.status, record.result, record.content_type) == (Status.SUCCESS, b'{"sum":3}', "application/json")
+        assert (record.worker_id, record.attempt, record.fence) == ("w", 1, answer.fence)
+        assert record.finished_at is not None
+        assert bed.backend.held(bed.worker) == []
+        assert bed.backend.messages([one.message.id]) == [None]
+        assert bed.backend.counts().ended == {"success": 1}
+        assert bed.backend.counts().queues == {}
+
+    def test_an_ended_record_is_kept_for_the_result_ttl(self, bed: Records) -> None:
+        one = bed.submit()[0]
+        bed.backend = bed.open(result_ttl=SHORT)
+        bed.finish(outcome(one.message.id, bed.run(one)))
+        bed.pass_time()
+        assert bed.backend.get([one.message.id]) == [None]
+
+    def test_a_finish_whose_reply_was_lost_is_already(self, bed: Records) -> None:
+        ones = bed.submit(4)
+        answers = bed.claim(ones)
+        statuses = (Status.SUCCESS, Status.FAILED, Status.CANCELLED, Status.SCHEDULED)
+        outcomes = [
+            outcome(one.message.id, answer, status) for one, answer, status in zip(ones, answers, statuses, strict=True)
+        ]
+        assert bed.finish(*outcomes) == ["ok"] * 4
+        before = [bed.record(one) for one in ones]
+        assert [record.status for record in before] == list(statuses)
+        assert bed.finish(*outcomes) == ["already"] * 4
+        assert [bed.record(one) for one in ones] == before
+        assert bed.backend.counts().ended == {"success": 1, "failed": 1, "cancelled": 1}
+
+    def test_a_retry_waits_its_time_without_a_position_and_without_its_fence_growing(self, bed: Records) -> None:
+        one = bed.submit()[0]
+        bed.backend.confirm([(one.message.id, "0:7")])
+        answer = bed.run(one)
+        before_ms = bed.backend.time_ms()
+        bed.finish(outcome(one.message.id, answer, Status.SCHEDULED, retry_in=60.0, error=Error("KeyError", "'é'\n")))
+        record = bed.record(one)
+        assert (record.status, record.position, record.attempt) == (Status.SCHEDULED, None, 1)
+        assert record.fence == answer.fence
+        assert record.due_at is not None
+        assert before_ms <= round(record.due_at * 1000) - 60_000 <= bed.backend.time_ms() + 1
+        assert [(run.attempt, run.worker_id, run.reason) for run in record.history] == [(1, "w", "KeyError: 'é'\n")]
+        assert abs(record.history[0].ended_at - bed.backend.time_ms() / 1000) < 30
+        assert bed.backend.counts().queues == {"default": {"scheduled": 1}}
+        assert bed.backend.messages([one.message.id])[0] is not None
+
+    def test_a_failure_stays_until_its_dead_letter_is_buried(self, bed: Records) -> None:
+        one = bed.submit()[0]
+        error = Error("ValueError", 'no "good"', "Traceback …")
+        bed.finish(outcome(one.message.id, bed.run(one), Status.FAILED, error=error))
+        assert bed.record(one).error == error
+        found = bed.backend.sweep(10, 0)[1]
+        assert [(due.id, due.status) for due in found] == [(one.message.id, Status.FAILED)]
+        assert found[0].delivery is not None
+        assert bed.backend.sweep(10, 0)[1] == []
+        for _ in range(2):
+            bed.backend.buried([one.message.id])
+        assert bed.backend.messages([one.message.id]) == [None]
+        assert bed.record(one).error == error
+
+    def test_burying_touches_nothing_that_has_not_failed(self, bed: Records) -> None:
+        running = bed.submit()[0]
+        bed.run(running)
+        before = bed.record(running)
+        bed.backend.buried([running.message.id, submission().message.id])
+        assert bed.record(running) == before
+        assert bed.backend.messages([running.message.id])[0] is not None
+
+    def test_extending_makes_a_lease_last_and_keeps_progress(self, bed: Records) -> None:
+        one = bed.submit()[0]
+        answer = bed.lost(one)
+        assert bed.backend.extend([bed.hold(one, answer, "0.5 half")], bed.worker) == ["ok"]
+        assert bed.record(one).progress == "0.5 half"
+        assert bed.backend.extend([bed.hold(one, answer)], bed.worker) == ["ok"]
+        assert bed.record(one).progress == "0.5 half"
+        assert bed.claim([one], worker=worker("b"))[0].verdict is Verdict.BUSY
+
+    def test_extending_what_is_not_held_is_lost(self, bed: Records) -> None:
+        taken, ended, queued = bed.submit(3)
+        first, done = bed.lost(taken), bed.run(ended)
+        bed.run(taken, worker=worker("b"))
+        bed.finish(outcome(ended.message.id, done))
+        holds = [bed.hold(taken, first), bed.hold(ended, done), Hold(queued.message.id, 0)]
+        assert bed.backend.extend([*holds, Hold(submission().message.id, 1)], bed.worker) == ["lost"] * 4
+
+    def test_what_was_not_started_waits_at_once_and_counts_no_attempt(self, bed: Records) -> None:
+        one = bed.submit()[0]
+        answer = bed.run(one, nonce="n1")
+        assert bed.backend.release([given_back(one.message.id, answer)], bed.worker) == ["ok"]
+        record = bed.record(one)
+        assert (record.status, record.attempt, record.fence) == (Status.QUEUED, 0, answer.fence + 1)
+        assert (record.worker_id, record.started_at) == (None, None)
+        assert bed.backend.held(bed.worker) == []
+        assert bed.backend.extend([bed.hold(one, answer)], bed.worker) == ["lost"]
+        assert bed.finish(outcome(one.message.id, answer)) == ["fenced"]
+        again = bed.run(one, nonce="n1")  # the nonce is forgotten: a lease of its own
+        assert (again.attempt, again.fence > answer.fence + 1) == (1, True)
+
+    def test_a_release_whose_reply_was_lost_is_ok_again(self, bed: Records) -> None:
+        ones = bed.submit(3)
+        answers = bed.claim(ones)
+        releases = [
+            given_back(ones[0].message.id, answers[0]),
+            given_back(ones[1].message.id, answers[1], UNKNOWN, delay=5.0, note="unknown task 'add'"),
+            given_back(ones[2].message.id, answers[2], DIED, lost=True, note="child killed by signal 9"),
+        ]
+        assert bed.backend.release(releases, bed.worker) == ["ok"] * 3
+        before = [bed.record(one) for one in ones]
+        assert bed.backend.release(releases, bed.worker) == ["ok"] * 3
+        assert [bed.record(one) for one in ones] == before
+
+    def test_an_unknown_task_waits_and_says_why(self, bed: Records) -> None:
+        one = bed.submit(task="nosuch")[0]
+        bed.backend.confirm([(one.message.id, "0:7")])
+        back = given_back(one.message.id, bed.run(one), UNKNOWN, delay=30.0, note="unknown task")
+        bed.backend.release([back], bed.worker)
+        record = bed.record(one)
+        assert (record.status, record.attempt) == (Status.SCHEDULED, 0)
+        assert (record.note, record.position) == ("unknown task", "0:7")
+        assert bed.claim([one])[0].verdict is Verdict.LATER
+
+    def test_what_has_not_started_never_will_once_cancelled(self, bed: Records) -> None:
+        queued, delayed = bed.submit()[0], bed.submit(delay=60)[0]
+        ids = [queued.message.id, delayed.message.id]
+        assert bed.backend.cancel(ids, "enough") == ["cancelled", "cancelled"]
+        for one in (queued, delayed):
+            record = bed.record(one)
+            assert (record.status, record.note) == (Status.CANCELLED, "enough")
+            assert record.finished_at is not None
+            assert bed.claim([one])[0].verdict is Verdict.DONE
+        assert bed.backend.messages(ids) == [None, None]
+        assert bed.backend.counts() == Counts({}, {"cancelled": 2})
+
+    def test_a_running_task_is_told_and_may_end_as_it_likes(self, bed: Records) -> None:
+        one = bed.submit()[0]
+        answer = bed.run(one)
+        for reason in ("enough", "again"):
+            assert bed.backend.cancel([one.message.id], reason) == ["requested"]
+        assert bed.record(one).cancel_requested
+        assert bed.backend.extend([bed.hold(one, answer)], bed.worker) == ["cancel"]
+        assert bed.finish(outcome(one.message.id, answer)) == ["ok"]
+        assert bed.record(one).status is Status.SUCCESS
+
+    def test_a_marked_run_is_not_repeated(self, bed: Records) -> None:
+        one = bed.submit()[0]
+        answer = bed.run(one)
+        bed.backend.cancel([one.message.id], "enough")
+        retry = outcome(one.message.id, answer, Status.SCHEDULED)
+        assert bed.finish(retry) == ["ok"]
+        assert bed.record(one).status is Status.CANCELLED
+        assert bed.finish(retry) == ["already"]
+
+    def test_results_are_any_bytes_in_any_content_type(self, bed: Records) -> None:
+        raw, none, empty = bed.submit(3)
+        answers = bed.claim([raw, none, empty])
+        bed.finish(
+            outcome(raw.message.id, answers[0], result=b"\x00\xff\r\n", content_type="application/x"),
+            outcome(none.message.id, answers[1], result=None, content_type=""),
+            outcome(empty.message.id, answers[2], result=b"", content_type="application/x"),
+        )
+        found = [bed.record(one) for one in (raw, none, empty)]
+        assert [(record.result, record.content_type) for record in found] == [
+            (b"\x00\xff\r\n", "application/x"),
+            (None, ""),
+            (b"", "application/x"),
+        ]
+
+    def test_a_number_of_a_hundred_thousand_digits_comes_back_digit_for_digit(self, bed: Records) -> None:
+        digits = b"9" * 99_999 + b"7"
+        one = bed.submit(arguments=b"[[" + digits + b"],{}]")[0]
+        kept = bed.backend.messages([one.message.id])[0]
+        assert kept is not None
+        assert bytes(kept.message.arguments) == b"[[" + digits + b"],{}]"
+        bed.finish(outcome(one.message.id, bed.run(one), result=digits))
+        assert bed.record(one).result == digits
+
+    def test_another_fence_is_fenced_and_a_missing_record_missing(self, bed: Records) -> None:
+        one = bed.submit()[0]
+        answer = bed.run(one)
+        wrong = outcome(one.message.id, answer.fence - 1)
+        missing = outcome(submission().message.id, 5)
+        assert bed.finish(wrong, missing) == ["fenced", "missing"]
+        assert bed.record(one).status is Status.PROCESSING
+        assert len(bed.backend.held(bed.worker)) == 1
+        assert bed.backend.get([missing.id]) == [None]
+
+    def test_a_late_finish_is_accepted_if_nobody_took_over(self, bed: Records) -> None:
+        one = bed.submit()[0]
+        assert bed.finish(outcome(one.message.id, bed.lost(one))) == ["ok"]
+        assert bed.record(one).lost == 0
+
+    def test_history_keeps_the_last_ten(self, bed: Records) -> None:
+        one = bed.submit()[0]
+        for attempt in range(1, 14):
+            answer = bed.run(one)
+            error = Error("E", f"no {attempt} " + "x" * 500)
+            bed.finish(outcome(one.message.id, answer, Status.SCHEDULED, retry_in=0.001, error=error))
+            bed.pass_time()
+        record = bed.record(one)
+        assert [run.attempt for run in record.history] == list(range(4, 14))
+        assert all(len(run.reason) == 200 for run in record.history)
+
+    @pytest.mark.parametrize("count", [1, 200, 201, 450])
+    def test_batches_of_any_size_keep_their_order(self, bed: Records, count: int) -> None:
+        ones = [delivery(given, 1) for given in (submission() for _ in range(count))]
+        bed.backend.create([submission(id=one.message.id) for one in ones[::2]])
+        answers = bed.claim(ones)
+        assert len(answers) == count
+        codes = bed.finish(*(outcome(one.message.id, answer) for one, answer in zip(ones, answers, strict=True)))
+        assert codes == ["ok"] * count
+        assert [record.id for record in bed.backend.get([one.message.id for one in ones]) if record] == [
+            one.message.id for one in ones
+        ]
+
+    def test_only_the_holder_of_the_fence_can_release(self, bed: Records) -> None:
+        one = bed.submit()[0]
+        answer = bed.lost(one)
+        bed.run(one)
+        missing = submission().message.id
+        assert bed.backend.release([given_back(one.message.id, answer), given_back(missing, answer)], bed.worker) == [
+            "fenced",
+            "missing",
+        ]
+        assert bed.record(one).status is Status.PROCESSING
+
+    def test_releasing_what_has_ended_changes_nothing(self, bed: Records) -> None:
+        one = bed.submit()[0]
+        answer = bed.run(one)
+        bed.finish(outcome(one.message.id, answer))
+        assert bed.backend.release([given_back(one.message.id, answer)], bed.worker) == ["ok"]
+        assert bed.record(one).status is Status.SUCCESS
+
+    def test_a_run_handed_back_keeps_its_attempt(self, bed: Records) -> None:
+        one = bed.submit()[0]
+        bed.backend.release([given_back(one.message.id, bed.run(one), BACK)], bed.worker)
+        assert (bed.record(one).status, bed.record(one).attempt, bed.record(one).lost) == (Status.QUEUED, 1, 0)
+        assert bed.run(one).attempt == 2
+
+    def test_a_task_that_stays_unknown_becomes_a_dead_letter_that_can_be_replayed(self, bed: Records) -> None:
+        one = bed.submit(task="nosuch")[0]
+        backend = bed.open(unknown_task_ttl=SHORT)
+        bed.pass_time()
+        note = "unknown task 'nosuch'; this worker knows add"
+        assert backend.release(
+            [given_back(one.message.id, bed.run(one), UNKNOWN, delay=30.0, note=note)], bed.worker
+        ) == ["ok"]
+        record = bed.record(one)
+        assert record.status is Status.FAILED
+        assert record.error is not None
+        assert (record.error.type, record.error.message) == ("UnknownTask", note)
+        found = backend.sweep(10, 0)[1]
+        assert [due.delivery is not None for due in found] == [True]
+
+    def test_a_dead_child_counts_as_lost_until_the_limit(self, bed: Records) -> None:
+        one = bed.submit()[0]
+        for times in range(1, 4):
+            answer = bed.run(one)
+            note = "child killed by signal 9"
+            bed.backend.release([given_back(one.message.id, answer, DIED, lost=True, note=note)], bed.worker)
+            record = bed.record(one)
+            assert (record.status, record.lost, record.attempt, record.note) == (Status.QUEUED, times, times, note)
+        answer = bed.run(one)
+        assert (answer.attempt, answer.lost) == (4, 3)
+        last = given_back(one.message.id, answer, DIED, lost=True, note="child killed by signal 9")
+        assert bed.backend.release([last], bed.worker) == ["ok"]
+
+        record = bed.record(one)
+        assert (record.status, record.lost, record.fence) == (Status.FAILED, 4, answer.fence + 1)
+        assert record.error is not None
+        assert (record.error.type, record.error.message) == ("WorkerLost", "child killed by signal 9")
+        assert [run.reason for run in record.history] == ["child killed by signal 9"] * 4
+        assert bed.backend.release([last], bed.worker) == ["ok"]
+        assert bed.backend.counts().ended == {"failed": 1}
+
+    @pytest.mark.parametrize("reason", [ReleaseReason.UNSTARTED, BACK, DIED])
+    def test_a_delay_makes_it_scheduled(self, bed: Records, reason: ReleaseReason) -> None:
+        one = bed.submit()[0]
+        bed.backend.release([given_back(one.message.id, bed.run(one), reason, delay=5.0)], bed.worker)
+        assert bed.record(one).status is Status.SCHEDULED
+
+    def test_a_worker_that_comes_back_gives_back_what_its_last_life_held(self, bed: Records) -> None:
+        ones = bed.submit(3)
+        answers = bed.claim(ones)
+        bed.finish(outcome(ones[0].message.id, answers[0]))
+        holds = bed.backend.held(bed.worker)
+        assert {hold.id for hold in holds} == {one.message.id for one in ones[1:]}
+        back = [Release(hold.id, hold.fence, ReleaseReason.WORKER_LOST, lost=True) for hold in holds]
+        assert bed.backend.release(back, bed.worker) == ["ok", "ok"]
+        assert bed.backend.held(bed.worker) == []
+        assert bed.backend.release(back, bed.worker) == ["ok", "ok"]
+        assert [bed.record(one).lost for one in ones[1:]] == [1, 1]
+        assert [bed.run(one).attempt for one in ones[1:]] == [2, 2]
+        assert bed.backend.release(back, bed.worker) == ["fenced", "fenced"]
+
+    def test_nobody_holds_what_another_life_of_the_worker_holds(self, bed: Records) -> None:
+        bed.run(bed.submit()[0])
+        assert bed.backend.held(worker(bed.worker.id)) == []
+
+    def test_a_worker_that_comes_back_after_each_run_of_a_task_ends_it_as_lost_too_often(self, bed: Records) -> None:
+        one = bed.submit()[0]
+        for _ in range(4):
+            answer = bed.run(one)
+            back = given_back(one.message.id, answer, ReleaseReason.WORKER_LOST, lost=True)
+            assert bed.backend.release([back], bed.worker) == ["ok"]
+        record = bed.record(one)
+        assert record.error is not None
+        assert (record.status, record.lost, record.error.message) == (Status.FAILED, 4, "worker lost 4 times")
+        assert [run.reason for run in record.history] == ["worker lost"] * 4
+
+    def test_a_marked_record_that_is_given_back_is_ended_by_the_next_sweep(self, bed: Records) -> None:
+        one = bed.submit()[0]
+        answer = bed.run(one)
+        bed.backend.cancel([one.message.id], "enough")
+        bed.backend.release([given_back(one.message.id, answer, UNKNOWN, delay=60.0)], bed.worker)
+        bed.backend.sweep(10, 10)
+        assert bed.record(one).status is Status.CANCELLED
+
+    def test_what_has_ended_stays_as_it_is(self, bed: Records) -> None:
+        one, never = bed.submit()[0], submission().message.id
+        bed.finish(outcome(one.message.id, bed.run(one)))
+        assert bed.backend.cancel([one.message.id, never], "late") == ["ended", "missing"]
+        assert bed.record(one).status is Status.SUCCESS
+        cancelled = bed.submit()[0]
+        assert bed.backend.cancel([cancelled.message.id], "one") == ["cancelled"]
+        assert bed.backend.cancel([cancelled.message.id], "two") == ["ended"]
+        assert bed.record(cancelled).note == "one"
+
+    def test_a_cancelled_outcome_carries_the_reason_of_the_cancel(self, bed: Records) -> None:
+        one = bed.submit()[0]
+        answer = bed.run(one)
+        bed.backend.cancel([one.message.id], "enough")
+        assert bed.finish(outcome(one.message.id, answer, Status.CANCELLED)) == ["ok"]
+        assert (bed.record(one).status, bed.record(one).note) == (Status.CANCELLED, "enough")
+
+    def test_a_marked_record_whose_worker_is_lost_is_ended_by_the_next_claim(self, bed: Records) -> None:
+        one, other = bed.submit(2)
+        dead = worker("dead")
+        answer = bed.lost(one, worker=dead)
+        bed.backend.cancel([one.message.id], "enough")
+        assert [found.verdict for found in bed.claim([one, other])] == [Verdict.DONE, Verdict.RUN]
+        record = bed.record(one)
+        assert (record.status, record.fence) == (Status.CANCELLED, answer.fence + 1)
+        assert bed.backend.messages([one.message.id]) == [None]
+        assert bed.backend.held(dead) == []
+        assert bed.finish(outcome(one.message.id, answer), worker=dead) == ["fenced"]
+
+    def test_what_a_sweep_took_back_is_cancelled_at_once_and_its_late_outcome_refused(self, bed: Records) -> None:
+        one = bed.submit()[0]
+        answer = bed.lost(one)
+        bed.backend.sweep(100, 100)
+        assert bed.backend.cancel([one.message.id], "enough") == ["cancelled"]
+        assert bed.finish(outcome(one.message.id, answer)) == ["fenced"]
+        assert bed.backend.held(bed.worker) == []

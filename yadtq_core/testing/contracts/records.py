@@ -1,0 +1,156 @@
+"""Values for tests of a backend, and a namespace looked at through its seam alone."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from yadtq_core.interfaces import Backend
+from yadtq_core.model import (
+    Answer,
+    Delivery,
+    Error,
+    Hold,
+    Outcome,
+    Partition,
+    Record,
+    Release,
+    ReleaseReason,
+    Status,
+    Submission,
+    Verdict,
+    WorkerIdentity,
+    WorkerStats,
+    new_id,
+)
+from yadtq_core.wire import envelope
+
+STATS = WorkerStats(
+    state="online", tasks_executed=0, running=0, slots=2, free=2, queues=("default",), tasks=("add",), version="1"
+)
+SHORT = 0.002
+"""A lease that is over before the next call looks at it, in seconds; `Records.pass_time` makes sure."""
+
+
+def worker(name: str = "w") -> WorkerIdentity:
+    """Return a new worker."""
+    return WorkerIdentity(id=name, incarnation=secrets.token_hex(4), host="host", pid=1, process_started=1.5)
+
+
+def submission(task: str = "add", *, arguments: bytes = b"[[1,2],{}]", delay: float = 0.0, **given: Any) -> Submission:
+    """Return what a client creates."""
+    message = envelope.build(task, arguments, id=given.pop("id", None) or new_id(), **given)
+    return Submission(message, envelope.encode(message), delay)
+
+
+def delivery(given: Submission, submitted_at_ms: int, partition: int = 0, offset: int = 7) -> Delivery:
+    """Return a submission as a consumer gives it to a worker."""
+    body = envelope.stamp(given.body, submitted_at_ms)
+    return Delivery(envelope.decode(body), body, Partition(given.message.queue, partition), offset)
+
+
+def outcome(task_id: str, answer: Answer | int, status: Status = Status.SUCCESS, **given: Any) -> Outcome:
+    """Return how a run ended, under the fence of its claim."""
+    fence = answer if isinstance(answer, int) else answer.fence
+    values: dict[str, Any] = {"result": b"3", "content_type": "application/json"} if status is Status.SUCCESS else {}
+    if status in (Status.FAILED, Status.SCHEDULED):
+        values = {"error": Error("ValueError", "no"), "retry_in": 60.0 if status is Status.SCHEDULED else None}
+    return Outcome(
+        id=task_id,
+        task="add",
+        status=status,
+        attempt=1,
+        fence=fence,
+        worker_id="w",
+        queue="default",
+        headers={},
+        submitted_at=0.0,
+        started_at=0.0,
+        duration=0.0,
+        **(values | given),
+    )
+
+
+def given_back(task_id: str, answer: Answer, reason: ReleaseReason = ReleaseReason.UNSTARTED, **given: Any) -> Release:
+    """Return a release under the fence of a claim."""
+    return Release(task_id, answer.fence, reason, **given)
+
+
+class Records:
+    """One namespace; its backends share a store and differ in their settings.
+
+    opener: opens a backend; takes `lease` and other settings.
+    """
+
+    def __init__(self, opener: Callable[..., Backend]) -> None:
+        self._opener = opener
+        self._opened: list[Backend] = []
+        self.worker = worker()
+        self.backend = self.open()
+
+    def open(self, **settings: Any) -> Backend:
+        """Return another backend of this namespace; durations may be shorter than `Settings` allows."""
+        made = self._opener(**settings)
+        self._opened.append(made)
+        return made
+
+    def close(self) -> None:
+        """Close all that was opened."""
+        for made in self._opened:
+            made.close()
+
+    def submit(self, count: int = 1, task: str = "add", **given: Any) -> list[Delivery]:
+        """Create records; return their deliveries."""
+        new = [submission(task, **given) for _ in range(count)]
+        made = self.backend.create(new)
+        return [delivery(one, what.submitted_at_ms) for one, what in zip(new, made, strict=True)]
+
+    def claim(self, deliveries: Sequence[Delivery], **given: Any) -> list[Answer]:
+        """Claim with a nonce of its own."""
+        backend, by = given.get("backend", self.backend), given.get("worker", self.worker)
+        return list(backend.claim(deliveries, by, given.get("nonce") or secrets.token_hex(8)))
+
+    def run(self, one: Delivery, **given: Any) -> Answer:
+        """Claim one that must be free."""
+        answer = self.claim([one], **given)[0]
+        assert answer.verdict is Verdict.RUN
+        return answer
+
+    def lost(self, one: Delivery, **given: Any) -> Answer:
+        """Claim one with a lease that is over when this returns: its worker is dead."""
+        answer = self.run(one, backend=self.open(lease=SHORT), **given)
+        self.pass_time()
+        return answer
+
+    def finish(self, *outcomes: Outcome, worker: WorkerIdentity | None = None) -> list[str]:
+        """Return the codes of finishing these."""
+        return list(self.backend.finish(outcomes, worker or self.worker))
+
+    def fail(self, one: Delivery) -> Answer:
+        """Run one and let it fail for good."""
+        answer = self.run(one)
+        assert self.finish(outcome(one.message.id, answer, Status.FAILED)) == ["ok"]
+        return answer
+
+    def record(self, one: Delivery | str) -> Record:
+        """Return a record that must be there."""
+        task_id = one if isinstance(one, str) else one.message.id
+        found = self.backend.get([task_id])[0]
+        assert found is not None
+        return found
+
+    def hold(self, one: Delivery, answer: Answer, progress: str = "") -> Hold:
+        """Return one line of what a worker extends."""
+        return Hold(one.message.id, answer.fence, progress)
+
+    def due(self) -> list[str]:
+        """Return the IDs that a sweep without room finds now, in their order."""
+        return [due.id for due in self.backend.sweep(100, 0)[1]]
+
+    def pass_time(self, milliseconds: int = 4) -> None:
+        """Return when the store's clock has gone on by so much."""
+        until = self.backend.time_ms() + milliseconds
+        while self.backend.time_ms() <= until:
+            time.sleep(0.0005)

@@ -1,0 +1,127 @@
+"""Arguments and results as bytes and back: serializers write them, codecs change them on their way out.
+
+Arguments are JSON always, so that every worker can read them whatever is installed there; results are written by the
+serializer of their task. What was applied is named beside the bytes: `codecs` of a message (`zlib,crypt`), and the
+content type of a result (`application/json;codecs=zlib,crypt`). No name of a class or function is ever read from
+there: they are only looked up among what the plugins offer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from yadtq_core.errors import InvalidSetting, SerializationError
+from yadtq_core.installed import reason
+from yadtq_core.interfaces import Codec, Serializer
+
+_PARAMETER = ";codecs="
+# msgspec's base64 is as strict as that of the standard library and reads 4 times as fast (measured).
+_as_text = msgspec.json.Encoder().encode
+_from_text = msgspec.json.Decoder(bytes).decode
+
+
+class Payloads:
+    """The serializers and codecs of one process. Safe for use by several threads.
+
+    serializers, codecs: by name. applied: names of the codecs that what leaves passes, in order; raises
+    InvalidSetting for one that nobody offers.
+    """
+
+    def __init__(
+        self, serializers: Mapping[str, Serializer], codecs: Mapping[str, Codec], applied: Sequence[str]
+    ) -> None:
+        for name in applied:
+            if name not in codecs:
+                known = ", ".join(sorted(codecs)) or "none"
+                raise InvalidSetting(f"codecs = {name!r}: no codec of this name is installed; known: {known}")
+        self._serializers = serializers
+        self._by_type = {serializer.content_type: serializer for serializer in serializers.values()}
+        self._codecs = codecs
+        self._applied = [codecs[name] for name in applied]
+        self._names = ",".join(applied)
+        self.json = serializers["json"]
+
+    def serializer(self, name: str) -> Serializer:
+        """Return the serializer of this name; raises SerializationError."""
+        if name not in self._serializers:
+            raise SerializationError(f"no serializer is named {name!r}; known: {', '.join(sorted(self._serializers))}")
+        return self._serializers[name]
+
+    def outgoing_arguments(self, data: bytes, task_id: str) -> tuple[Raw, str]:
+        """Return serialised arguments as a message carries them, and the names of the codecs they passed."""
+        if not self._applied:
+            return Raw(data), ""
+        return Raw(_as_text(self._encoded(data, task_id))), self._names
+
+    def arguments(self, data: bytes, codecs: str, task_id: str) -> Any:
+        """Return the arguments that a message carries; raises SerializationError."""
+        if codecs:
+            try:
+                data = _from_text(data)
+            except msgspec.MsgspecError:
+                raise SerializationError("not the base64 text that encoded arguments are") from None
+            data = self._decoded(data, codecs, task_id)
+        return self.json.loads(data)
+
+    def outgoing_result(self, data: bytes, content_type: str, task_id: str) -> tuple[bytes, str]:
+        """Return a serialised result as the record keeps it, with its content type."""
+        if not self._applied:
+            return data, content_type
+        return self._encoded(data, task_id), f"{content_type}{_PARAMETER}{self._names}"
+
+    def result(self, data: bytes, content_type: str, task_id: str) -> Any:
+        """Return a task's result; raises SerializationError saying what is not known here."""
+        plain, _, codecs = content_type.partition(_PARAMETER)
+        serializer = self._by_type.get(plain) if plain else self.json
+        if serializer is None:
+            raise SerializationError(
+                f"the result of task {task_id} is {plain[:80]}, which is not known here; install the plugin that "
+                f"the worker wrote it with (known: {', '.join(sorted(self._by_type))})"
+            )
+        try:
+            data = self._decoded(data, codecs, task_id) if codecs else data
+            return serializer.loads(data)
+        except SerializationError as error:
+            raise SerializationError(f"the result of task {task_id} is {error}") from None
+        except Exception as error:  # a serializer is code of others, and the data may be anything
+            raise SerializationError(
+                f"the result of task {task_id} cannot be read: serializer {serializer.name!r}: {reason(error)}"
+            ) from error
+
+    def _encoded(self, data: bytes, task_id: str) -> bytes:
+        for codec in self._applied:
+            data = _bytes(f"codec {codec.name!r}", codec.encode, data, task_id)
+        return data
+
+    def _decoded(self, data: bytes, names: str, task_id: str) -> bytes:
+        for name in reversed(names.split(",")):
+            codec = self._codecs.get(name)
+            if codec is None:
+                raise SerializationError(
+                    f"encoded by codec {name[:80]!r}, which is not installed here; install the plugin that offers it"
+                )
+            data = _bytes(f"encoded by codec {name!r}", codec.decode, data, task_id)
+        return data
+
+
+def dumped(serializer: Serializer, value: Any) -> bytes:
+    """Return a value as a serializer writes it; raises SerializationError whatever the serializer raises or returns."""
+    what = "result not JSON" if serializer.name == "json" else f"result not {serializer.name}"
+    return _bytes(what, serializer.dumps, value)
+
+
+def _bytes(what: str, make: Callable[..., Any], *arguments: Any) -> bytes:
+    """Return the bytes that a serializer or codec makes: code of others, which may raise and return what it likes."""
+    try:
+        made = make(*arguments)
+    except SerializationError as error:
+        raise SerializationError(f"{what}: {error}") from None
+    except Exception as error:
+        raise SerializationError(f"{what}: {reason(error)}") from error
+    if not isinstance(made, bytes):
+        raise SerializationError(f"{what}: it gave {type(made).__name__}, not bytes")
+    return made
