@@ -35,7 +35,7 @@ RULES = (
     Mutant("released is settled", DESK, "self.intake.put_back(ours, now, offered=True)", "for delivery in ours: self.intake.settled(delivery)"),
     Mutant("an unknown task's message is kept", DESK, "                for lease in leases:\n                    self.intake.settled(lease.delivery)", "                pass"),
     Mutant("an unknown task's message is settled unanswered", DESK, "if reason is ReleaseReason.UNKNOWN_TASK and answered:", "if reason is ReleaseReason.UNKNOWN_TASK:",
-           missed="one history in a thousand shows it, tests/unit/test_desk.py always"),
+           missed="one history in a thousand shows it, tests/unit/worker/test_claimer.py always"),
     Mutant("an unknown task's message is settled alone", DESK, "            self.backend.release([self._release_of(lease, reason, note, lost) for lease in leases], self.identity)", "            if reason is not ReleaseReason.UNKNOWN_TASK:\n                self.backend.release([self._release_of(lease, reason, note, lost) for lease in leases], self.identity)"),
     Mutant("a repeated delivery is dropped", INTAKE, "            self._park(delivery, now + 1.0)", "            pass"),
     # Losing the store
@@ -49,7 +49,7 @@ RULES = (
     Mutant("rewind without a margin", PROGRESS, "- margin_ms)", "+ 0)",
            missed="what was lost was written after the mark, and its message is no older: the margin is for clocks"),
     Mutant("rewind to the newest loss", PROGRESS, "min(lost, default=self.epoch.mark_ms)", "max(lost, default=self.epoch.mark_ms)",
-           missed="it takes two losses while nobody has the partition; tests/unit/test_progress.py holds it"),
+           missed="it takes two losses while nobody has the partition; tests/unit/worker/rules/test_partition.py holds it"),
     Mutant("metadata is not looked at", PROGRESS, "_parsed(metadata) or (current, self.mark.low)", "(current, self.mark.low)"),
     Mutant("a gained partition starts at once", INTAKE_LOOP, "self._desk.intake.gained(partition, *committed.get(partition, (None, \"\")))", "self._desk.intake.gained(partition, None)"),
     # Partitions that come and go
@@ -78,7 +78,7 @@ RULES = (
     Mutant("confirmed where it is not", SWEEPER_LOOP, "for due, lost in zip(placed, gone, strict=True) if not lost])", "for due, lost in zip(placed, gone, strict=True)])\n        gone = [False for _ in placed]",
            missed="as soon as a worker has a free slot it takes what is due from the sweep itself"),
     Mutant("buried before the broker has it", SWEEPER_LOOP, "if positions[index] is not None or index in refused]", "]",
-           missed="a letter is missing only where a worker dies with it unsent; tests/unit/test_sweeper.py holds it"),
+           missed="a letter is missing only where a worker dies with it unsent; tests/unit/worker/threads/test_sweeper.py holds it"),
     Mutant("unreadable ones stay", SWEEPER_LOOP, "            self._desk.intake.done(entry.partition, entry.offset)", "            pass"),
     Mutant("published in an outage", SWEEPER_LOOP, "if not dues or desk.broker.unacknowledged():", "if not dues:",
            missed="more copies in the log, each recognised; it is a matter of load"),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.backend.bed import Bed
+from tests.integration.backends.redis.bed import Bed
 from tests.services import NOWHERE
 from yadtq_core.settings import Settings
 from yadtq_core.testing import BackendContract

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.broker.flow import Members
+from tests.integration.brokers.kafka.flow import Members
 from tests.integration.secure.certificates import Certificates
 from tests.integration.secure.servers import PASSWORD, QUOTED, USER, SecureKafka
 from tests.services import NOWHERE

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import services
-from tests.integration.backend.bed import Bed
+from tests.integration.backends.redis.bed import Bed
 from tests.integration.secure.certificates import Certificates
 from tests.integration.secure.servers import LocalSentinel, tls_binary, tls_config
 from tests.waiting import wait_until

@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.client.memory import Installation
 from tests.unit.client.tasks import fetch, resize
-from tests.unit.client.test_submit import GIVEN, failing
+from tests.unit.client.test_submitter import GIVEN, failing
 from tests.waiting import wait_until
 from yadtq_core import (
     BackendUnavailable,

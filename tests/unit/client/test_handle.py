@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.unit.client.memory import Installation
-from tests.unit.client.test_submit import GIVEN, failing
+from tests.unit.client.test_submitter import GIVEN, failing
 from tests.waiting import wait_until
 from yadtq_core import (
     BackendUnavailable,

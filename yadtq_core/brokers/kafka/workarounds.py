@@ -1,7 +1,7 @@
 """Everything that reaches into kafka-python past its public names, and why.
 
-`kafka-python` is pinned to >=3.0.12,<3.1; `tests/unit/test_kafka_internals.py` holds what is used here against
-the installed version, so that an upgrade which moves it fails there and not in production.
+`kafka-python` is pinned to >=3.0.12,<3.1. `tests/unit/brokers/kafka/test_workarounds.py` checks what is used here
+against the installed version, so that an upgrade which moves it fails there and not in production.
 """
 
 from __future__ import annotations
