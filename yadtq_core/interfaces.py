@@ -76,18 +76,26 @@ class Publication(Protocol):
 
 
 class Broker(Protocol):
-    """What carries messages.
-
-    `replayable`: a message stays readable after it was settled, progress is an offset that may go back. A broker that
-    is not must share one store with the backend, or die with it; a worker then settles what it has claimed.
-    """
+    """The service that carries messages."""
 
     replayable: bool
+    """A settled message stays readable and progress is an offset that can go back: consumers are `ReplayableConsumer`.
+    Any other broker shares one store with the backend, or ends with it, and a worker settles what it has claimed."""
+    partitioned: bool
+    """The number of partitions of a queue is a setting, and `grow` raises it."""
 
     def ensure(self, queues: Sequence[str], *, create: bool) -> None:
         """Check that each queue stands with the configured number of partitions; create what is missing if told.
 
         Raises ConfigurationRefused with the command that mends it, or BrokerUnavailable.
+        """
+        ...
+
+    def grow(self, queues: Sequence[str], partitions: int) -> None:
+        """Raise the partitions of each queue to this number; create missing queues.
+
+        Raises ConfigurationRefused when a queue has more partitions or the broker is not `partitioned`, and
+        BrokerUnavailable.
         """
         ...
 
@@ -167,6 +175,15 @@ class Consumer(Protocol):
         """Let messages of these come again. Partitions that are not ours are passed over."""
         ...
 
+    def close(self, timeout: float) -> None:
+        """Commit what was given last, leave the group and disconnect within `timeout` seconds. Never raises."""
+        ...
+
+
+@runtime_checkable
+class ReplayableConsumer(Consumer, Protocol):
+    """A consumer of a `replayable` broker: progress is one committed offset a partition, and reading can go back."""
+
     def committed(self, partitions: Sequence[Partition]) -> Mapping[Partition, tuple[int, str]]:
         """Return committed (offset, metadata) of those that have one. Raises BrokerUnavailable."""
         ...
@@ -188,11 +205,7 @@ class Consumer(Protocol):
         ...
 
     def seek(self, partition: Partition, offset: int) -> None:
-        """Go on from this offset."""
-        ...
-
-    def close(self, timeout: float) -> None:
-        """Commit, leave the group, let go; at most `timeout` seconds. Never raises."""
+        """Read this partition from this offset on."""
         ...
 
 
@@ -415,6 +428,7 @@ __all__ = [
     "Refuse",
     "Release",
     "ReleaseReason",
+    "ReplayableConsumer",
     "Serializer",
     "Status",
     "Submission",

@@ -20,6 +20,7 @@ from msgspec import structs
 from verification.faults import history as h
 from yadtq_core import hookimpl
 from yadtq_core.errors import YadtqError
+from yadtq_core.interfaces import ReplayableConsumer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -291,6 +292,7 @@ class RecordedBroker:
         self._behind = behind
         self.writer = writer
         self.replayable = behind.replayable
+        self.partitioned = behind.partitioned
         self._failpoint = Failpoint("published")
 
     def acknowledged(self, event: h.Published) -> None:
@@ -300,6 +302,9 @@ class RecordedBroker:
 
     def ensure(self, queues: Sequence[str], *, create: bool) -> None:
         self._behind.ensure(queues, create=create)
+
+    def grow(self, queues: Sequence[str], partitions: int) -> None:
+        self._behind.grow(queues, partitions)
 
     def publish(self, messages: Sequence[Outgoing], *, timestamp_ms: int) -> Publication:
         b, ids = h.now(), [message.id for message in messages]
@@ -317,7 +322,10 @@ class RecordedBroker:
         return self._behind.undeliverable(positions)
 
     def consumer(self, queues: Sequence[str], *, member: str) -> Consumer:
-        return RecordedConsumer(self._behind.consumer(queues, member=member), self.writer)
+        consumer = self._behind.consumer(queues, member=member)
+        if isinstance(consumer, ReplayableConsumer):
+            return RecordedReplayableConsumer(consumer, self.writer)
+        return RecordedConsumer(consumer, self.writer)
 
     def findings(self, now_ms: int) -> Iterable[Finding]:
         return self._behind.findings(now_ms)
@@ -327,12 +335,11 @@ class RecordedBroker:
 
 
 class RecordedConsumer:
-    """`interfaces.Consumer`: partitions that come and go, and what is given to be committed, are written down."""
+    """`interfaces.Consumer` that writes every gained and lost partition into the history."""
 
     def __init__(self, behind: Consumer, writer: h.Writer) -> None:
         self._behind = behind
         self._writer = writer
-        self._last: dict[Partition, int] = {}
 
     def poll(self, max_messages: int, timeout: float) -> Sequence[Delivery | Unreadable]:
         return self._behind.poll(max_messages, timeout)
@@ -348,15 +355,6 @@ class RecordedConsumer:
             self._writer.write(h.Assigned(self._writer.who, at, at, came, went))
         return gained, lost
 
-    def commit(self, offsets: Mapping[Partition, tuple[int, str]]) -> None:
-        at = h.now()
-        new = {part: offset for part, (offset, _) in offsets.items() if self._last.get(part) != offset}
-        if new:
-            self._last.update(new)
-            told = [h.Offset(part.queue, part.number, offset) for part, offset in new.items()]
-            self._writer.write(h.Committing(self._writer.who, at, at, told))
-        self._behind.commit(offsets)
-
     def settle(self, places: Sequence[Place]) -> None:
         self._behind.settle(places)
 
@@ -366,17 +364,35 @@ class RecordedConsumer:
     def resume(self, partitions: Sequence[Partition]) -> None:
         self._behind.resume(partitions)
 
-    def committed(self, partitions: Sequence[Partition]) -> Mapping[Partition, tuple[int, str]]:
-        return self._behind.committed(partitions)
-
-    def position(self, partition: Partition) -> int | None:
-        return self._behind.position(partition)
-
-    def offset_at(self, partition: Partition, time_ms: int) -> int | None:
-        return self._behind.offset_at(partition, time_ms)
-
-    def seek(self, partition: Partition, offset: int) -> None:
-        self._behind.seek(partition, offset)
-
     def close(self, timeout: float) -> None:
         self._behind.close(timeout)
+
+
+class RecordedReplayableConsumer(RecordedConsumer):
+    """`interfaces.ReplayableConsumer` that writes every offset to be committed into the history."""
+
+    def __init__(self, behind: ReplayableConsumer, writer: h.Writer) -> None:
+        super().__init__(behind, writer)
+        self._offsets = behind
+        self._last: dict[Partition, int] = {}
+
+    def commit(self, offsets: Mapping[Partition, tuple[int, str]]) -> None:
+        at = h.now()
+        new = {part: offset for part, (offset, _) in offsets.items() if self._last.get(part) != offset}
+        if new:
+            self._last.update(new)
+            told = [h.Offset(part.queue, part.number, offset) for part, offset in new.items()]
+            self._writer.write(h.Committing(self._writer.who, at, at, told))
+        self._offsets.commit(offsets)
+
+    def committed(self, partitions: Sequence[Partition]) -> Mapping[Partition, tuple[int, str]]:
+        return self._offsets.committed(partitions)
+
+    def position(self, partition: Partition) -> int | None:
+        return self._offsets.position(partition)
+
+    def offset_at(self, partition: Partition, time_ms: int) -> int | None:
+        return self._offsets.offset_at(partition, time_ms)
+
+    def seek(self, partition: Partition, offset: int) -> None:
+        self._offsets.seek(partition, offset)

@@ -10,7 +10,7 @@ from verification.simulation.history import short
 from verification.simulation.log import Entry, Kafka, name_of
 from verification.simulation.strands import Process, Signal
 from verification.simulation.weather import Weather
-from yadtq_core.errors import BrokerUnavailable
+from yadtq_core.errors import BrokerUnavailable, ConfigurationRefused
 from yadtq_core.findings import Finding
 from yadtq_core.interfaces import Outgoing
 from yadtq_core.model import Partition, shard_of
@@ -43,6 +43,7 @@ class Broker:
     """One process's producer, and its questions. Not idempotent: an acknowledgement that is lost makes a copy."""
 
     replayable = True
+    partitioned = False
 
     def __init__(self, kafka: Kafka, weather: Weather, process: Process, rng: random.Random, shards: int) -> None:
         self._kafka = kafka
@@ -55,6 +56,10 @@ class Broker:
     def ensure(self, queues: Sequence[str], *, create: bool) -> None:
         """Raise BrokerUnavailable where it cannot be reached; the topics stand."""
         self._ask()
+
+    def grow(self, queues: Sequence[str], partitions: int) -> None:
+        """Raise ConfigurationRefused: the number of partitions is part of the plan."""
+        raise ConfigurationRefused("the simulated log has no partitions to set")
 
     def publish(self, messages: Sequence[Outgoing], *, timestamp_ms: int) -> Publication:
         """Send messages to partitions of their shards."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from yadtq_core.brokers.published import Published
@@ -93,6 +93,7 @@ class MemoryBroker:
     """`interfaces.Broker` in this process. `lease`: seconds until what a consumer has not settled is another's."""
 
     replayable = False
+    partitioned = False
 
     def __init__(self, queues: Queues, *, lease: float = 15.0) -> None:
         self._queues = queues
@@ -106,6 +107,10 @@ class MemoryBroker:
                     self._queues.make(queue)
                 elif queue not in self._queues.waiting:
                     raise ConfigurationRefused(f"queue {queue} does not exist: call provision() first")
+
+    def grow(self, queues: Sequence[str], partitions: int) -> None:
+        """Raise ConfigurationRefused: a queue in memory has one partition."""
+        raise ConfigurationRefused("memory:// has no partitions to set")
 
     def publish(self, messages: Sequence[Outgoing], *, timestamp_ms: int) -> Published:
         """Add messages to their queues."""
@@ -193,22 +198,6 @@ class MemoryConsumer:
     def resume(self, partitions: Sequence[Partition]) -> None:
         """Let messages of these come again."""
         self._paused.difference_update(partitions)
-
-    def committed(self, partitions: Sequence[Partition]) -> Mapping[Partition, tuple[int, str]]:
-        """Return nothing: there is no progress but what was settled."""
-        return {}
-
-    def commit(self, offsets: Mapping[Partition, tuple[int, str]]) -> None:
-        """Do nothing: there is no progress but what was settled."""
-
-    def position(self, partition: Partition) -> int | None:
-        """Return None: messages are dealt out among all consumers."""
-
-    def offset_at(self, partition: Partition, time_ms: int) -> int | None:
-        """Return None: what was settled cannot be read again."""
-
-    def seek(self, partition: Partition, offset: int) -> None:
-        """Do nothing: what was settled cannot be read again."""
 
     def close(self, timeout: float) -> None:
         """Leave what was not settled to others."""

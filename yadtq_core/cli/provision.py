@@ -1,24 +1,14 @@
 """`yadtq provision`: make what the services need before the first task."""
 
-from typing import Annotated, Any, Protocol, runtime_checkable
+from typing import Annotated, Any
 
 import typer
 
 from yadtq_core.cli.opening import open_plugins
 from yadtq_core.cli.options import Given, common, whole_number
 from yadtq_core.cli.output import complain, say, say_json
-from yadtq_core.errors import ConfigurationRefused
-from yadtq_core.interfaces import Broker
 from yadtq_core.plugin.loading import open_backend, open_broker
-from yadtq_core.settings import Settings, masked_url
-
-
-@runtime_checkable
-class Grows(Protocol):
-    """A broker whose queues have partitions that can be added to."""
-
-    def grow(self, queues: tuple[str, ...], partitions: int) -> None:
-        """Give each queue so many partitions in all; make what is missing."""
+from yadtq_core.settings import Settings
 
 
 @common
@@ -56,7 +46,7 @@ def provision(
 
 
 def _make(settings: Settings, *, grow: bool) -> bool:
-    """Make what is missing; return whether the broker's queues have partitions."""
+    """Create what is missing; return whether the broker's queues have partitions."""
     plugins = open_plugins()
     settings = plugins.configure(settings)
     backend = open_backend(settings, plugins)
@@ -65,16 +55,10 @@ def _make(settings: Settings, *, grow: bool) -> bool:
         broker = open_broker(settings, plugins)
         try:
             if grow:
-                _grow(broker, settings)
+                broker.grow(settings.queues, settings.partitions)
             broker.ensure(settings.queues, create=True)
-            return isinstance(broker, Grows)
+            return broker.partitioned
         finally:
             broker.close(5.0)
     finally:
         backend.close()
-
-
-def _grow(broker: Broker, settings: Settings) -> None:
-    if not isinstance(broker, Grows):
-        raise ConfigurationRefused(f"{masked_url(settings.broker)} has no partitions to set")
-    broker.grow(settings.queues, settings.partitions)

@@ -44,6 +44,7 @@ class KafkaBroker:
     """
 
     replayable = True
+    partitioned = True
 
     def __init__(self, settings: Settings, tuning: Tuning) -> None:
         self._settings = settings
@@ -75,10 +76,10 @@ class KafkaBroker:
             self._check(topic, count, found.get(topic, 0))
 
     def grow(self, queues: Sequence[str], partitions: int) -> None:
-        """Give each queue's topic so many partitions in all, for `yadtq provision`; missing topics are made.
+        """Raise the partitions of each queue's topic to this number; create missing topics.
 
-        Raises ConfigurationRefused where a topic has more (Kafka cannot take partitions away) or where the number
-        is no multiple of the shards, or BrokerUnavailable.
+        Raises ConfigurationRefused when a topic has more (Kafka cannot remove partitions) or when the number is not a
+        multiple of the shards, and BrokerUnavailable.
         """
         if partitions % self._settings.shards:
             raise ConfigurationRefused(

@@ -1,4 +1,4 @@
-"""One worker's membership in the group (`interfaces.Consumer`). Used by one thread only."""
+"""One worker's membership in the group (`interfaces.ReplayableConsumer`). Used by one thread only."""
 
 from __future__ import annotations
 

@@ -36,6 +36,7 @@ class RedisStreamsBroker:
     """Carries messages by one stream a queue and shard. Safe for use by several threads."""
 
     replayable = False
+    partitioned = False
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -64,6 +65,10 @@ class RedisStreamsBroker:
                     make_group(self._store, key)
                 elif not self._store.run("EXISTS", key):
                     raise ConfigurationRefused(f"queue {queue} does not exist: run `yadtq provision -Q {queue}`")
+
+    def grow(self, queues: Sequence[str], partitions: int) -> None:
+        """Raise ConfigurationRefused: a queue has one stream a shard."""
+        raise ConfigurationRefused(f"{masked_url(self._settings.broker)} has no partitions to set")
 
     def publish(self, messages: Sequence[Outgoing], *, timestamp_ms: int) -> Published:
         """Add messages to the streams of their shards; returns when they stand there.

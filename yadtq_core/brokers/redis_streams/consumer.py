@@ -86,22 +86,6 @@ class StreamsConsumer:
         """Let messages of these come again."""
         self._paused.difference_update(partitions)
 
-    def committed(self, partitions: Sequence[Partition]) -> Mapping[Partition, tuple[int, str]]:
-        """Return nothing: there is no progress but what was settled."""
-        return {}
-
-    def commit(self, offsets: Mapping[Partition, tuple[int, str]]) -> None:
-        """Do nothing: there is no progress but what was settled."""
-
-    def position(self, partition: Partition) -> int | None:
-        """Return None: messages are dealt out among all consumers."""
-
-    def offset_at(self, partition: Partition, time_ms: int) -> int | None:
-        """Return None: what was settled cannot be read again."""
-
-    def seek(self, partition: Partition, offset: int) -> None:
-        """Do nothing: what was settled cannot be read again."""
-
     def close(self, timeout: float) -> None:
         """Settle what is to be settled, leave the rest to others at once, let go. Never raises."""
         if self._in_trouble:

@@ -1,4 +1,4 @@
-"""What every broker promises (`interfaces.Broker` and `interfaces.Consumer`), as tests."""
+"""The promises of every broker (`interfaces.Broker`, `Consumer`, `ReplayableConsumer`), as tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from msgspec import structs
 
 from yadtq_core.errors import BrokerUnavailable, ConfigurationRefused
 from yadtq_core.findings import Level
-from yadtq_core.interfaces import Broker
+from yadtq_core.interfaces import Broker, ReplayableConsumer
 from yadtq_core.model import Partition, new_id
 from yadtq_core.plugin.loading import open_broker
 from yadtq_core.settings import Settings
@@ -100,6 +100,21 @@ class BrokerContract:
         with pytest.raises(ConfigurationRefused):
             broker.ensure(["default", "nowhere"], create=False)
         broker.close(CLOSE_SECONDS)
+
+    def test_only_a_replayable_broker_has_consumers_with_offsets(self, post: Post) -> None:
+        assert isinstance(post.join().consumer, ReplayableConsumer) is post.broker.replayable
+
+    def test_the_partitions_of_a_queue_grow_or_are_refused(self, post: Post, settings: Settings) -> None:
+        more = 2 * settings.partitions
+        if not post.broker.partitioned:
+            with pytest.raises(ConfigurationRefused, match="no partitions"):
+                post.broker.grow(["default"], more)
+            return
+        for _ in range(2):
+            post.broker.grow(["default", "new"], more)
+        post.broker.ensure(["default", "new"], create=False)
+        with pytest.raises(ConfigurationRefused):
+            post.broker.grow(["default"], settings.partitions)
 
     # Publishing
 
@@ -254,9 +269,9 @@ class BrokerContract:
         step_until([before], lambda: len(before.read) == 40, "all are read")
         place = before.read[0].partition
         assert place is not None
-        before.consumer.commit({place: (2, "safe=1")})
+        before.offsets.commit({place: (2, "safe=1")})
         before.consumer.close(CLOSE_SECONDS)
-        after = post.join().consumer
+        after = post.join().offsets
         gained: set[Partition] = set()
         until = time.monotonic() + 40.0
         while place not in gained and time.monotonic() < until:
@@ -281,7 +296,7 @@ class BrokerContract:
         step_until([member], lambda: len(member.read) == 80, "all are read")
         place = member.read[0].partition
         assert place is not None
-        first, newer, none = (member.consumer.offset_at(place, stamp - age) for age in (9000, 1500, -9000))
+        first, newer, none = (member.offsets.offset_at(place, stamp - age) for age in (9000, 1500, -9000))
         assert first == 0
         assert newer is not None
         assert newer > 0
@@ -289,19 +304,12 @@ class BrokerContract:
 
     # Where what was settled is gone
 
-    def test_there_is_nothing_to_gain_or_to_commit(self, post: Post) -> None:
+    def test_no_partition_is_gained_or_lost(self, post: Post) -> None:
         _only(post.broker, replayable=False)
         publish(post.broker, messages(3))
         consumer = post.join().consumer
-        found = consumer.poll(500, 30.0)
-        assert len(found) == 3
-        place = found[0].partition
-        assert place is not None
+        assert len(consumer.poll(500, 30.0)) == 3
         assert consumer.changes() == (frozenset(), frozenset())
-        consumer.commit({place: (7, "x")})
-        consumer.seek(place, 0)
-        assert consumer.committed([place]) == {}
-        assert (consumer.position(place), consumer.offset_at(place, 0)) == (None, None)
 
     def test_a_dead_members_messages_are_taken_after_a_lease(self, settings: Settings) -> None:
         post = Post(lambda: self.open(structs.replace(settings, claim_stale_seconds=LEASE)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from yadtq_core.interfaces import Broker, Consumer
+from yadtq_core.interfaces import Broker, Consumer, ReplayableConsumer
 from yadtq_core.model import Delivery, Partition, Place, Unreadable, new_id
 from yadtq_core.testing.waiting import wait_until
 from yadtq_core.wire import envelope
@@ -46,6 +46,12 @@ class Member:
         self.read: list[Delivery] = []
         self.unreadable: list[Unreadable] = []
 
+    @property
+    def offsets(self) -> ReplayableConsumer:
+        """The consumer, of a replayable broker."""
+        assert isinstance(self.consumer, ReplayableConsumer)
+        return self.consumer
+
     def step(self, timeout: float = STEP_SECONDS, most: int = 500) -> int:
         """Poll once; return how many messages came."""
         found = self.consumer.poll(most, timeout)
@@ -65,12 +71,13 @@ class Member:
         for delivery in self.read:
             assert delivery.partition is not None
             newest[delivery.partition] = max(newest.get(delivery.partition, 0), delivery.offset + 1)
-        self.consumer.commit({partition: (offset, metadata) for partition, offset in newest.items()})
+        self.offsets.commit({partition: (offset, metadata) for partition, offset in newest.items()})
 
     def settle_read(self) -> None:
-        """Be done with all that was read, in the way of brokers of either kind."""
+        """Settle every message that was read, and commit past it if the broker is replayable."""
         self.consumer.settle([Place(one.partition, one.offset) for one in self.read if one.partition is not None])
-        self.commit_read()
+        if isinstance(self.consumer, ReplayableConsumer):
+            self.commit_read()
         self.step(0.0, 0)
 
     @property

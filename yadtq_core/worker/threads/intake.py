@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from yadtq_core.errors import BrokerUnavailable, YadtqError
-from yadtq_core.interfaces import Consumer
+from yadtq_core.interfaces import Consumer, ReplayableConsumer
 from yadtq_core.model import Delivery, Partition, Unreadable
 from yadtq_core.worker.desk import Claimer, Desk
 
@@ -117,9 +117,9 @@ class IntakeThread:
             self._held_back = set()
 
     def _take_over(self) -> None:
-        assert self._consumer is not None
         if not self._gained:
             return
+        assert isinstance(self._consumer, ReplayableConsumer)  # no other one gains partitions
         committed = self._consumer.committed(list(self._gained))
         with self._desk.lock:
             for partition in self._gained:
@@ -130,9 +130,11 @@ class IntakeThread:
 
     def _rewind(self) -> None:
         """Read again from where the backend may have lost what it knew; records are rebuilt by the claims."""
-        assert self._consumer is not None
         with self._desk.lock:
             rewinds = self._desk.intake.to_rewind()
+        if not rewinds:
+            return
+        assert isinstance(self._consumer, ReplayableConsumer)  # no other one gains partitions
         for rewind in rewinds:
             partition = rewind.partition
             self._consumer.pause([partition])
@@ -226,7 +228,7 @@ class IntakeThread:
     def _commit(self) -> None:
         with self._desk.lock:
             offsets = self._desk.intake.to_commit()
-        if offsets and self._consumer is not None:
+        if offsets and isinstance(self._consumer, ReplayableConsumer):
             self._consumer.commit(offsets)
 
     def _pause(self) -> None:

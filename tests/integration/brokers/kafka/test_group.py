@@ -27,7 +27,7 @@ def test_offsets_by_time(broker: KafkaBroker, members: Members) -> None:
         broker.publish(messages(4), timestamp_ms=stamp - age).wait(30.0)
     member = members.join(broker)
     step_until([member], lambda: len(member.read) == 12, "all are read")
-    ask = member.consumer.offset_at
+    ask = member.offsets.offset_at
     assert [ask(FIRST, stamp - age) for age in (9000, 2000, 1500, 0)] == [0, 1, 2, None]
 
 
@@ -92,10 +92,10 @@ def test_the_newest_offsets_are_committed_when_partitions_go(broker: KafkaBroker
     first = members.join(broker, name="first")
     step_until([first], lambda: len(first.read) == 400, "all are read")
     for offset in range(1, 51):  # most of these wait behind the first
-        first.consumer.commit({Partition("default", number): (offset, f"at {offset}") for number in range(4)})
+        first.offsets.commit({Partition("default", number): (offset, f"at {offset}") for number in range(4)})
     second = members.join(broker, name="second")
     step_until([first, second], lambda: len(second.owned) == 2, "two partitions have gone over")
-    assert second.consumer.committed(sorted(second.owned)) == dict.fromkeys(second.owned, (50, "at 50"))
+    assert second.offsets.committed(sorted(second.owned)) == dict.fromkeys(second.owned, (50, "at 50"))
 
 
 def test_only_what_is_ours_is_committed(broker: KafkaBroker, members: Members) -> None:
@@ -103,9 +103,9 @@ def test_only_what_is_ours_is_committed(broker: KafkaBroker, members: Members) -
     first, second = members.join(broker, name="first"), members.join(broker, name="second")
     step_until([first, second], lambda: len(first.owned) == len(second.owned) == 2, "each has two partitions")
     everything = [Partition("default", number) for number in range(4)]
-    first.consumer.commit(dict.fromkeys(everything, (5, "mine")))
-    step_until([first, second], lambda: len(first.consumer.committed(everything)) == 2, "it has committed")
-    assert set(first.consumer.committed(everything)) == first.owned
+    first.offsets.commit(dict.fromkeys(everything, (5, "mine")))
+    step_until([first, second], lambda: len(first.offsets.committed(everything)) == 2, "it has committed")
+    assert set(first.offsets.committed(everything)) == first.owned
 
 
 def test_metadata_as_long_as_the_broker_takes(broker: KafkaBroker, members: Members) -> None:
@@ -113,9 +113,9 @@ def test_metadata_as_long_as_the_broker_takes(broker: KafkaBroker, members: Memb
     member = members.join(broker)
     step_until([member], lambda: len(member.read) == 4, "all are read")
     second = Partition("default", 1)
-    member.consumer.commit({FIRST: (1, "x" * 4096), second: (1, "x" * 4097)})
-    step_until([member], lambda: len(member.consumer.committed([FIRST, second])) == 2, "both are committed")
-    assert member.consumer.committed([FIRST, second]) == {FIRST: (1, "x" * 4096), second: (1, "")}
+    member.offsets.commit({FIRST: (1, "x" * 4096), second: (1, "x" * 4097)})
+    step_until([member], lambda: len(member.offsets.committed([FIRST, second])) == 2, "both are committed")
+    assert member.offsets.committed([FIRST, second]) == {FIRST: (1, "x" * 4096), second: (1, "")}
 
 
 def test_a_topic_that_grows_under_load_loses_nothing(make_broker: Make, members: Members) -> None:
@@ -172,7 +172,7 @@ def test_a_member_that_did_not_poll_for_too_long_forgets_everything(make_broker:
     step_until([slow, other], lambda: len(set(slow.ids + other.ids)) == 40, "all are read")
     had = sorted(slow.owned)
     step_until([other], lambda: len(other.owned) == 4, "the other has all", timeout=60.0)
-    slow.consumer.commit(dict.fromkeys(had, (9, "late")))
+    slow.offsets.commit(dict.fromkeys(had, (9, "late")))
     lost: frozenset[Partition] = frozenset()
     deadline = time.monotonic() + 30.0
     while not lost and time.monotonic() < deadline:
@@ -180,7 +180,7 @@ def test_a_member_that_did_not_poll_for_too_long_forgets_everything(make_broker:
         other.step()
         lost = slow.consumer.changes()[1]
     assert lost == frozenset(had)
-    assert "late" not in {metadata for _, metadata in other.consumer.committed(had).values()}
+    assert "late" not in {metadata for _, metadata in other.offsets.committed(had).values()}
 
 
 def test_a_member_stuck_outside_the_group_is_made_anew(

@@ -52,7 +52,7 @@ def test_a_killed_broker_comes_back(
     assert caplog.text.count("is out of sight") == 1
     assert caplog.text.count("is back after") == 1
     member.commit_read()
-    step_until([member], lambda: member.consumer.committed(sorted(member.owned)), "it commits again")
+    step_until([member], lambda: member.offsets.committed(sorted(member.owned)), "it commits again")
 
 
 def test_a_stopped_broker_goes_on(make_kafka: MakeKafka, make_broker: Make, members: Members) -> None:

@@ -133,7 +133,7 @@ def test_what_can_still_be_delivered(
     step_until([member], lambda: len(member.read) == 40, "all are polled")
     in_first = sorted(delivery.offset for delivery in member.read if delivery.position.startswith("0:"))
     first = next(partition for partition in member.owned if partition.number == 0)
-    member.consumer.commit({first: (4, "")})
+    member.offsets.commit({first: (4, "")})
     admin_topic = TopicPartition(f"yadtq.{namespace}.default", 1)
     admin.delete_records({admin_topic: 3})
     assert len(in_first) == 10

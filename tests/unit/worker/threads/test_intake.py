@@ -16,10 +16,7 @@ from yadtq_core.worker.threads.intake import IntakeThread
 
 
 class Quiet:
-    """A consumer of which nothing is wanted here."""
-
-    def commit(self, offsets: object) -> None:
-        """Take it."""
+    """A consumer that is never called: it has no offsets."""
 
 
 class Full:
