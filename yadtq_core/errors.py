@@ -201,9 +201,10 @@ class SerializationError(YadtqError):
 
 
 class EnvelopeError(YadtqError):
-    """A message that cannot be read.
+    """A message that this yadtq cannot read.
 
-    `task_id` is its ID where a newer yadtq can read it, else None; `version` its format version, where it shows one.
+    `task_id`: the ID of a message of a newer format version, which other workers can read; None for any other.
+    `version`: the format version; None when the message does not show one.
     """
 
     def __init__(self, text: str, task_id: str | None = None, version: int | None = None) -> None:

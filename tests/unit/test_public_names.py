@@ -11,7 +11,7 @@ import pytest
 import yadtq_core
 
 ROOT = Path(__file__).parents[2]
-PUBLIC = {f"yadtq_core.{name}" for name in ("interfaces", "errors", "settings", "watermark", "testing")} | {
+PUBLIC = {f"yadtq_core.{name}" for name in ("interfaces", "errors", "settings", "watermark", "testing", "wire")} | {
     "yadtq_core"
 }
 FILES = sorted([*ROOT.glob("yadtq_builtin_tasks/src/**/*.py"), *ROOT.glob("plugins/*/src/**/*.py")])

@@ -1,15 +1,28 @@
-"""The wire format: one JSON object a message, the arguments embedded as they were serialised.
+"""The wire format: one JSON object per message, with the serialised arguments embedded unchanged.
 
     {"submitted_at":1755103784123,"v":1,"id":"…","task":"add","args":[[1,2,3],{}],"hash":"…","queue":"default"}
 
-`v` and `id` stay readable in every version. Fields that a reader does not know are passed over. Nothing in a
-message ever names a class, module or function: a task's name is only looked up in the registry.
+Every version keeps three properties: `v` is the version as an integer, `id` is the task ID as text, and `submitted_at`,
+once it is known, is the first field. A reader ignores fields that it does not know, so an optional field needs no new
+version. No field names a class, a module or a function: a task name is only looked up in the registry.
+
+A rename, or a field with another meaning, needs a new version. To add version 2:
+
+1. Change `Message`; write a reader that turns a body of version 1 into the new `Message` and keeps `v=1` in it.
+2. Set `VERSION = 2` and `READERS = {1: that reader, 2: the decoder of Message}`. `encode` then writes version 2.
+3. Store messages of version 2 as `tests/formats/message-v2-*.json`. The files of version 1 stay there.
+
+`verification/wire_version2.py` does all of this for one process, so that tests can mix two versions.
+
+A worker reads every version up to its own. It leaves a newer message to workers that know the version, so workers are
+upgraded before clients.
 """
 
 from __future__ import annotations
 
 import hashlib
 from base64 import urlsafe_b64encode
+from collections.abc import Callable
 
 import msgspec
 from msgspec import Raw, Struct
@@ -18,15 +31,19 @@ from yadtq_core.errors import EnvelopeError, InvalidId, InvalidInput
 from yadtq_core.model import Message, check_id, check_queue, check_task_name
 
 VERSION = 1
+"""The version that this yadtq writes, and the newest that it reads."""
+READERS: dict[int, Callable[[bytes], Message]] = {1: msgspec.json.Decoder(Message).decode}
+"""The reader of each version. A reader raises one of `_MALFORMED` for a body that does not have its format."""
 DIGEST_BYTES = 16
-"""Of SHA-256: enough to tell different arguments apart, half the memory in every record."""
+"""Bytes of SHA-256 that are kept: enough to tell different arguments apart, in half the memory of every record."""
 
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Message).decode
+_MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+encode: Callable[[Message], bytes] = msgspec.json.Encoder().encode
+"""Return the body of a message, in the format of VERSION."""
 
 
 class _Head(Struct):
-    """What can be read of a message whatever its version."""
+    """The fields that every version has."""
 
     id: str
     v: int = 0
@@ -85,11 +102,6 @@ def build(
     )
 
 
-def encode(message: Message) -> bytes:
-    """Return the message as it travels."""
-    return _encode(message)
-
-
 def stamp(body: bytes, submitted_at_ms: int) -> bytes:
     """Return an encoded message with the time of its record put in front; one that has a time keeps it."""
     if body.startswith(b'{"submitted_at":'):
@@ -98,13 +110,12 @@ def stamp(body: bytes, submitted_at_ms: int) -> bytes:
 
 
 def decode(body: bytes) -> Message:
-    """Return the message; raises EnvelopeError, with ID and version where the message is of a newer format."""
-    try:
-        message = _decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise _unreadable(body, str(error)) from None
-    if message.v != VERSION:
-        raise _unreadable(body, f"format version {message.v}, this yadtq reads {VERSION}")
+    """Return the message of a body of any version up to VERSION.
+
+    Raises EnvelopeError; its `task_id` is set only when the version is newer and the message can be left to workers
+    that know it. A malformed message of a known version has none: no worker can read it, so it becomes a dead letter.
+    """
+    message = _read(body)
     try:
         check_id(message.id)
         check_task_name(message.task)
@@ -114,14 +125,35 @@ def decode(body: bytes) -> Message:
     return message
 
 
-def _unreadable(body: bytes, reason: str) -> EnvelopeError:
-    """Return the error; it names an ID only where a newer yadtq can read what we cannot.
+def _read(body: bytes) -> Message:
+    """Try the reader of VERSION first: nearly every message has this version, and is then parsed only once."""
+    try:
+        message = READERS[VERSION](body)
+    except _MALFORMED as error:
+        return _read_other_version(body, str(error))
+    return message if message.v == VERSION else _read_other_version(body, "")
 
-    What is of our own format and cannot be read, nobody can: it must become a dead letter, not be left to others.
-    """
+
+def _read_other_version(body: bytes, problem: str) -> Message:
+    """Read a body by the version that it names; `problem` is the error of the current reader, if it had one."""
     try:
         head = _decode_head(body)
-        newer = head.v > VERSION
-        return EnvelopeError(reason, check_id(head.id) if newer else None, head.v)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, InvalidId):
-        return EnvelopeError(reason)
+    except _MALFORMED:
+        raise EnvelopeError(problem) from None
+    reader = READERS.get(head.v)
+    if reader is None:
+        raise _unknown_version(head)
+    if head.v == VERSION:
+        raise EnvelopeError(problem, version=VERSION)
+    try:
+        return reader(body)
+    except _MALFORMED as error:
+        raise EnvelopeError(str(error), version=head.v) from None
+
+
+def _unknown_version(head: _Head) -> EnvelopeError:
+    reason = f"format version {head.v}, this yadtq reads {', '.join(map(str, sorted(READERS)))}"
+    try:
+        return EnvelopeError(reason, check_id(head.id) if head.v > VERSION else None, head.v)
+    except InvalidId:
+        return EnvelopeError(reason, version=head.v)
