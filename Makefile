@@ -5,6 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # Our own distributions: the core, and every folder beside it that has a pyproject.toml.
 OURS   := $(wildcard yadtq_builtin_tasks/pyproject.toml plugins/*/pyproject.toml)
+LOCAL  := plugins/yadtq_local/pyproject.toml
 EDITABLE := -e . $(patsubst %/pyproject.toml,-e ./%,$(OURS))
 
 # What `demo` and `dev` need: all of `setup` where that was made, else only what runs, which is quickly fetched.
@@ -36,7 +37,7 @@ format: setup ## put the code into its format and fix what ruff can fix
 
 # Where Kafka cannot be fetched the tests say so themselves: skipped here, failed where CI is set.
 test: setup ## every test, on a real Kafka and a real Valkey that the tests start themselves
-	@test -n "$$YADTQ_TEST_KAFKA" || $(BIN)/python -m yadtq_core.local || true
+	@test -n "$$YADTQ_TEST_KAFKA" || $(BIN)/python -m yadtq_local || true
 	$(BIN)/python -m pytest
 
 test-fast: setup ## the tests that need no service (under 20 s)
@@ -61,19 +62,18 @@ faults: setup ## break everything in turn on real services, check each history, 
 docs: setup ## write the generated parts of docs/ anew: settings, options of the commands, numbers
 	$(BIN)/python -m docs.generate
 
+# Our other distributions require yadtq, which is in no lock.
 COMPILE = PATH="$$PATH:$(BIN)" uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
-	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" pyproject.toml --extra local
-# What our other distributions want is locked too; they want yadtq, which is here and in no lock.
-WITH_OURS = $(OURS) --no-emit-package yadtq
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" pyproject.toml
 
 lock: $(VENV)/.locked ## resolve the locks in requirements/ anew from pyproject.toml
 	@command -v uv >/dev/null 2>&1 || test -x $(BIN)/uv || { echo "fetching uv into $(VENV)"; $(BIN)/python -m pip install --quiet uv; }
-	$(COMPILE) --upgrade $(WITH_OURS) --extra kafka-local --group dev --output-file requirements/lock.txt
-	$(COMPILE) --upgrade --no-sources --group install --constraint requirements/lock.txt --output-file requirements/demo.txt
-	$(COMPILE) --upgrade --no-sources --extra kafka-local --group install --constraint requirements/lock.txt --output-file requirements/kafka.txt
+	$(COMPILE) --upgrade $(OURS) --no-emit-package yadtq --extra kafka --group dev --output-file requirements/lock.txt
+	$(COMPILE) --upgrade $(LOCAL) --no-emit-package yadtq --group install --constraint requirements/lock.txt --output-file requirements/demo.txt
+	$(COMPILE) --upgrade $(LOCAL) --no-emit-package yadtq --extra kafka --group install --constraint requirements/lock.txt --output-file requirements/kafka.txt
 
 fetch: setup ## fetch the jars of the Kafka that runs without Docker (45 MB, once)
-	@$(BIN)/python -m yadtq_core.local
+	@$(BIN)/python -m yadtq_local
 
 clean: ## remove what the other targets made, but not what was fetched outside this folder
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
@@ -96,8 +96,8 @@ $(VENV)/.installed: $(VENV)/.locked pyproject.toml $(OURS)
 # The same for `demo` and `dev` alone: what runs, without what checks and tests it.
 $(VENV)/.demo: MB = 65
 $(VENV)/.kafka: MB = 180
-$(VENV)/.demo $(VENV)/.kafka: $(VENV)/.%: requirements/%.txt pyproject.toml | $(VENV)/bin/python
+$(VENV)/.demo $(VENV)/.kafka: $(VENV)/.%: requirements/%.txt pyproject.toml $(LOCAL) | $(VENV)/bin/python
 	@echo "setup: fetching the packages of $< into $(VENV) ($(MB) MB unpacked, once)"
 	@./requirements/install $(VENV) --require-hashes -r $<
-	@./requirements/install $(VENV) --no-deps --no-build-isolation -e . -e ./yadtq_builtin_tasks
+	@./requirements/install $(VENV) --no-deps --no-build-isolation -e . -e ./yadtq_builtin_tasks -e ./plugins/yadtq_local
 	@touch $@

@@ -15,7 +15,7 @@ import redis
 from kafka import KafkaAdminClient
 
 from benchmarks.by_hand import Topic
-from yadtq_core.local import LocalKafka, LocalServer, LocalValkey
+from yadtq_local import LocalKafka, LocalServer, LocalValkey
 
 KAFKA_VARIABLE, REDIS_VARIABLE = "YADTQ_TEST_KAFKA", "YADTQ_TEST_REDIS"
 PARTITIONS = 8

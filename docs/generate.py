@@ -23,6 +23,7 @@ from typer.main import get_command
 from yadtq_core.backends.redis.backend import LONGEST_CHECK_MS
 from yadtq_core.child.runner import MAX_TEXT
 from yadtq_core.cli.app import build
+from yadtq_core.cli.commands import as_command
 from yadtq_core.client.call import MAX_DELAY, MAX_HEADER_BYTES
 from yadtq_core.model import MAX_ARGUMENT_BYTES, MAX_NESTING, MAX_RESULT_BYTES
 from yadtq_core.settings import ALIASES, ENVIRONMENT, Settings
@@ -30,9 +31,13 @@ from yadtq_core.tasks.task import MAX_RETRIES
 from yadtq_core.worker.rules.intake import MAX_WINDOW
 from yadtq_core.worker.rules.keeper import SWEEP_JITTER, SWEEP_SECONDS
 from yadtq_core.worker.supervisor import WATCHDOG_SECONDS
+from yadtq_local.demo import demo
+from yadtq_local.dev import dev
 
 FOLDER = Path(__file__).parent
 COMMON = "Options of every command"
+OF_PLUGINS = {"demo": as_command("demo", demo), "dev": as_command("dev", dev)}
+"""Commands of plugins that the page of the commands describes too."""
 COMPUTED = {"worker_id": "host name and process ID", "processes": "usable cores"}
 """Defaults that are not the same everywhere."""
 ALLOWED = {
@@ -195,14 +200,14 @@ def command(path: str) -> Any:
     """Return the command of a path such as `submit` or `task list`."""
     found: Any = get_command(build())
     for name in path.split():
-        found = found.commands[name]
+        found = (found.commands | OF_PLUGINS)[name]
     return found
 
 
 def commands() -> list[str]:
     """Return the paths of all commands."""
     top: Any = get_command(build())
-    paths = []
+    paths = list(OF_PLUGINS)
     for name, found in top.commands.items():
         below = getattr(found, "commands", None)
         paths += [f"{name} {one}" for one in below] if below else [name]

@@ -17,9 +17,9 @@ import hypothesis
 import pytest
 
 from tests import services
-from yadtq_core.local import LocalKafka, LocalValkey
+from yadtq_local import LocalKafka, LocalValkey
 
-FIRST_PARTY = ("crypt", "msgpack", "opentelemetry", "prometheus", "sentry")
+FIRST_PARTY = ("crypt", "yadtq-local", "msgpack", "opentelemetry", "prometheus", "sentry")
 """Our own plugins. They are installed where the tests run, and the tests of the core are of the core without them;
 the tests of a plugin say by the fixture `unblocked` (plugins/conftest.py) which of them they want."""
 os.environ["YADTQ_BLOCK_PLUGINS"] = ",".join(FIRST_PARTY)

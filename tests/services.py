@@ -10,7 +10,7 @@ from typing import TypeVar
 import pytest
 
 from yadtq_core.errors import LocalStackError
-from yadtq_core.local import LocalServer
+from yadtq_local import LocalServer
 
 Server = TypeVar("Server", bound=LocalServer)
 

@@ -8,8 +8,9 @@
     with Client.connect() as client:
         print(client.submit(resize, "a.png", width=640).result(timeout=10))
 
-These are the public names. Plugins import nothing else but `yadtq_core.interfaces`, `.errors`, `.settings`,
-`.watermark` and `.testing`. Importing this loads neither kafka nor redis.
+These are the public names. Plugins import nothing else but `yadtq_core.interfaces`, `.errors`, `.settings`, `.wire`,
+`.watermark`, `.testing`, `.cli` (what commands share) and `.local_stack` (the file by which a stack is found).
+Importing this loads neither kafka nor redis.
 """
 
 from yadtq_core.client.call import Call, call

@@ -14,7 +14,7 @@ from tests.answers.contracts import contract_table
 from tests.answers.table import CASES, beds, row, under_way
 from tests.services import KAFKA_VARIABLE
 from yadtq_core.errors import LocalStackError
-from yadtq_core.local import LocalKafka
+from yadtq_local import LocalKafka
 
 HEAD = "| row | case | done | exit | message |\n|---|---|---|---|---|"
 

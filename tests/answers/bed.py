@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.waiting import wait_until
-from yadtq_core.local import LocalKafka, LocalValkey
 from yadtq_core.net.redis_client import Store, open_store
+from yadtq_local import LocalKafka, LocalValkey
 
 YADTQ = (sys.executable, "-c", "from yadtq_core.cli import main; main()")
 TASKS = Path(__file__).parent / "modules"

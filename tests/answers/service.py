@@ -16,7 +16,7 @@ from typing import ClassVar
 from tests.answers.bed import NO_ID, NOTHING, Answer, Bed, Case, Environment, cli
 from tests.waiting import wait_until
 from yadtq_core.errors import LocalStackError
-from yadtq_core.local import LocalKafka, LocalServer, LocalValkey
+from yadtq_local import LocalKafka, LocalServer, LocalValkey
 
 ADD = ["submit", "add", "[1]"]
 NOWHERE = "127.0.0.1:1"

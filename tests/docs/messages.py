@@ -16,7 +16,11 @@ LEAST = 6
 @cache
 def texts() -> frozenset[str]:
     """Return the texts of the core and the built-in tasks."""
-    files = [*ROOT.glob("yadtq_core/**/*.py"), *ROOT.glob("yadtq_builtin_tasks/src/**/*.py")]
+    files = [
+        *ROOT.glob("yadtq_core/**/*.py"),
+        *ROOT.glob("yadtq_builtin_tasks/src/**/*.py"),
+        *ROOT.glob("plugins/yadtq_local/src/**/*.py"),
+    ]
     found = {text for file in files for text in _texts_of(ast.parse(file.read_text("utf-8")))}
     return frozenset(found | {_flat(file.read_text("utf-8")) for file in ROOT.glob("yadtq_core/**/*.lua")})
 

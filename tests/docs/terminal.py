@@ -33,6 +33,11 @@ _ADDRESSES = ("YADTQ_BROKER", "YADTQ_BACKEND", "YADTQ_NAMESPACE")
 _OURS = re.compile(r"YADTQ_\w+|WORKER_ID|CLAIM_STALE_SECONDS")
 
 
+def blocked_for_readers() -> str:
+    """Return the plugins that a reader of the pages does not have: all but yadtq-local, which brings `yadtq dev`."""
+    return ",".join(name for name in os.environ[BLOCK].split(",") if name != "yadtq-local")
+
+
 class Terminal:
     """The shell, its folder and environment; everything started in it ends with it."""
 
@@ -44,7 +49,7 @@ class Terminal:
         self._count = 0
         self._lasting: list[int] = []
         mine = {name: value for name, value in os.environ.items() if not _OURS.fullmatch(name)}
-        mine[BLOCK] = os.environ[BLOCK]  # a reader has only the plugins that a page tells of
+        mine[BLOCK] = blocked_for_readers()
         path = f"{Path(sys.executable).parent}{os.pathsep}{mine.get('PATH', '')}"
         self._shell = subprocess.Popen(
             ["sh"],

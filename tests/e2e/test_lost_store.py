@@ -12,8 +12,8 @@ import redis
 from tests.e2e.site import site
 from tests.waiting import wait_until
 from yadtq_core import Status, TaskNotFound, call
-from yadtq_core.local import LocalValkey
 from yadtq_core.model import new_id
+from yadtq_local import LocalValkey
 
 
 def test_after_flushall_every_ready_task_still_ends(

@@ -25,7 +25,7 @@ from tests.proxy import Proxy
 from tests.waiting import wait_until
 from yadtq_core import Status, YadtqError, call
 from yadtq_core.errors import ConfigurationRefused, OutcomeUnknown
-from yadtq_core.local import LocalKafka, LocalValkey
+from yadtq_local import LocalKafka, LocalValkey
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.e2e.conftest import LEASE
 from tests.e2e.site import site
 from yadtq_core import Status, call
-from yadtq_core.local import LocalValkey
+from yadtq_local import LocalValkey
 
 
 def test_a_redis_that_is_killed_and_comes_back_loses_nothing_of_what_it_had_written(

@@ -94,6 +94,12 @@ def test_nothing_comes_from_the_checkout(full: Environment, bare: Environment) -
         assert found == sorted(names)
 
 
+def test_without_yadtq_local_its_commands_say_what_to_install(bare: Environment) -> None:
+    done = bare.run("yadtq", "dev")
+    assert done.returncode == 2
+    assert done.stderr == "Error: `yadtq dev` is a command of yadtq-local: pip install 'yadtq[local]'\n"
+
+
 def test_all_plugins_stand_side_by_side(full: Environment) -> None:
     done = full.run("yadtq", "plugin", "list", "--json")
     assert done.returncode == 0, done.stderr
@@ -103,7 +109,8 @@ def test_all_plugins_stand_side_by_side(full: Environment) -> None:
     items = [item for one in told["distributions"] for kind in ("plugins", "tasks", "commands") for item in one[kind]]
     assert [item for item in items if item["error"] is not None] == []
     assert told["warnings"] == []
-    assert "images" in full.run("yadtq", "--help").stdout
+    listed = full.run("yadtq", "--help").stdout
+    assert all(f" {name} " in listed for name in ("images", "demo", "dev"))
 
 
 def test_a_task_runs_for_a_client_that_does_not_have_it(

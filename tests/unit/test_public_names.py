@@ -11,9 +11,8 @@ import pytest
 import yadtq_core
 
 ROOT = Path(__file__).parents[2]
-PUBLIC = {f"yadtq_core.{name}" for name in ("interfaces", "errors", "settings", "watermark", "testing", "wire")} | {
-    "yadtq_core"
-}
+NAMES = ("cli", "errors", "interfaces", "local_stack", "settings", "testing", "watermark", "wire")
+PUBLIC = {"yadtq_core", *(f"yadtq_core.{name}" for name in NAMES)}
 FILES = sorted([*ROOT.glob("yadtq_builtin_tasks/src/**/*.py"), *ROOT.glob("plugins/*/src/**/*.py")])
 
 

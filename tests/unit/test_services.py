@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import services
-from yadtq_core.local import LocalKafka
+from yadtq_local import LocalKafka
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from tests.services import not_to_be_had
 from verification.simulation.mutants import ALL
 from verification.simulation.mutation import Mutant, in_force, script_of
 from yadtq_core.errors import LocalStackError
-from yadtq_core.local.valkey import server_binary
+from yadtq_local.valkey import server_binary
 
 QUICK = {
     "finish: no fence": 25,

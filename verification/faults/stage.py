@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import Self
 
 from tests.proxy import Proxy
-from yadtq_core.local import LocalKafka, LocalValkey
-from yadtq_core.local.ports import LOOPBACK, free_port
+from yadtq_local import LocalKafka, LocalValkey
+from yadtq_local.ports import LOOPBACK, free_port
 
 NEAR, FAR = "NEAR", "FAR"
 

@@ -17,7 +17,7 @@ from verification.simulation.mutants import Catch, hunt
 from verification.simulation.mutation import Mutant
 from verification.simulation.run import run
 from verification.simulation.server import Server
-from yadtq_core.local import LocalValkey
+from yadtq_local import LocalValkey
 
 _servers: list[Server] = []
 """Of this process: one, from its start."""

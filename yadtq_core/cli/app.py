@@ -16,8 +16,6 @@ from yadtq_core import __version__
 from yadtq_core.cli.cancel import cancel
 from yadtq_core.cli.commands import Commands
 from yadtq_core.cli.config import config
-from yadtq_core.cli.demo import demo
-from yadtq_core.cli.dev import dev
 from yadtq_core.cli.doctor import doctor
 from yadtq_core.cli.monitor import monitor
 from yadtq_core.cli.options import Given, common
@@ -65,7 +63,7 @@ def build() -> typer.Typer:
         cls=Commands, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
     )
     app.callback()(yadtq)
-    for command in (demo, dev, submit, query, cancel, worker, monitor, provision, doctor, config):
+    for command in (submit, query, cancel, worker, monitor, provision, doctor, config):
         app.command()(command)
     app.add_typer(tasks)
     app.add_typer(plugins)

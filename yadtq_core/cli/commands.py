@@ -20,18 +20,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from yadtq_core.cli.options import Given
+from yadtq_core.cli.options import Given, has_common
 from yadtq_core.cli.output import complain
 from yadtq_core.errors import PluginError, YadtqError
-from yadtq_core.installed import COMMANDS, entry_points, load, origin_of, place_of, reason
+from yadtq_core.installed import COMMANDS, blocked_entry_points, entry_points, load, origin_of, place_of, reason
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 BUILT_IN = frozenset(
-    "cancel config demo dev doctor monitor plugin provision query submit task worker".split()  # noqa: SIM905
+    "cancel config doctor monitor plugin provision query submit task worker".split()  # noqa: SIM905
 )
 """The commands of yadtq itself, whose names no plugin can have."""
+OF_YADTQ_LOCAL = frozenset({"demo", "dev"})
+"""The commands of the plugin yadtq-local, for the message when it is not installed."""
 PANEL = "Commands of plugins"
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 _OF_EVERY_APP = frozenset({"install_completion", "show_completion"})
@@ -86,9 +88,11 @@ class Commands(TyperGroup):
         return super().list_commands(ctx)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return the command of this name, None where there is none."""
+        """Return the command of this name; None when there is none. Raises PluginError if its plugin is missing."""
         if cmd_name not in self.commands:
             self._add_offered(None)
+        if cmd_name not in self.commands:
+            _check_missing(cmd_name)
         return super().get_command(ctx, cmd_name)
 
     def _add_offered(self, tell: Callable[[str], None] | None) -> None:
@@ -97,6 +101,15 @@ class Commands(TyperGroup):
                 tell(f"Warning: {offer.error}")
             if offer.name not in self.commands and _NAME.fullmatch(offer.name):
                 self.add_command(PluginCommand(offer))
+
+
+def _check_missing(name: str) -> None:
+    """Raise PluginError for a command that a plugin would add, with what to do."""
+    for entry_point in blocked_entry_points(COMMANDS):
+        if entry_point.name == name:
+            raise PluginError(f"command {name!r} of {origin_of(entry_point)} is blocked by YADTQ_BLOCK_PLUGINS")
+    if name in OF_YADTQ_LOCAL:
+        raise PluginError(f"`yadtq {name}` is a command of yadtq-local: pip install 'yadtq[local]'")
 
 
 class PluginCommand(TyperCommand):
@@ -109,7 +122,7 @@ class PluginCommand(TyperCommand):
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """Import the command, and let it read its arguments."""
         command = loaded(self._offer)
-        command.invoke = partial(_run, self._offer, command.invoke)
+        command.invoke = partial(_run, self._offer, command.invoke, has_common(command.params))
         return command.make_context(info_name, args, parent, **extra)
 
 
@@ -119,14 +132,15 @@ def loaded(offer: Offer) -> Any:
         raise PluginError(offer.error)
     try:
         with redirect_stdout(sys.stderr):
-            return load(offer.entry_point, partial(_command, offer.name))
+            return load(offer.entry_point, partial(as_command, offer.name))
     except Exception as error:
         raise PluginError(
             f"command {offer.name!r} of {offer.said} cannot be loaded: {reason(error)} {offer.remedy}"
         ) from error
 
 
-def _command(name: str, found: Any) -> Any:
+def as_command(name: str, found: Any) -> Any:
+    """Return what an entry point names as a command; raises PluginError if it is no Typer app or function."""
     if inspect.isfunction(found) and not inspect.iscoroutinefunction(found):
         app = typer.Typer()
         app.command(name)(found)
@@ -143,10 +157,13 @@ def _command(name: str, found: Any) -> Any:
     return command
 
 
-def _run(offer: Offer, invoke: Callable[[Any], Any], ctx: Any) -> Any:
-    """Run a plugin's command; an error of its own is told as its own."""
+def _run(offer: Offer, invoke: Callable[[Any], Any], common: bool, ctx: Any) -> Any:
+    """Run a plugin's command. An unexpected error becomes one that names the plugin.
+
+    common: the command takes the common options itself, so nothing is put into the environment for it.
+    """
     given = ctx.find_object(Given)
-    if given is not None:
+    if given is not None and not common:
         given.export()
     try:
         return invoke(ctx)

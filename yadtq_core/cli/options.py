@@ -6,7 +6,7 @@
 import functools
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -116,6 +116,11 @@ def common(command: Callable[..., None]) -> Callable[..., None]:
     taken.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     taken.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return taken
+
+
+def has_common(parameters: Sequence[Any]) -> bool:
+    """True when these parameters of a command are those that `common` adds, and perhaps more."""
+    return _COMMON.keys() <= {parameter.name for parameter in parameters}
 
 
 def whole_number(option: str, text: str, least: int, most: int) -> int:

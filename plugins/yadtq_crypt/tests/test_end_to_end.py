@@ -14,7 +14,7 @@ from kafka import KafkaConsumer, TopicPartition
 
 from tests.e2e.site import Site, WorkerProcess, site
 from yadtq_core import Client, Handle, SerializationError, TaskFailed
-from yadtq_core.local import LocalValkey
+from yadtq_local import LocalValkey
 
 LEASE = 15.0
 SECRET = "Zanzibar-4711"

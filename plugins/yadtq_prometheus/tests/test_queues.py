@@ -15,8 +15,8 @@ from plugins.yadtq_prometheus.tests.scraping import seen
 from tests.waiting import wait_until
 from yadtq_core import Client, call
 from yadtq_core.interfaces import Counts
-from yadtq_core.local import LocalValkey
 from yadtq_core.settings import Settings
+from yadtq_local import LocalValkey
 from yadtq_prometheus import queues
 from yadtq_prometheus.queues import QueueCollector
 

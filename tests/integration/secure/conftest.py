@@ -18,7 +18,7 @@ from tests.integration.secure.servers import (
     kafka_config,
     tls_redis,
 )
-from yadtq_core.local import LocalKafka
+from yadtq_local import LocalKafka
 
 
 @pytest.fixture(scope="session")

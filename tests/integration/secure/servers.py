@@ -27,9 +27,9 @@ from kafka.admin import (
 
 from tests.integration.secure.certificates import Certificates
 from yadtq_core.errors import LocalStackError
-from yadtq_core.local import LocalKafka, LocalServer, LocalValkey
-from yadtq_core.local.ports import LOOPBACK, free_port
-from yadtq_core.local.valkey import server_binary
+from yadtq_local import LocalKafka, LocalServer, LocalValkey
+from yadtq_local.ports import LOOPBACK, free_port
+from yadtq_local.valkey import server_binary
 
 USER, PASSWORD = "yadtq", "hunter2-%41@:/?#"
 """A password of everything that means something in an address."""

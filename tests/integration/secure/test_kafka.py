@@ -18,9 +18,9 @@ from tests.integration.secure.servers import PASSWORD, QUOTED, USER, SecureKafka
 from tests.services import NOWHERE
 from yadtq_core.brokers import kafka
 from yadtq_core.errors import BrokerUnavailable, ConfigurationRefused
-from yadtq_core.local.ports import LOOPBACK
 from yadtq_core.settings import Settings
 from yadtq_core.testing.contracts.readers import messages, publish, step_until
+from yadtq_local.ports import LOOPBACK
 
 LOGIN = f"{USER}:{QUOTED}@"
 Open = Callable[..., kafka.KafkaBroker]

@@ -14,10 +14,10 @@ from tests.proxy import Proxy
 from tests.services import NOWHERE
 from yadtq_core.backends.redis import backend as backends
 from yadtq_core.errors import BackendUnavailable, ConfigurationRefused
-from yadtq_core.local import LocalValkey
-from yadtq_core.local.ports import LOOPBACK
 from yadtq_core.net.redis_client import Store, open_store
 from yadtq_core.settings import Settings
+from yadtq_local import LocalValkey
+from yadtq_local.ports import LOOPBACK
 
 Make = Callable[..., TlsRedis]
 LOGIN = f"{USER}:{QUOTED}@"

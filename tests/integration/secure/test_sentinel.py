@@ -15,10 +15,10 @@ from tests.integration.secure.servers import LocalSentinel, tls_binary, tls_conf
 from tests.waiting import wait_until
 from yadtq_core.brokers import redis_streams
 from yadtq_core.errors import BackendUnavailable, ConfigurationRefused, YadtqError
-from yadtq_core.local import LocalValkey
-from yadtq_core.local.ports import LOOPBACK, free_port
 from yadtq_core.net.redis_client import Store, open_store
 from yadtq_core.settings import Settings
+from yadtq_local import LocalValkey
+from yadtq_local.ports import LOOPBACK, free_port
 
 SECRET = "hunter2"
 

@@ -20,6 +20,7 @@ from yadtq_core.settings import ENVIRONMENT
 IMAGES = """
 import os
 import typer
+from yadtq_core.cli import Given, common, say, whole_number
 app = typer.Typer()
 
 @app.command()
@@ -46,6 +47,11 @@ def answers() -> int:
     return 9
 
 async def slowly() -> None: ...
+
+@common
+def kept(given: Given, *, times: str = "1") -> None:
+    "Say the namespace."
+    say(f"{whole_number('--times', times, 1, 9)} {given.load().settings.namespace} {os.environ.get('YADTQ_NAMESPACE')}")
 
 number = 5
 empty = typer.Typer()
@@ -124,6 +130,18 @@ def test_bad_values_before_its_name_are_refused(installed: Distributions, capsys
     assert "namespace = 'A B'" in one_line(capsys)
 
 
+def test_a_command_can_take_the_options_of_every_command(
+    installed: Distributions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    offered(installed, kept="kept")
+    assert run(["--namespace", "a", "kept", "--times", "2", "--namespace", "shop"]) == 0
+    assert capsys.readouterr().out == "2 shop None\n"
+    assert run(["kept", "--times", "x"]) == 2
+    assert one_line(capsys) == "Error: --times takes a whole number from 1 to 9, got 'x'"
+    assert run(["kept", "--help"]) == 0
+    assert "Options of every command" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "code", "text"),
     [
@@ -131,7 +149,7 @@ def test_bad_values_before_its_name_are_refused(installed: Distributions, capsys
             ["images", "grow", "a"],
             1,
             r"Error: command 'images' of acme-images 1.2 \(acme_images:app\) failed: "
-            r"ValueError: no memory \(.*acme_images.py, line 13\)\n",
+            r"ValueError: no memory \(.*acme_images.py, line 14\)\n",
         ),
         (["leaves", "3"], 3, ""),
         (["leaves", "gone"], 1, "gone\n"),
@@ -217,13 +235,23 @@ def test_a_name_that_cannot_be(installed: Distributions, capsys: pytest.CaptureF
     assert "No such command 'Im ages'" in capsys.readouterr().err
 
 
-def test_a_blocked_command_is_not_there(
+def test_a_blocked_command_is_named_as_blocked(
     installed: Distributions, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("YADTQ_BLOCK_PLUGINS", "acme-images")
     offered(installed, images="app")
     assert run(["images"]) == 2
-    assert "No such command 'images'" in capsys.readouterr().err
+    assert one_line(capsys) == "Error: command 'images' of acme-images 1.2 is blocked by YADTQ_BLOCK_PLUGINS"
+
+
+@pytest.mark.parametrize("name", ["demo", "dev"])
+def test_a_command_of_yadtq_local_says_what_to_install(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("yadtq_core.cli.commands.entry_points", lambda group: ())
+    monkeypatch.setattr("yadtq_core.cli.commands.blocked_entry_points", lambda group: ())
+    assert run([name, "--kafka"]) == 2
+    assert one_line(capsys) == f"Error: `yadtq {name}` is a command of yadtq-local: pip install 'yadtq[local]'"
 
 
 def test_a_misspelt_command_of_a_plugin(installed: Distributions, capsys: pytest.CaptureFixture[str]) -> None:

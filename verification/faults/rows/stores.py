@@ -17,7 +17,7 @@ import redis
 from tests.proxy import Proxy
 from verification.faults.scene import Scene
 from verification.faults.stage import FAR
-from yadtq_core.local import LocalValkey
+from yadtq_local import LocalValkey
 
 DURABLE = ("add", "add", "add", "square", "square", "square", "effect", "effect", "hopeless", "unwanted")
 LOST_SECONDS = 1.2

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.integration.backends.redis.bed import Bed
-from yadtq_core.local import LocalValkey
+from yadtq_local import LocalValkey
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pytest
 
 from tests.integration.backends.redis.bed import Bed
 from tests.waiting import wait_until
-from yadtq_core.local import LocalValkey
 from yadtq_core.model import Status, shard_of
 from yadtq_core.testing.contracts.records import STATS, given_back, outcome, submission
+from yadtq_local import LocalValkey
 
 
 @pytest.fixture

@@ -16,12 +16,12 @@ from tests.waiting import wait_until
 from yadtq_core.backends.redis import backend as backends
 from yadtq_core.backends.redis.scripts import ALL
 from yadtq_core.errors import BackendUnavailable, BrokerUnavailable, ConfigurationRefused
-from yadtq_core.local import LocalValkey
 from yadtq_core.model import Status
 from yadtq_core.net import redis_client
 from yadtq_core.net.redis_client import open_store
 from yadtq_core.settings import Settings
 from yadtq_core.testing.contracts.records import STATS, outcome, submission
+from yadtq_local import LocalValkey
 
 Make = Callable[..., LocalValkey]
 LINE = "user yadtq on >secret ~yadtq:* &yadtq:* +@read +@write +@scripting +@pubsub +@connection +@transaction +time"

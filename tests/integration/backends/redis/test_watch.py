@@ -10,8 +10,8 @@ from tests.integration.backends.redis.bed import Bed
 from tests.waiting import wait_until
 from yadtq_core.errors import BackendUnavailable
 from yadtq_core.interfaces import Subscription
-from yadtq_core.local import LocalValkey
 from yadtq_core.testing.contracts.records import outcome, submission
+from yadtq_local import LocalValkey
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ from tests.waiting import wait_until
 from yadtq_core.brokers import redis_streams
 from yadtq_core.brokers.redis_streams import RedisStreamsBroker
 from yadtq_core.errors import ConfigurationRefused, InvalidSetting
-from yadtq_core.local import LocalValkey
 from yadtq_core.model import new_id, shard_of
 from yadtq_core.net.redis_client import Store, open_store
 from yadtq_core.settings import Settings
 from yadtq_core.testing.contracts.readers import Member, message, messages, now_ms, publish, step_until
+from yadtq_local import LocalValkey
 
 LEASE = 60.0
 """Longer than any test, so that none is given again what it has read; who waits for its end asks for a short one."""

@@ -10,11 +10,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from yadtq_core.cli.output import escape, say
-from yadtq_core.cli.record import progress_text
-from yadtq_core.client.client import Client
-from yadtq_core.errors import YadtqError
-from yadtq_core.model import ENDED, Record, Status, WorkerRow
+from yadtq_core import Client, Record, Status, YadtqError
+from yadtq_core.cli import escape, progress_text, say
+from yadtq_core.interfaces import WorkerRow
 
 LOOK_SECONDS = 0.2
 WIDE = 92
@@ -111,7 +109,7 @@ def _tasks(records: Mapping[str, Record | None], dead: set[str]) -> Table:
     for name, record in records.items():
         if record is None:
             continue
-        lost = record.worker_id in dead and record.status not in ENDED
+        lost = record.worker_id in dead and record.finished_at is None
         table.add_row(
             name,
             Text(record.status.value, _STATUS.get(record.status, "")),

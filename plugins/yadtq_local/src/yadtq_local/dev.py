@@ -9,11 +9,12 @@ from typing import Annotated
 
 import typer
 
-from yadtq_core.cli.options import Given, common, whole_number
-from yadtq_core.cli.output import complain
-from yadtq_core.errors import InvalidInput
+from yadtq_core import InvalidInput
+from yadtq_core.cli import Given, common, complain, whole_number
 from yadtq_core.local_stack import FOLDER
 from yadtq_core.settings import ADDRESSES, Loaded
+from yadtq_local.crew import Crew
+from yadtq_local.stack import Stack
 
 LOOK_SECONDS = 0.3
 
@@ -53,9 +54,6 @@ def dev(
 
 def _run(number: int, arguments: list[str], watched: list[str], loaded: Loaded, *, kafka: bool) -> None:
     """Run stack and workers until a signal comes or a server ends."""
-    from yadtq_core.cli.crew import Crew  # noqa: PLC0415  (other commands need none of it)
-    from yadtq_core.local.stack import Stack  # noqa: PLC0415
-
     asked = Asked()
     with Stack(Path(FOLDER), kafka=kafka, report=complain) as stack:
         _greet(stack.broker, stack.backend, loaded)

@@ -8,15 +8,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from yadtq_core.cli.stage import Stage
-from yadtq_core.client.call import call
-from yadtq_core.client.client import Client
-from yadtq_core.client.handle import Handle
-from yadtq_core.errors import WaitTimeout, YadtqError
-from yadtq_core.local.stack import Stack
-from yadtq_core.local.workers import LocalWorker, end_all
-from yadtq_core.model import ENDED, Record, Status
+from yadtq_core import Client, Handle, Record, Status, WaitTimeout, YadtqError, call
 from yadtq_core.settings import ALIASES, Settings
+from yadtq_local.stack import Stack
+from yadtq_local.stage import Stage
+from yadtq_local.workers import LocalWorker, end_all
 
 LEASE_SECONDS = 3
 USUAL_LEASE_SECONDS = 15
@@ -170,7 +166,7 @@ class Demo:
             wrong.append(f"slow_task ended on run {records[SLOW.text].attempt}, not on its second")
         shares = Counter(record.worker_id for record in records.values())
         who = ", ".join(f"{name} {shares[name]}" for name in NAMES)
-        ended = sum(record.status in ENDED for record in records.values())
+        ended = sum(record.finished_at is not None for record in records.values())
         self._stage.tell(f"{ended} of {len(EXPECTED)} tasks ended, each exactly once in its record ({who}).")
         if not wrong:
             self._stage.tell(f"{takeover.victim} was killed, and nothing was lost.", "bold")

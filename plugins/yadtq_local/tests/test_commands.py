@@ -17,7 +17,9 @@ from pathlib import Path
 import pytest
 
 from tests.waiting import wait_until
-from yadtq_core.cli.crew import TOO_SOON_SECONDS
+from yadtq_local.crew import TOO_SOON_SECONDS
+
+pytestmark = pytest.mark.usefixtures("make_valkey")  # these tests start a Valkey: the marker of such tests
 
 SHOP = 'from yadtq_core import task\n\n\n@task\ndef price() -> int:\n    """Return it."""\n    return {}\n'
 

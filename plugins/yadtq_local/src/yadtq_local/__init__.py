@@ -5,8 +5,8 @@ listen on loopback (or a unix socket) only, and end when the process that starte
 happens.
 """
 
-from yadtq_core.local.kafka import LocalKafka
-from yadtq_core.local.server import LocalServer
-from yadtq_core.local.valkey import LocalValkey
+from yadtq_local.kafka import LocalKafka
+from yadtq_local.server import LocalServer
+from yadtq_local.valkey import LocalValkey
 
 __all__ = ["LocalKafka", "LocalServer", "LocalValkey"]

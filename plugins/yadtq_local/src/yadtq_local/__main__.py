@@ -1,12 +1,12 @@
-"""Fetches what a local Kafka needs, so that no later start waits for it: `python -m yadtq_core.local`."""
+"""Fetches what a local Kafka needs, so that no later start waits for it: `python -m yadtq_local`."""
 
 from __future__ import annotations
 
 import sys
 
 from yadtq_core.errors import LocalStackError
-from yadtq_core.local.jars import KAFKA_VERSION, class_path
-from yadtq_core.local.kafka import java_binary
+from yadtq_local.jars import KAFKA_VERSION, class_path
+from yadtq_local.kafka import java_binary
 
 
 def main() -> int:

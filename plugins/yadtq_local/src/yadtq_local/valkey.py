@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from yadtq_core.errors import LocalStackError
-from yadtq_core.local.ports import LOOPBACK, free_port
-from yadtq_core.local.server import LocalServer, Report, silent
+from yadtq_local.ports import LOOPBACK, free_port
+from yadtq_local.server import LocalServer, Report, silent
 
 _PING, _ANSWERS = b"*1\r\n$4\r\nPING\r\n", (b"+PONG", b"-NOAU")
 """Asked without a login: where one is wanted that is an answer too."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yadtq_core.errors import LocalStackError
-from yadtq_core.local.server import Report, silent
+from yadtq_local.server import Report, silent
 
 if TYPE_CHECKING:
     from jgo.maven import Artifact

@@ -16,13 +16,13 @@ from kafka.admin import KafkaAdminClient, NewTopic
 
 from tests.waiting import wait_until
 from yadtq_core.errors import LocalStackError
-from yadtq_core.local import LocalKafka, LocalValkey
-from yadtq_core.local.ports import free_port
+from yadtq_local import LocalKafka, LocalValkey
+from yadtq_local.ports import free_port
 
 STARTS_AND_WAITS = """
 import sys
 from pathlib import Path
-from yadtq_core.local import LocalKafka, LocalValkey
+from yadtq_local import LocalKafka, LocalValkey
 server = {"kafka": LocalKafka, "valkey": LocalValkey}[sys.argv[1]](Path(sys.argv[2]))
 server.start()
 print(server.pid, flush=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from yadtq_core.cli.output import complain
-from yadtq_core.local.workers import LocalWorker, end_all
+from yadtq_core.cli import complain
+from yadtq_local.workers import LocalWorker, end_all
 
 GRACE_SECONDS = 10.0
 """How long runs may go on in a worker that is to end; then it hands them back."""

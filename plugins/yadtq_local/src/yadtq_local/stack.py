@@ -15,10 +15,10 @@ from types import TracebackType
 from typing import IO, Self
 
 from yadtq_core.errors import LocalStackError
-from yadtq_core.local.kafka import LocalKafka
-from yadtq_core.local.server import LocalServer, Report, silent
-from yadtq_core.local.valkey import LocalValkey
 from yadtq_core.local_stack import FILE
+from yadtq_local.kafka import LocalKafka
+from yadtq_local.server import LocalServer, Report, silent
+from yadtq_local.valkey import LocalValkey
 
 _LEFTOVER_SECONDS = 10.0
 """A server outlives a stack that was killed by the guard's patience, and a moment."""

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from yadtq_core.errors import LocalStackError
-from yadtq_core.local.jars import KAFKA_VERSION, class_path
-from yadtq_core.local.ports import LOOPBACK, free_port
-from yadtq_core.local.server import LocalServer, Report, silent
+from yadtq_local.jars import KAFKA_VERSION, class_path
+from yadtq_local.ports import LOOPBACK, free_port
+from yadtq_local.server import LocalServer, Report, silent
 
 CLIENT, CONTROLLER = "CLIENT", "CONTROLLER"  # the names of the listeners that are always there
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from yadtq_core.cli.crew import Crew
+from yadtq_local.crew import Crew
 
 
 @pytest.fixture

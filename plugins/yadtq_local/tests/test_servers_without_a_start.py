@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from yadtq_core.errors import LocalStackError
-from yadtq_core.local import LocalKafka, LocalValkey, jars
-from yadtq_core.local.ports import free_port, is_free
+from yadtq_local import LocalKafka, LocalValkey, jars
+from yadtq_local.ports import free_port, is_free
 
 
 def test_without_the_extra_a_kafka_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

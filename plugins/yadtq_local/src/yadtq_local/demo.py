@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from yadtq_core.cli.options import Given, common
-from yadtq_core.cli.output import complain
-from yadtq_core.errors import InvalidInput
+from yadtq_core import InvalidInput
+from yadtq_core.cli import Given, common, complain
+from yadtq_local.stage import open_stage
+from yadtq_local.story import Demo
 
 
 @common
@@ -29,9 +30,6 @@ def demo(
     """
     if given.values.get("broker") or given.values.get("backend"):
         raise InvalidInput("`yadtq demo` starts services of its own: leave out --broker and --backend")
-    from yadtq_core.cli.stage import open_stage  # noqa: PLC0415  (other commands need none of it)
-    from yadtq_core.cli.story import Demo  # noqa: PLC0415
-
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)  # clean up as after ctrl-C
     with tempfile.TemporaryDirectory(prefix="yadtq-demo-") as folder, open_stage() as stage:
