@@ -19,9 +19,9 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 
-from yadtq_core.cli.stage import LiveStage, picture
-from yadtq_core.cli.story import Demo
 from yadtq_core.client.client import Client
+from yadtq_local.stage import LiveStage, picture
+from yadtq_local.story import Demo
 
 FILE = Path(__file__).with_name("demo.svg")
 COLUMNS = 100
