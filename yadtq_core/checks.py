@@ -1,7 +1,7 @@
-"""The checks behind `yadtq doctor`: plain functions that look at one thing each and return findings.
+"""The checks behind `yadtq doctor`: plain functions that check one thing each and return findings.
 
-What only one broker or backend can say of itself it says by its own `findings`; here is what concerns both, the
-workers, and what is installed. Nothing is written anywhere.
+A broker or backend checks itself (`Broker.findings`, `Backend.findings`). The checks of this file concern both of
+them, the workers and the installed packages. No check writes anything.
 """
 
 from __future__ import annotations
@@ -14,33 +14,33 @@ from urllib.parse import urlsplit
 
 from yadtq_core.client.client import Client
 from yadtq_core.errors import ConfigurationRefused, TaskLoadError, Unavailable, YadtqError
-from yadtq_core.findings import Finding, Level, ok, problem, some, warning
 from yadtq_core.interfaces import Backend
-from yadtq_core.model import Counts, Status, WorkerRow
+from yadtq_core.model import Counts, Finding, Level, Status, WorkerRow, ok, problem, some, warning
 from yadtq_core.net.tls import is_loopback
 from yadtq_core.plugin.loading import Plugins, load_plugins, open_backend, open_broker
 from yadtq_core.plugin.registry import Registry
 from yadtq_core.settings import Settings, masked_url
 
 MAX_NAMED = 10
-"""How many tasks or workers a finding names."""
+"""Tasks or workers that one finding names."""
 _SHOW_REMEDY = "see `yadtq task list`"
 
 
 class Report(NamedTuple):
-    """All findings, and whether a service could not be reached."""
+    """All findings; `unreachable` is true if a service could not be reached."""
 
     findings: list[Finding]
     unreachable: bool
 
     def count(self, level: Level) -> int:
-        """Return how many findings have this level."""
+        """Return the number of findings of this level."""
         return sum(finding.level is level for finding in self.findings)
 
 
-def examine(settings: Settings, version: str) -> Report:
-    """Look at everything; what cannot be reached is a finding. version: of this yadtq.
+def run_checks(settings: Settings, version: str) -> Report:
+    """Run every check and return the report; a service that cannot be reached becomes a finding.
 
+    version: the version of yadtq that workers are compared with.
     Raises InvalidSetting for an address that cannot be used.
     """
     plugins = load_plugins()
@@ -56,39 +56,39 @@ def examine(settings: Settings, version: str) -> Report:
     broker = open_broker(settings, plugins)
     unreachable = False
     try:
-        for check, look in (
+        for name, check in (
             ("backend", backend.findings),
             ("workers", lambda: _workers(backend, registry, version)),
             ("broker", lambda: broker.findings(_now_ms(backend))),
         ):
-            if check == "workers" and unreachable:
+            if name == "workers" and unreachable:
                 continue
-            found, reached = _looked(check, look)
+            found, reached = _run(name, check)
             findings += found
             unreachable = unreachable or not reached
     finally:
         broker.close(1.0)
         backend.close()
     if not unreachable and plugins.manager.heard("yadtq_health"):
-        findings += _of_plugins(settings, plugins)
+        findings += _by_plugins(settings, plugins)
     return Report(findings, unreachable)
 
 
-def _of_plugins(settings: Settings, plugins: Plugins) -> list[Finding]:
-    """Return what plugins find; one that raises is a finding too."""
+def _by_plugins(settings: Settings, plugins: Plugins) -> list[Finding]:
+    """Return the findings of plugins; a plugin that raises becomes a finding."""
     try:
         with Client(settings, plugins=plugins) as client:
             return [
                 one
                 for plugin, found in plugins.manager.each("yadtq_health", client=client)
-                for one in _checked(plugin, found)
+                for one in _valid(plugin, found)
             ]
     except YadtqError as error:
         return [problem("plugins", str(error), "")]
 
 
-def _checked(plugin: str, found: Any) -> list[Finding]:
-    """Return a plugin's findings; an answer that is no list of them is a finding itself."""
+def _valid(plugin: str, found: Any) -> list[Finding]:
+    """Return a plugin's findings; an answer of another type becomes a finding."""
     try:
         findings = list(found)
     except Exception as error:
@@ -99,18 +99,21 @@ def _checked(plugin: str, found: Any) -> list[Finding]:
     return findings
 
 
-def _looked(check: str, look: Callable[[], Iterable[Finding]]) -> tuple[list[Finding], bool]:
-    """Return findings, and whether the service was reached; what it raises is a finding, its remedy in its text."""
+def _run(name: str, check: Callable[[], Iterable[Finding]]) -> tuple[list[Finding], bool]:
+    """Return the findings of a check, and whether the service was reached.
+
+    An error becomes a finding; its text contains the remedy.
+    """
     found: list[Finding] = []
     try:
-        found.extend(look())
+        found.extend(check())
     except (Unavailable, ConfigurationRefused) as error:
-        return [*found, problem(check, str(error), "")], not isinstance(error, Unavailable)
+        return [*found, problem(name, str(error), "")], not isinstance(error, Unavailable)
     return found, True
 
 
 def _now_ms(backend: Backend) -> int:
-    """Return the backend's time; this machine's own where the backend does not answer."""
+    """Return the backend's time, or this machine's if the backend does not answer."""
     try:
         return backend.time_ms()
     except (Unavailable, ConfigurationRefused):
@@ -132,9 +135,9 @@ def _names(registry: Registry) -> list[str]:
 
 
 def exposure(setting: str, address: str, password: str) -> Iterator[Finding]:
-    """Yield a warning where what is sent can be read on its way, or where anybody may connect.
+    """Yield a warning for an address on another machine without TLS or without a login.
 
-    password: the setting of its own, where the address has none.
+    password: the password from the settings, empty if none is set.
     """
     scheme, _, rest = address.partition("://")
     if scheme.startswith("unix"):
@@ -147,18 +150,18 @@ def exposure(setting: str, address: str, password: str) -> Iterator[Finding]:
         lacks = " and ".join(
             word for word, there in (("no TLS", encrypted), ("no user and password", secret)) if not there
         )
-        remedy = f"use TLS and a password outside of a trusted network: see {setting} in the docs on configuration"
+        remedy = f"outside a trusted network use TLS and a password: see {setting} in docs/configuration.md"
         yield warning("exposure", f"{setting} {masked_url(address)} is on another machine, with {lacks}", remedy)
 
 
 def installed(plugins: Plugins, registry: Registry) -> Iterator[Finding]:
-    """Yield what is installed here, and what of it cannot be loaded."""
+    """Yield the tasks that are installed here, and a problem for each plugin or task that cannot be loaded."""
     for error in plugins.errors:
-        yield problem("plugin", str(error), "repair or uninstall it: no worker starts with it")
+        yield problem("plugin", str(error), "repair or uninstall it: workers refuse to start")
     rows = registry.describe()
     for row in rows:
         if row.error is not None:
-            yield problem("task", row.error, "repair or uninstall it: submits of it are refused")
+            yield problem("task", row.error, "repair or uninstall it: submits of this task are refused")
     good = [row for row in rows if row.error is None]
     origins = sorted({row.origin for row in good})
     yield ok("tasks", f"{some(len(good), 'task')} here" + (f", from {_list(origins)}" if origins else ""))
@@ -170,7 +173,7 @@ def installed(plugins: Plugins, registry: Registry) -> Iterator[Finding]:
 
 
 def workers(rows: Sequence[WorkerRow], counts: Counts) -> Iterator[Finding]:
-    """Yield who works, and who is gone."""
+    """Check that workers are online, have different names, and did not stop without notice."""
     online = [row for row in rows if row.online]
     waiting = counts.total(Status.QUEUED) + counts.total(Status.SCHEDULED)
     if not online:
@@ -183,24 +186,31 @@ def workers(rows: Sequence[WorkerRow], counts: Counts) -> Iterator[Finding]:
     names = [row.identity.id for row in online]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        yield warning("workers", f"several workers are called {_list(twice)}", "give each its own --id or WORKER_ID")
+        yield warning(
+            "workers", f"several workers have the name {_list(twice)}", "give each worker its own --id or WORKER_ID"
+        )
     gone = sorted({row.identity.id for row in rows if not row.online and row.stats.state != "offline"} - set(names))
     if gone:
-        found = f"{_list(gone)} went without a word within the last hour"
-        yield warning("workers", found, "see its log; what it ran is run by others")
+        found = f"{_list(gone)} stopped sending heartbeats within the last hour"
+        yield warning("workers", found, "read its log; other workers take over its tasks")
 
 
 def versions(rows: Sequence[WorkerRow], version: str) -> Iterator[Finding]:
-    """Yield a warning for workers of another yadtq than ours."""
+    """Yield a warning for workers of another yadtq version."""
     for other in sorted({row.stats.version for row in rows if row.online} - {version}):
         names = sorted(row.identity.id for row in rows if row.online and row.stats.version == other)
         run = "runs" if len(names) == 1 else "run"
-        found = f"{_list(names)} {run} yadtq {other or 'of unknown version'}, here is {version}"
-        yield warning("versions", found, "bring all to one version; a mix is meant for the time of an upgrade")
+        found = f"{_list(names)} {run} yadtq {other or 'of unknown version'}; this is {version}"
+        yield warning(
+            "versions", found, "upgrade all to one version; mixed versions are supported only during an upgrade"
+        )
 
 
 def queues(rows: Sequence[WorkerRow], counts: Counts) -> Iterator[Finding]:
-    """Yield a problem for each queue that holds tasks and is served by nobody, while there are workers."""
+    """Yield a problem for each queue that holds tasks and that no online worker serves.
+
+    Without any online worker it yields nothing: `workers` reports that.
+    """
     served = {queue for row in rows if row.online for queue in row.stats.queues}
     for queue, by_status in sorted(counts.queues.items()):
         waiting = by_status.get(Status.QUEUED, 0)
@@ -210,20 +220,22 @@ def queues(rows: Sequence[WorkerRow], counts: Counts) -> Iterator[Finding]:
 
 
 def tasks(rows: Sequence[WorkerRow], names: Iterable[str]) -> Iterator[Finding]:
-    """Yield the tasks that are known on one side only."""
+    """Check that workers and this installation know the same tasks."""
     online = [row for row in rows if row.online]
     theirs = {task for row in online for task in row.stats.tasks}
     here = set(names)
     if online and here - theirs:
-        found = f"no worker knows {_list(sorted(here - theirs))}, known here: submitted, it would wait"
-        yield warning("tasks", found, "start workers with the same modules and packages, or install them there")
+        found = (
+            f"no worker has loaded {_list(sorted(here - theirs))}, which this installation can submit: it would wait"
+        )
+        yield warning("tasks", found, "start the workers with the same modules and packages")
     if theirs - here:
-        found = f"workers know {_list(sorted(theirs - here))}, not known here: arguments are not checked at submit"
+        found = f"workers have loaded {_list(sorted(theirs - here))}, unknown here: submit does not check its arguments"
         yield ok("tasks", found)
     for name in sorted(theirs):
         lacking = sorted(row.identity.id for row in online if name not in row.stats.tasks)
         if lacking:
-            found = f"task {name} is known to some workers, and not to {_list(lacking)}"
+            found = f"task {name} is loaded in some workers, but not in {_list(lacking)}"
             yield warning("tasks", found, "start all workers of a queue with the same tasks")
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from yadtq_core.findings import Finding, Level
 from yadtq_core.model import (
     Answer,
     Attempt,
@@ -23,10 +22,12 @@ from yadtq_core.model import (
     Epoch,
     Error,
     ExtendCode,
+    Finding,
     FinishCode,
     Heartbeat,
     Hold,
     Lease,
+    Level,
     Message,
     Outcome,
     Partition,

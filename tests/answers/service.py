@@ -330,14 +330,14 @@ CASES = [
         "redis://weak:pw@{host}",
     ),
     redis(
-        "it may throw records away",
+        "it may evict records",
         ADD,
         7,
-        "Redis may throw records away .*CONFIG SET maxmemory-policy noeviction",
+        "Redis may evict records: maxmemory-policy is allkeys-lru: redis-cli CONFIG SET maxmemory-policy noeviction",
         EVICTS,
     ),
-    redis("it may throw records away: worker", ["worker"], 7, "Redis may throw records away", EVICTS),
-    redis("it may throw records away: doctor", ["doctor"], 1, "problem  eviction .* → redis-cli CONFIG SET", EVICTS),
+    redis("it may evict records: worker", ["worker"], 7, "Redis may evict records", EVICTS),
+    redis("it may evict records: doctor", ["doctor"], 1, "problem  eviction .* → redis-cli CONFIG SET", EVICTS),
     redis(
         "nothing on disk: doctor",
         ["doctor"],
@@ -351,7 +351,7 @@ CASES = [
         "snapshots only: doctor",
         ["doctor"],
         1,
-        "problem  persistence .*the last snapshot is all",
+        "problem  persistence .*only the last snapshot is left",
         {"save": "60 1"},
         aof=False,
     ),
@@ -366,7 +366,7 @@ CASES = [
         "yadtq submit add '[1]'",
         _replica,
         7,
-        "is a replica: use the address of its primary",
+        "is a read-only replica: use the address of its primary",
     ),
     Case(
         "service", "a Redis that loads its data", "yadtq submit add '[1]'", _loading, 3, "still loading its data: wait"
@@ -384,14 +384,14 @@ CASES = [
         "another number of shards",
         ADD,
         7,
-        "is spread over 1 shards, the settings say 4: set shards = 1",
+        "is spread over 1 shard, the settings say 4: set shards = 1",
         env={"YADTQ_SHARDS": "4"},
     ),
     on_record(
         "Redis's clock went back",
         ["doctor"],
         1,
-        "problem  clock .* has gone back by",
+        "problem  clock .* was set back by",
         ("HSET", "yadtq:{%:0}:epoch", "mark", "9999999999999"),
     ),
     on_record(
@@ -406,7 +406,7 @@ CASES = [
     after(
         "what waits is soon too old for Kafka", 1, "problem  retention .*1 message waiting for more than half", ("OLD",)
     ),
-    after("there are dead letters", 1, "warning  dead-letters queue default: 1 dead letter", ("OLD",)),
+    after("there are dead letters", 1, "warning  dead-letters queue default: up to 1 dead letter", ("OLD",)),
     program("a client from before a fork", 0, "child 0 parent queued", FORK, "os.fork()"),
     program(
         "Kafka stops in the middle",

@@ -1,4 +1,4 @@
-"""The checks of the doctor, one by one: what each says of what it is shown."""
+"""The checks of the doctor, one by one: the level and text of each finding."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import pytest
 from yadtq_core import checks
 from yadtq_core.backends.redis import checks as store_checks
 from yadtq_core.brokers.kafka import checks as kafka
-from yadtq_core.findings import Finding, Level, some
-from yadtq_core.model import Counts, WorkerIdentity, WorkerRow, WorkerStats
+from yadtq_core.model import Counts, Finding, Level, WorkerIdentity, WorkerRow, WorkerStats, some
 from yadtq_core.settings import Settings
 
 MIB = 1024 * 1024
@@ -19,7 +18,7 @@ FINE = {"min.insync.replicas": "2", "retention.ms": "604800000", "cleanup.policy
 
 
 def grave(findings: Iterable[Finding]) -> list[tuple[str, str]]:
-    """Return level and text of what is not well; each has a remedy."""
+    """Return level and text of each warning and problem; each has a remedy."""
     found = [finding for finding in findings if finding.level is not Level.OK]
     assert all(finding.remedy and "\n" not in finding.found + finding.remedy for finding in found)
     return [(finding.level.value, finding.found) for finding in found]
@@ -36,7 +35,7 @@ def grave(findings: Iterable[Finding]) -> list[tuple[str, str]]:
             store_checks.eviction,
             {"maxmemory_policy": "allkeys-lru", "maxmemory": 0},
             "warning",
-            "as soon as maxmemory",
+            "evicts records as soon as maxmemory",
         ),
         (store_checks.memory, {"used_memory": MIB, "maxmemory": 4 * MIB}, "ok", "1 of 4 MiB used (25% of maxmemory)"),
         (store_checks.memory, {"used_memory": 8 * MIB, "maxmemory": 10 * MIB}, "warning", "80%"),
@@ -179,26 +178,26 @@ def test_workers() -> None:
     assert grave(checks.workers([], NOTHING)) == [("warning", "no worker is online")]
     assert grave(checks.workers([], WAITING)) == [("problem", "no worker is online, and 3 tasks wait")]
     twins = [worker("a"), worker("a", pid=2)]
-    assert grave(checks.workers(twins, NOTHING)) == [("warning", "several workers are called a")]
+    assert grave(checks.workers(twins, NOTHING)) == [("warning", "several workers have the name a")]
     assert grave(checks.workers([worker("a"), worker("b", online=False)], NOTHING)) == [
-        ("warning", "b went without a word within the last hour")
+        ("warning", "b stopped sending heartbeats within the last hour")
     ]
     assert grave(checks.workers([worker("a"), worker("a", online=False)], NOTHING)) == [], "it came back"
 
 
 def test_versions_queues_and_tasks() -> None:
     rows = [worker("a"), worker("b", version="2"), worker("c", version="2", online=False)]
-    assert grave(checks.versions(rows, "1")) == [("warning", "b runs yadtq 2, here is 1")]
+    assert grave(checks.versions(rows, "1")) == [("warning", "b runs yadtq 2; this is 1")]
     assert grave(checks.queues(rows, WAITING)) == [("problem", "queue slow holds 1 task, and no worker serves it")]
-    assert grave(checks.queues([], WAITING)) == [], "that there is no worker is said already"
+    assert grave(checks.queues([], WAITING)) == [], "`workers` reports that no worker is online"
     assert grave(checks.tasks(rows, ["add", "mul"])) == []
     assert grave(checks.tasks(rows, ["add", "mul", "mine"])) == [
-        ("warning", "no worker knows mine, known here: submitted, it would wait")
+        ("warning", "no worker has loaded mine, which this installation can submit: it would wait")
     ]
     assert [finding.level for finding in checks.tasks(rows, ["add"])] == [Level.OK]
     other = worker("d")
     other = WorkerRow(other.identity, WorkerStats("online", 0, 0, 2, 1, ("default",), ("add",)), 0.0, True)
-    assert ("warning", "task mul is known to some workers, and not to d") in grave(
+    assert ("warning", "task mul is loaded in some workers, but not in d") in grave(
         checks.tasks([*rows, other], ["add"])
     )
 

@@ -25,7 +25,6 @@ from yadtq_core.interfaces import ReplayableConsumer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from yadtq_core.findings import Finding
     from yadtq_core.interfaces import (
         Backend,
         BackendFactory,
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
         Due,
         Epoch,
         ExtendCode,
+        Finding,
         FinishCode,
         Heartbeat,
         Hold,

@@ -11,9 +11,8 @@ from verification.simulation.log import Entry, Kafka, name_of
 from verification.simulation.strands import Process, Signal
 from verification.simulation.weather import Weather
 from yadtq_core.errors import BrokerUnavailable, ConfigurationRefused
-from yadtq_core.findings import Finding
 from yadtq_core.interfaces import Outgoing
-from yadtq_core.model import Partition, shard_of
+from yadtq_core.model import Finding, Partition, shard_of
 
 DELIVERY_SECONDS = 10.0
 """After so long a producer gives a message up."""

@@ -12,9 +12,8 @@ from typing import NamedTuple
 
 from yadtq_core.brokers.published import Published
 from yadtq_core.errors import ConfigurationRefused, EnvelopeError
-from yadtq_core.findings import Finding, ok
 from yadtq_core.interfaces import Outgoing
-from yadtq_core.model import Delivery, Partition, Place, Unreadable
+from yadtq_core.model import Delivery, Finding, Partition, Place, Unreadable, ok
 from yadtq_core.settings import Settings, masked_url
 from yadtq_core.wire import envelope
 

@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from yadtq_core import __version__
-from yadtq_core.checks import Report, examine
+from yadtq_core.checks import Report, run_checks
 from yadtq_core.cli.options import Given, common
 from yadtq_core.cli.output import escape, say, say_json
 from yadtq_core.errors import InvalidInput, Unavailable
-from yadtq_core.findings import Finding, Level, some
+from yadtq_core.model import Finding, Level, some
 
 _COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "bold red"}
 
@@ -37,7 +37,7 @@ def doctor(
     """
     settings = given.load().settings
     with redirect_stdout(sys.stderr):  # what the import of a task prints is no finding
-        report = accepted(examine(settings, __version__), accept or [])
+        report = accepted(run_checks(settings, __version__), accept or [])
     if as_json:
         _say_json(report)
     elif sys.stdout.isatty():

@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from yadtq_core.findings import Finding
 from yadtq_core.interfaces import BackendFactory, BrokerFactory, Codec, Serializer
 from yadtq_core.model import (
     ChildIdentity,
     Due,
+    Finding,
     Lease,
     Message,
     Outcome,

@@ -14,7 +14,6 @@ from yadtq_core.backends.memory.sweeps import SOON, Sweep
 from yadtq_core.backends.redis.decoding import delivery_of, greatest_loss
 from yadtq_core.backends.redis.script_io import milliseconds
 from yadtq_core.errors import ConfigurationRefused
-from yadtq_core.findings import Finding, ok
 from yadtq_core.model import (
     ENDED,
     Answer,
@@ -26,6 +25,7 @@ from yadtq_core.model import (
     Due,
     Epoch,
     ExtendCode,
+    Finding,
     FinishCode,
     Heartbeat,
     Hold,
@@ -39,6 +39,7 @@ from yadtq_core.model import (
     WorkerIdentity,
     WorkerRow,
     WorkerStats,
+    ok,
 )
 from yadtq_core.settings import Settings, masked_url
 

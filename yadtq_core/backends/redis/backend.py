@@ -25,9 +25,7 @@ from yadtq_core.backends.redis.decoding import (
 )
 from yadtq_core.backends.redis.keys import Keys, ShardKeys
 from yadtq_core.backends.redis.script_io import milliseconds
-from yadtq_core.backends.redis.store_check import check_store
 from yadtq_core.errors import YadtqError
-from yadtq_core.findings import Finding
 from yadtq_core.model import (
     Answer,
     CancelCode,
@@ -37,6 +35,7 @@ from yadtq_core.model import (
     Due,
     Epoch,
     ExtendCode,
+    Finding,
     FinishCode,
     Heartbeat,
     Hold,
@@ -340,11 +339,11 @@ class RedisBackend:
 
     def check(self) -> None:
         """Raise unless the store will do; the first call of a namespace writes its format and shards."""
-        check_store(self._store, self._keys, self._namespace)
+        checks.require(self._store, self._keys, self._namespace)
 
     def findings(self) -> Iterator[Finding]:
         """Yield what there is to say of this Redis; nothing is written or scanned."""
-        return checks.look(self._store, self._keys, self._namespace)
+        return checks.run_checks(self._store, self._keys, self._namespace)
 
     def close(self) -> None:
         """Let go of connections. Never raises."""

@@ -25,7 +25,7 @@ from kafka.errors import (
 
 from yadtq_core.brokers.kafka import workarounds
 from yadtq_core.brokers.kafka.tuning import Cluster, admin_settings
-from yadtq_core.brokers.kafka.unreachable import diagnosis
+from yadtq_core.brokers.kafka.unreachable import refusal
 from yadtq_core.errors import BrokerUnavailable, ConfigurationRefused, YadtqError
 
 log = logging.getLogger("yadtq.broker")
@@ -153,7 +153,7 @@ class Admin:
                 self._client = KafkaAdminClient(**admin_settings(self._cluster), kafka_client=clients)
             except KafkaError as error:
                 clients.close()
-                self._failed = time.monotonic(), unreachable(self._cluster, error, look=True)
+                self._failed = time.monotonic(), unreachable(self._cluster, error, find_reason=True)
                 raise self._failed[1] from None
             return self._client
 
@@ -175,12 +175,12 @@ class Admin:
         return int(self._cluster.tuning.reach * 1000)
 
 
-def unreachable(cluster: Cluster, reason: BaseException | str, *, look: bool = False) -> YadtqError:
+def unreachable(cluster: Cluster, reason: BaseException | str, *, find_reason: bool = False) -> YadtqError:
     """Return the error for a broker that does not answer, with what to do.
 
-    look: find out why, within a few seconds: for who never reached it.
+    find_reason: probe the servers for the reason, which takes a few seconds; for a client that never reached one.
     """
-    found = diagnosis(cluster.address) if look else None
+    found = refusal(cluster.address) if find_reason else None
     return found or BrokerUnavailable(
         f"Kafka at {cluster.url} cannot be reached ({_text(reason)}): is it running? "
         "Start one with `docker compose up -d` or `yadtq dev --kafka`, or set YADTQ_BROKER to yours"

@@ -16,8 +16,8 @@ from yadtq_core.brokers.kafka.publisher import KafkaPublication, Publisher
 from yadtq_core.brokers.kafka.tuning import Cluster, Tuning, client_settings, quiet
 from yadtq_core.brokers.kafka.urls import host_and_port, parse
 from yadtq_core.errors import BrokerUnavailable, ConfigurationRefused
-from yadtq_core.findings import Finding
 from yadtq_core.interfaces import Outgoing
+from yadtq_core.model import Finding
 from yadtq_core.net.tls import Secret, warnings_of
 from yadtq_core.settings import Settings
 
@@ -145,7 +145,7 @@ class KafkaBroker:
 
     def findings(self, now_ms: int) -> Iterator[Finding]:
         """Yield what there is to say of this Kafka; nothing is made or joined."""
-        return checks.look(self._admin, self._names, self._settings, now_ms)
+        return checks.run_checks(self._admin, self._names, self._settings, now_ms)
 
     def close(self, timeout: float) -> None:
         """Send what was accepted, for at most `timeout` seconds, and let go. Never raises."""

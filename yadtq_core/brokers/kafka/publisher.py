@@ -105,7 +105,7 @@ class Publisher:
                     f"Kafka at {self._url}: its user may not DESCRIBE {named}: grant it with kafka-acls"
                 ) from None
             except KafkaError as error:
-                failed = unreachable(self._cluster, error, look=not self._reached)
+                failed = unreachable(self._cluster, error, find_reason=not self._reached)
                 if isinstance(failed, ConfigurationRefused) or not any(waits):
                     raise failed from None
             else:

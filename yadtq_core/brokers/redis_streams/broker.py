@@ -13,9 +13,8 @@ from yadtq_core.brokers.published import Published
 from yadtq_core.brokers.redis_streams.consumer import StreamsConsumer, make_group
 from yadtq_core.brokers.redis_streams.streams import GONE, GROUP, PUBLISH, Streams
 from yadtq_core.errors import BrokerUnavailable, ConfigurationRefused
-from yadtq_core.findings import Finding, ok, problem
 from yadtq_core.interfaces import Outgoing
-from yadtq_core.model import Partition
+from yadtq_core.model import Finding, Partition, ok, problem
 from yadtq_core.net.redis_client import SCHEMES, ServerError, Store, open_store
 from yadtq_core.net.redis_scripts import BATCH, Call, evaluate
 from yadtq_core.settings import Settings, masked_url

@@ -9,9 +9,8 @@ import pytest
 from msgspec import structs
 
 from yadtq_core.errors import BackendUnavailable
-from yadtq_core.findings import Level
 from yadtq_core.interfaces import Backend
-from yadtq_core.model import Hold, Release, ReleaseReason
+from yadtq_core.model import Hold, Level, Release, ReleaseReason
 from yadtq_core.plugin.loading import open_backend
 from yadtq_core.settings import Settings
 from yadtq_core.testing.contracts.claiming import ClaimingContract

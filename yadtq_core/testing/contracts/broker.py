@@ -9,9 +9,8 @@ import pytest
 from msgspec import structs
 
 from yadtq_core.errors import BrokerUnavailable, ConfigurationRefused
-from yadtq_core.findings import Level
 from yadtq_core.interfaces import Broker, ReplayableConsumer
-from yadtq_core.model import Partition, new_id
+from yadtq_core.model import Level, Partition, new_id
 from yadtq_core.plugin.loading import open_broker
 from yadtq_core.settings import Settings
 from yadtq_core.testing.contracts.readers import Member, message, messages, now_ms, publish, step_until

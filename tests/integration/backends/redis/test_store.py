@@ -44,7 +44,7 @@ def test_settings_open_it(redis_url: str, namespace: str) -> None:
 
 def test_another_number_of_shards_is_refused_with_both(bed: Bed) -> None:
     bed.backend.check()
-    with pytest.raises(ConfigurationRefused, match=r"spread over 1 shards, the settings say 4: set shards = 1"):
+    with pytest.raises(ConfigurationRefused, match=r"spread over 1 shard, the settings say 4: set shards = 1"):
         bed.open(shards=4).check()
 
 
