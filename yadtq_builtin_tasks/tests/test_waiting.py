@@ -9,6 +9,7 @@ import pytest
 
 from yadtq_builtin_tasks.waiting import sleep, slow_task
 from yadtq_core import Cancelled, InvalidArguments
+from yadtq_core.interfaces import Message
 from yadtq_core.tasks import run as runs
 
 
@@ -17,13 +18,10 @@ def a_run(cancelled: bool = False) -> Iterator[list[tuple[float, str]]]:
     """Enter a run as a worker's runner does; gives what the task reports."""
     reports: list[tuple[float, str]] = []
     run = runs.Run(
-        id="0b2f8c1e-5a0d-4c55-9d0e-3f5f7f0c9a11",
-        task="slow_task",
+        Message(id="0b2f8c1e-5a0d-4c55-9d0e-3f5f7f0c9a11", task="slow_task"),
         attempt=1,
         fence=1,
         worker_id="w",
-        queue="default",
-        headers={},
         report=lambda fraction, text: reports.append((fraction, text)),
         cancelled=lambda: cancelled,
     )

@@ -15,7 +15,7 @@ import struct
 import msgspec
 from msgspec import Struct
 
-from yadtq_core.model import Error
+from yadtq_core.model import Error, Lease
 from yadtq_core.settings import Settings
 
 TOKEN = struct.Struct("<Q")
@@ -27,21 +27,13 @@ MAX_FRAME = 256 * 1024 * 1024
 
 
 class Job(Struct, frozen=True, gc=False, array_like=True):
-    """One run that a child is to make."""
+    """One run that a child has to make: the body of the message as it came, and what the lease adds to it."""
 
     seq: int
-    id: str
-    task: str
+    body: bytes
     attempt: int
     fence: int
-    queue: str
-    headers: dict[str, str]
-    retries: int | None
-    arguments: bytes
     lost: int = 0
-    codecs: str = ""
-    signature: str = ""
-    version: str = ""
 
 
 class Work(Struct, frozen=True, gc=False, array_like=True):
@@ -102,6 +94,11 @@ encode = msgspec.msgpack.Encoder().encode
 decode_work = msgspec.msgpack.Decoder(Work).decode
 decode_report = msgspec.msgpack.Decoder(Report).decode
 decode_control = msgspec.msgpack.Decoder(Control).decode
+
+
+def job_of(seq: int, lease: Lease) -> Job:
+    """Return the job of a lease, with the number by which the child reports it."""
+    return Job(seq, lease.delivery.body, lease.attempt, lease.fence, lease.lost)
 
 
 def frame(value: Struct) -> bytes:

@@ -16,11 +16,12 @@ from typing import Any
 from yadtq_core.child.pipe import Done, Job
 from yadtq_core.child.pipeline import Pipeline, Prepared
 from yadtq_core.errors import InvalidArguments, SerializationError, YadtqError
-from yadtq_core.model import MAX_RESULT_BYTES, Error, Status
+from yadtq_core.model import MAX_RESULT_BYTES, Error, Message, Status
 from yadtq_core.plugin.loading import Plugins
 from yadtq_core.tasks.retry import Retry, RetryPolicy
 from yadtq_core.tasks.run import Cancelled, Run, enter, leave
 from yadtq_core.tasks.task import Task
+from yadtq_core.wire.envelope import read
 from yadtq_core.wire.payloads import Payloads, dumped
 
 _OURS = "yadtq_core.child."
@@ -60,15 +61,16 @@ class Runner:
         """Run one job to its end."""
         begun = time.perf_counter()
         try:
-            prepared = self._prepared.get(job.task) or self._prepare(job.task)
+            message = read(job.body)
+            prepared = self._prepared.get(message.task) or self._prepare(message.task)
         except BaseException as error:
             return self._failed(job, error, begun, None)
-        run = self._context(job)
+        run = self._context(job, message)
         token = enter(run)
         try:
-            result, content_type = self._store(job, prepared, prepared.call(run, *self._arguments(job)))
+            result, content_type = self._store(message.id, prepared, prepared.call(run, *self._arguments(message)))
         except BaseException as error:  # a task's SystemExit or KeyboardInterrupt must not end the child
-            return self._ended_by(job, error, begun, prepared)
+            return self._ended_by(job, message, error, begun, prepared)
         finally:
             leave(token)
             self.cancelled.discard(job.seq)
@@ -78,10 +80,10 @@ class Runner:
         prepared = self._prepared[name] = self._bind(self._find(name).named(name))
         return prepared
 
-    def _arguments(self, job: Job) -> tuple[list[Any], dict[str, Any]]:
-        """Return positional and keyword arguments; a message that has others was not made by a client of ours."""
+    def _arguments(self, message: Message) -> tuple[list[Any], dict[str, Any]]:
+        """Return positional and keyword arguments; raises InvalidArguments for a message of other software."""
         try:
-            arguments = self._payloads.arguments(job.arguments, job.codecs, job.id)
+            arguments = self._payloads.arguments(bytes(message.arguments), message.codecs, message.id)
         except SerializationError as error:
             raise InvalidArguments(f"arguments are {error}") from None
         match arguments:
@@ -89,21 +91,18 @@ class Runner:
                 return args, kwargs
         raise InvalidArguments("arguments are not a list of positional ones and an object of keywords")
 
-    def _context(self, job: Job) -> Run:
+    def _context(self, job: Job, message: Message) -> Run:
         seq, report, cancelled = job.seq, self._report, self.cancelled
         return Run(
-            id=job.id,
-            task=job.task,
+            message,
             attempt=job.attempt,
             fence=job.fence,
             worker_id=self._worker_id,
-            queue=job.queue,
-            headers=job.headers,
             report=lambda fraction, text: report(seq, f"{fraction:.4g} {text}".rstrip()),
             cancelled=lambda: seq in cancelled,
         )
 
-    def _store(self, job: Job, prepared: Prepared, value: Any) -> tuple[bytes, str]:
+    def _store(self, task_id: str, prepared: Prepared, value: Any) -> tuple[bytes, str]:
         """Return a result as the record keeps it, and its content type."""
         serializer = prepared.serializer
         try:
@@ -116,20 +115,20 @@ class Runner:
                 "store it elsewhere and return where it is"
             )
         try:
-            return self._payloads.outgoing_result(data, serializer.content_type, job.id)
+            return self._payloads.outgoing_result(data, serializer.content_type, task_id)
         except SerializationError as error:
             raise Unstorable(f"result not encoded by {error}") from None
 
-    def _ended_by(self, job: Job, error: BaseException, begun: float, prepared: Prepared) -> Done:
+    def _ended_by(self, job: Job, message: Message, error: BaseException, begun: float, prepared: Prepared) -> Done:
         policy = prepared.retry
         if isinstance(error, Cancelled):
             return Done(job.seq, Status.CANCELLED.value, None, "", None, None, time.perf_counter() - begun)
         if isinstance(error, InvalidArguments):
-            error = InvalidArguments(f"{error}{prepared.submitted_otherwise(job.signature, job.version)}")
+            error = InvalidArguments(f"{error}{prepared.submitted_otherwise(message.signature, message.version)}")
         if isinstance(error, InvalidArguments | Unstorable):
             return self._failed(job, error, begun, None)
-        if job.retries is not None:
-            policy = RetryPolicy(job.retries, policy.base, policy.most)
+        if message.retries is not None:
+            policy = RetryPolicy(message.retries, policy.base, policy.most)
         asked = error.delay if isinstance(error, Retry) else None
         # A run that was lost with its worker is no failure of the task's.
         return self._failed(job, error, begun, policy.next(job.attempt - job.lost, asked))

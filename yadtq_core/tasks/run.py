@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 
 from yadtq_core.errors import YadtqError
+from yadtq_core.model import Message
 
 
 class Cancelled(Exception):
@@ -19,48 +20,51 @@ class Cancelled(Exception):
 class Run:
     """One run of a task, as seen from inside it.
 
-    `id`, `task`, `queue` and `headers` are the message's; `attempt` counts runs from 1; `fence` is larger for
-    every newer run of the same ID, so that what the task writes elsewhere can refuse an older run's late writes;
-    `worker_id` is the worker; `deadline` (seconds of `time.monotonic()`) is when its time is up, None without.
+    `attempt` counts runs from 1. `fence` is larger for every newer run of the same ID: a store that keeps the highest
+    fence it has seen can refuse the late writes of an older run. `worker_id` is the name of the worker. `deadline`
+    (seconds of `time.monotonic()`) is the end of the time that the run has, None when there is no limit.
     """
 
-    __slots__ = (
-        "_cancelled",
-        "_report",
-        "attempt",
-        "deadline",
-        "fence",
-        "headers",
-        "id",
-        "queue",
-        "task",
-        "worker_id",
-    )
+    __slots__ = ("_cancelled", "_message", "_report", "attempt", "deadline", "fence", "worker_id")
 
     def __init__(
         self,
+        message: Message,
         *,
-        id: str,
-        task: str,
         attempt: int,
         fence: int,
         worker_id: str,
-        queue: str,
-        headers: Mapping[str, str],
         report: Callable[[float, str], None],
         cancelled: Callable[[], bool],
         deadline: float | None = None,
     ) -> None:
-        self.id = id
-        self.task = task
+        self._message = message
         self.attempt = attempt
         self.fence = fence
         self.worker_id = worker_id
-        self.queue = queue
-        self.headers = headers
         self.deadline = deadline
         self._report = report
         self._cancelled = cancelled
+
+    @property
+    def id(self) -> str:
+        """The ID of the task."""
+        return self._message.id
+
+    @property
+    def task(self) -> str:
+        """The name of the task."""
+        return self._message.task
+
+    @property
+    def queue(self) -> str:
+        """The queue of the message."""
+        return self._message.queue
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers of the message."""
+        return self._message.headers
 
     def progress(self, fraction: float, text: str = "") -> None:
         """Say how far the task is: `fraction` from 0 to 1, and a short text. Shown by `yadtq query`."""

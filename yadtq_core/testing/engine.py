@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from yadtq_core.backends.memory import MemoryBackend, MemoryStore
 from yadtq_core.brokers.memory import MemoryBroker, Queues
+from yadtq_core.child.pipe import job_of
 from yadtq_core.child.runner import Runner
 from yadtq_core.client.client import Client
 from yadtq_core.errors import YadtqError
@@ -37,7 +38,6 @@ from yadtq_core.plugin.loading import load_plugins
 from yadtq_core.plugin.registry import AnyTask, Registry
 from yadtq_core.settings import Settings
 from yadtq_core.wire.envelope import Encoded
-from yadtq_core.worker.child_process import job_of
 from yadtq_core.worker.rules.completion import Completion
 from yadtq_core.worker.rules.intake import Intake
 

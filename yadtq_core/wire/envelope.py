@@ -115,7 +115,7 @@ def decode(body: bytes) -> Message:
     Raises EnvelopeError; its `task_id` is set only when the version is newer and the message can be left to workers
     that know it. A malformed message of a known version has none: no worker can read it, so it becomes a dead letter.
     """
-    message = _read(body)
+    message = read(body)
     try:
         check_id(message.id)
         check_task_name(message.task)
@@ -125,8 +125,11 @@ def decode(body: bytes) -> Message:
     return message
 
 
-def _read(body: bytes) -> Message:
-    """Try the reader of VERSION first: nearly every message has this version, and is then parsed only once."""
+def read(body: bytes) -> Message:
+    """Do as `decode` does, but do not check ID, task name and queue: for a body that was decoded before.
+
+    The reader of VERSION comes first: nearly every message has this version, and is then parsed only once.
+    """
     try:
         message = READERS[VERSION](body)
     except _MALFORMED as error:

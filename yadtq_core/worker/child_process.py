@@ -15,8 +15,7 @@ from contextlib import ExitStack
 
 import msgspec
 
-from yadtq_core.child.pipe import TOKEN, Cancel, Frames, Job, Report, Start, Work, decode_report, frame
-from yadtq_core.model import Lease
+from yadtq_core.child.pipe import TOKEN, Cancel, Frames, Report, Start, Work, decode_report, frame, job_of
 from yadtq_core.worker.values import Given
 
 _F_SETPIPE_SZ = 1031  # Linux; `fcntl` has no such name on macOS, where the call fails and the default stays
@@ -72,15 +71,16 @@ class ChildProcess:
         """How many more jobs would begin at once."""
         return max(0, self.threads - len(self.given)) if self.ready and not self.ended else 0
 
-    def give(self, jobs: Sequence[Job], given: Sequence[Given]) -> None:
-        """Send jobs, and the tokens by which they may begin."""
-        for job, entry in zip(jobs, given, strict=True):
-            self.given[job.seq] = entry
-        self._unsent.append(memoryview(frame(Work(list(jobs), self._forget))))
+    def give(self, given: Sequence[Given]) -> None:
+        """Send the jobs of these leases, and the tokens with which they may begin."""
+        for entry in given:
+            self.given[entry.seq] = entry
+        jobs = [job_of(entry.seq, entry.lease) for entry in given]
+        self._unsent.append(memoryview(frame(Work(jobs, self._forget))))
         self._forget = []
         self.flush()
         try:
-            self._tokens.sendall(b"".join([TOKEN.pack(job.seq) for job in jobs]))
+            self._tokens.sendall(b"".join([TOKEN.pack(entry.seq) for entry in given]))
         except OSError:
             pass  # it has died: the end of its reports says so, and what it held is handed back then
 
@@ -177,26 +177,6 @@ def cause_of_death(status: int) -> str:
         name = "?"
     hint = "; out of memory?" if name == "SIGKILL" else ""
     return f"child killed by signal {-status} ({name}{hint})"
-
-
-def job_of(seq: int, lease: Lease) -> Job:
-    """Return what a child must know to run a lease."""
-    message = lease.delivery.message
-    return Job(
-        seq,
-        message.id,
-        message.task,
-        lease.attempt,
-        lease.fence,
-        message.queue,
-        message.headers,
-        message.retries,
-        bytes(message.arguments),
-        lease.lost,
-        message.codecs,
-        message.signature,
-        message.version,
-    )
 
 
 def _pipe(undo: ExitStack) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from yadtq_core.child.pipe import Done, Progress, Ready, Start
 from yadtq_core.errors import TaskLoadError
 from yadtq_core.model import Lease
 from yadtq_core.settings import Settings
-from yadtq_core.worker.child_process import ChildProcess, cause_of_death, job_of
+from yadtq_core.worker.child_process import ChildProcess, cause_of_death
 from yadtq_core.worker.values import Death, Given, News
 
 log = logging.getLogger("yadtq.worker")
@@ -126,8 +126,8 @@ class Executor:
         at = time.monotonic()
         given = [Given(next(self._seqs), lease, at) for lease in leases]
         for entry in given:
-            self._where[entry.lease.delivery.message.id] = (child, entry.seq)
-        child.give([job_of(entry.seq, entry.lease) for entry in given], given)
+            self._where[entry.lease.id] = (child, entry.seq)
+        child.give(given)
 
     def _shares(self, leases: Sequence[Lease]) -> list[tuple[ChildProcess, Sequence[Lease]]]:
         """Return which child gets which: free slots first, then as evenly as can be."""

@@ -24,6 +24,7 @@ from yadtq_core.child.pipe import Done
 from yadtq_core.errors import TaskLoadError
 from yadtq_core.model import Delivery, Lease, Message, Partition, new_id
 from yadtq_core.settings import Settings
+from yadtq_core.wire import envelope
 from yadtq_core.worker.executor import Executor
 from yadtq_core.worker.values import Death
 
@@ -34,7 +35,7 @@ encode = msgspec.json.encode
 
 def lease(chore: str, *args: Any) -> Lease:
     message = Message(v=1, id=new_id(), task=f"chores.{chore}", arguments=Raw(encode((args, {}))))
-    return Lease(Delivery(message, b"", Partition("default", 0), 0), 1, 1, 0)
+    return Lease(Delivery(message, envelope.encode(message), Partition("default", 0), 0), 1, 1, 0)
 
 
 class Crew:

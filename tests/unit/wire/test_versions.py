@@ -17,7 +17,7 @@ from yadtq_core.wire import decode, envelope
 from yadtq_core.wire.json_format import JsonSerializer
 from yadtq_core.wire.payloads import Payloads
 
-FORMATS = Path(__file__).parents[1] / "formats"
+FORMATS = Path(__file__).parents[2] / "formats"
 SIGNATURE = "(path: str, width: int, *, height: int | None = None)"
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
