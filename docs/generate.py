@@ -30,7 +30,7 @@ from yadtq_core.settings import ALIASES, ENVIRONMENT, Settings
 from yadtq_core.tasks.task import MAX_RETRIES
 from yadtq_core.worker.rules.intake import MAX_WINDOW
 from yadtq_core.worker.rules.keeper import SWEEP_JITTER, SWEEP_SECONDS
-from yadtq_core.worker.supervisor import WATCHDOG_SECONDS
+from yadtq_core.worker.watchdog import WATCHDOG_SECONDS
 from yadtq_local.demo import demo
 from yadtq_local.dev import dev
 

@@ -10,7 +10,7 @@ from yadtq_core.model import WorkerIdentity
 from yadtq_core.plugin.loading import Plugins
 from yadtq_core.plugin.manager import Hooks
 from yadtq_core.worker import restart, supervisor
-from yadtq_core.worker.desk import Desk
+from yadtq_core.worker.assembly import Assembly
 from yadtq_core.worker.events import Events
 from yadtq_core.worker.worker import Worker
 
@@ -64,7 +64,7 @@ class SimulatedWorker:
         incarnation = f"{plan.name}-{number % 1000}"
         identity = WorkerIdentity(plan.name, incarnation, "host", number, float(number))
         broker, backend = world.broker(process), world.backend(process)
-        restart.give_back_of_last_life(backend, identity)
+        restart.requeue_of_last_life(backend, identity)
         self.executor = Executor(
             process,
             world.history,
@@ -77,8 +77,8 @@ class SimulatedWorker:
         )
         settings = world.settings(plan.name, plan.queues)
         events = Events(_NO_PLUGINS, identity)
-        desk = Desk(settings, identity, broker, backend, executor=self.executor, events=events)  # type: ignore[arg-type]
-        worker = Worker(desk)
+        parts = Assembly(settings, identity, broker, backend, executor=self.executor, events=events)  # type: ignore[arg-type]
+        worker = Worker(parts)
         worker.start()
         self._signals = signals = supervisor.Signals()
         while not signals.count and worker.crashed is None:

@@ -21,7 +21,7 @@ from yadtq_core.model import Release, ReleaseReason, WorkerIdentity, WorkerRow
 log = logging.getLogger("yadtq.worker")
 
 
-def give_back_of_last_life(backend: Backend, me: WorkerIdentity) -> None:
+def requeue_of_last_life(backend: Backend, me: WorkerIdentity) -> None:
     """Release what workers held whose place this one takes, and list them as offline.
 
     Each run counts as lost, as it does when its lease ends: a task that kills its worker must not go round for ever.

@@ -6,12 +6,11 @@ second                      hand back what runs, now
 
 from __future__ import annotations
 
-import faulthandler
 import logging
 import os
 import secrets
 import signal
-import sys
+import socket
 import threading
 import time
 from collections.abc import Sequence
@@ -22,18 +21,15 @@ from yadtq_core.interfaces import Backend, Broker
 from yadtq_core.model import WorkerIdentity
 from yadtq_core.plugin.loading import Plugins, load_plugins, open_backend, open_broker
 from yadtq_core.settings import Settings, masked_url
-from yadtq_core.worker.desk import Desk
+from yadtq_core.worker.assembly import Assembly
 from yadtq_core.worker.events import Events
 from yadtq_core.worker.executor import Executor
-from yadtq_core.worker.restart import give_back_of_last_life, process_started
-from yadtq_core.worker.worker import Worker, host
+from yadtq_core.worker.restart import process_started, requeue_of_last_life
+from yadtq_core.worker.watchdog import Watchdog
+from yadtq_core.worker.worker import Worker
 
 log = logging.getLogger("yadtq.worker")
 
-WATCHDOG_SECONDS = 120.0
-"""A thread that has not come round for so long hangs in a library; no call of ours may take half of it."""
-EXIT_HANGS = 70
-"""sysexits.h EX_SOFTWARE: whoever runs the worker should start it again."""
 CLOSE_SECONDS = 1.0
 """For what the broker has not acknowledged yet: sweeps publish it again."""
 _LOOK_SECONDS = 0.2
@@ -90,15 +86,15 @@ def _run(
     try:
         backend.check()
         identity = _identity(settings)
-        give_back_of_last_life(backend, identity)
+        requeue_of_last_life(backend, identity)
         broker.ensure(settings.queues, create=True)
         executor.start(signals.changed)
         if signals.count:
             executor.close()
             return 0
         _banner(settings, executor, plugins)
-        desk = Desk(settings, identity, broker, backend, executor=executor, events=Events(plugins, identity))
-        worker = Worker(desk)
+        events = Events(plugins, identity)
+        worker = Worker(Assembly(settings, identity, broker, backend, executor=executor, events=events))
         worker.start()
         return _watch(worker, executor, settings, signals)
     except YadtqError:
@@ -107,7 +103,7 @@ def _run(
 
 
 def _watch(worker: Worker, executor: Executor, settings: Settings, signals: Signals) -> int:
-    children, watchdog = Respawner(executor), Watchdog(worker)
+    children, watchdog = Respawner(executor), Watchdog(worker.slowest)
     while not signals.count and worker.crashed is None:
         signals.changed.wait(_LOOK_SECONDS)
         children.look()
@@ -123,7 +119,7 @@ def _stop(worker: Worker, settings: Settings, signals: Signals) -> int:
     _wait_until_idle(worker, until, signals, enough=2)
     if not worker.idle:
         log.warning("handing back what still runs")
-        worker.hand_back()
+        worker.kill_runs()
         _wait_until_idle(worker, time.monotonic() + _HAND_BACK_SECONDS, signals, enough=3)
     worker.close()
     log.info("stopped; tasks executed: %d", worker.executed)
@@ -160,29 +156,10 @@ class Respawner:
             self._executor.died.set()
 
 
-class Watchdog:
-    """Ends a worker of which a thread hangs. That the whole process was stopped for long is no reason."""
-
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
-        self._looked_at = self._awake_since = time.monotonic()
-
-    def look(self) -> None:
-        """Look whether each thread has come round; does not return where one has not for WATCHDOG_SECONDS."""
-        now = time.monotonic()
-        if now - self._looked_at > WATCHDOG_SECONDS / 4:
-            self._awake_since = now
-        self._looked_at = now
-        name, seconds = self._worker.silent_for()
-        if min(seconds, now - self._awake_since) >= WATCHDOG_SECONDS:
-            log.critical("the %s thread has hung for %.0f s; the worker ends, to be started again", name, seconds)
-            faulthandler.dump_traceback(sys.stderr)
-            os._exit(EXIT_HANGS)
-
-
 def _identity(settings: Settings) -> WorkerIdentity:
     pid = os.getpid()
-    return WorkerIdentity(settings.worker_id, secrets.token_hex(6), host(), pid, process_started(pid) or 0.0)
+    started = process_started(pid) or 0.0
+    return WorkerIdentity(settings.worker_id, secrets.token_hex(6), socket.gethostname(), pid, started)
 
 
 def _banner(settings: Settings, executor: Executor, plugins: Plugins) -> None:

@@ -12,7 +12,7 @@ from yadtq_core.plugin import hookspecs
 from yadtq_core.plugin.loading import load_plugins, open_backend, open_broker
 from yadtq_core.settings import Settings
 from yadtq_core.testing import EventRecorder, wait_until
-from yadtq_core.worker.desk import Desk
+from yadtq_core.worker.assembly import Assembly
 from yadtq_core.worker.events import MAX_WAITING, Events
 from yadtq_core.worker.executor import Executor
 from yadtq_core.worker.worker import Worker
@@ -41,7 +41,7 @@ def working(namespace: str, *plugins: object) -> Iterator[tuple[Client, Events]]
     executor = Executor(settings, ["tests.integration.chores"])
     executor.start()
     events = Events(loaded, IDENTITY)
-    worker = Worker(Desk(settings, IDENTITY, broker, backend, executor=executor, events=events))
+    worker = Worker(Assembly(settings, IDENTITY, broker, backend, executor=executor, events=events))
     worker.start()
     with Client(settings, plugins=loaded) as client:
         yield client, events

@@ -14,7 +14,7 @@ from yadtq_core.model import WorkerIdentity, new_id
 from yadtq_core.plugin.loading import load_plugins, open_backend, open_broker
 from yadtq_core.settings import Settings
 from yadtq_core.wire.envelope import Encoded
-from yadtq_core.worker.desk import Desk
+from yadtq_core.worker.assembly import Assembly
 from yadtq_core.worker.events import Events
 from yadtq_core.worker.executor import Executor
 from yadtq_core.worker.worker import Worker
@@ -43,7 +43,7 @@ def client(settings: Settings) -> Iterator[Client]:
     executor.start()
     identity = WorkerIdentity("w", "i", "host", 1, 0.0)
     worker = Worker(
-        Desk(settings, identity, broker, backend, executor=executor, events=Events(load_plugins(), identity))
+        Assembly(settings, identity, broker, backend, executor=executor, events=Events(load_plugins(), identity))
     )
     worker.start()
     with Client.connect(URL, URL, namespace=settings.namespace) as made:

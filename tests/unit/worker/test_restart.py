@@ -16,7 +16,7 @@ from yadtq_core.backends.memory import MemoryBackend, MemoryStore
 from yadtq_core.errors import BackendUnavailable
 from yadtq_core.model import Status, WorkerIdentity, WorkerRow
 from yadtq_core.testing.contracts.records import STATS, Records, worker
-from yadtq_core.worker.restart import give_back_of_last_life, last_lives, process_started
+from yadtq_core.worker.restart import last_lives, process_started, requeue_of_last_life
 
 LINUX = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc here")
 ME = WorkerIdentity("w", "new", "host", 700, 9000.25)
@@ -96,7 +96,7 @@ def test_what_the_last_life_held_is_free_at_once_and_it_is_offline(bed: Records)
     bed.backend.heartbeat(gone, replace(STATS, running=2), ())
     running, waiting = bed.submit(2)
     bed.claim([running], worker=gone)
-    give_back_of_last_life(bed.backend, me)
+    requeue_of_last_life(bed.backend, me)
 
     record = bed.record(running)
     assert (record.status, record.lost, record.history[0].reason) == (Status.QUEUED, 1, "worker lost")
@@ -114,7 +114,7 @@ def test_a_task_that_kills_its_worker_again_and_again_fails(bed: Records) -> Non
         gone = replace(worker("w"), pid=2**40 + life)
         bed.backend.heartbeat(gone, replace(STATS, running=1), ())
         bed.run(one, worker=gone)
-        give_back_of_last_life(bed.backend, replace(worker("w"), pid=os.getpid()))
+        requeue_of_last_life(bed.backend, replace(worker("w"), pid=os.getpid()))
     record = bed.record(one)
     assert record.error is not None
     assert (record.status, record.error.message) == (Status.FAILED, "worker lost 4 times")
@@ -125,5 +125,5 @@ def test_a_backend_that_is_away_keeps_no_worker_from_starting(caplog: pytest.Log
         def workers(self) -> list[WorkerRow]:
             raise BackendUnavailable("no answer from here")
 
-    give_back_of_last_life(Away(MemoryStore()), ME)
+    requeue_of_last_life(Away(MemoryStore()), ME)
     assert "waits for the end of its leases: no answer from here" in caplog.text

@@ -38,6 +38,8 @@ class Completion:
     """Outcomes on their way into the backend."""
 
     def __init__(self, worker: WorkerIdentity) -> None:
+        self.executed = 0
+        """Runs of this worker whose outcomes the backend has accepted."""
         self._worker = worker
         self._pending: deque[tuple[Lease, Outcome]] = deque()
         self._retry_at = 0.0
@@ -93,6 +95,7 @@ class Completion:
             finished.settled.append(lease)
             if code is FinishCode.OK:
                 finished.accepted.append(outcome)
+        self.executed += len(finished.accepted)
         return finished
 
     def unanswered(self, now: float) -> None:

@@ -1,14 +1,22 @@
-"""Drives completion: hears the children, writes what has ended in batches, hands back what a dead child held."""
+"""The completion thread: reads reports of the children, writes outcomes in batches, requeues runs of dead children."""
 
 from __future__ import annotations
 
 import logging
 import time
+from dataclasses import dataclass, field
 
 from yadtq_core.errors import YadtqError
-from yadtq_core.model import Lease, Outcome, ReleaseReason
-from yadtq_core.worker.desk import Desk
-from yadtq_core.worker.rules.completion import Finished
+from yadtq_core.interfaces import Backend
+from yadtq_core.model import Lease, Outcome, ReleaseReason, WorkerIdentity
+from yadtq_core.worker.events import Events
+from yadtq_core.worker.executor import Executor
+from yadtq_core.worker.guarded_intake import GuardedIntake
+from yadtq_core.worker.lifecycle import Lifecycle
+from yadtq_core.worker.outages import Outages
+from yadtq_core.worker.requeue import Requeue
+from yadtq_core.worker.rules.completion import Completion, Finished
+from yadtq_core.worker.sweep_timer import SweepTimer
 from yadtq_core.worker.values import Death, News
 
 log = logging.getLogger("yadtq.worker")
@@ -18,85 +26,91 @@ GATHER_SECONDS = 0.004
 GATHER_STEP_SECONDS = 0.002
 
 
+@dataclass(kw_only=True, eq=False)
 class CompletionThread:
-    """The loop of completion; `run` returns when the worker has finished and everything is written."""
+    """The loop of completion; `run` returns when the worker has finished and every outcome is written."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    backend: Backend
+    identity: WorkerIdentity
+    completion: Completion
+    executor: Executor
+    intake: GuardedIntake
+    requeue: Requeue
+    sweeps: SweepTimer
+    progress: dict[str, str]
+    """The last progress text of each running task, by ID, until the keeper has sent it."""
+    events: Events
+    outages: Outages
+    lifecycle: Lifecycle
+    looped_at: float = field(default=0.0, init=False)
+    """When the loop began its last pass, for the watchdog; 0 before the first."""
 
     def run(self) -> None:
         """Write outcomes until the worker has finished."""
-        desk = self._desk
-        while not desk.finished.is_set() or desk.completion.pending:
-            now = desk.alive["completion"] = time.monotonic()
-            self._heard(desk.executor.read(desk.completion.wait(now, IDLE_SECONDS)))
+        while not self.lifecycle.finished.is_set() or self.completion.pending:
+            now = self.looped_at = time.monotonic()
+            self._heard(self.executor.read(self.completion.wait(now, IDLE_SECONDS)))
             self._gather()
             self._write()
 
     def _gather(self) -> None:
-        """Wait a moment for more to write with it, where more is under way: a script call costs as much as ten tasks.
+        """Wait up to 4 ms for more outcomes while other runs go on: one script call costs as much as ten tasks.
 
-        Where nothing else runs what has ended is written at once, so that an idle worker answers without delay.
+        When nothing else runs the outcomes are written at once, so that an idle worker answers without delay.
         """
-        desk = self._desk
         until = time.monotonic() + GATHER_SECONDS
-        while desk.completion.few() and desk.executor.running and time.monotonic() < until:
-            desk.finished.wait(GATHER_STEP_SECONDS)
-            self._heard(desk.executor.read(0.0))
+        while self.completion.few() and self.executor.running and time.monotonic() < until:
+            self.lifecycle.finished.wait(GATHER_STEP_SECONDS)
+            self._heard(self.executor.read(0.0))
 
     def _heard(self, news: News) -> None:
-        desk = self._desk
         if news.ended:
-            desk.completion.ended(news.ended)
-            with desk.lock:
-                desk.intake.stopped([lease.id for lease, _ in news.ended], time.monotonic())
-                desk.room.notify()
-            if desk.hungry and desk.executor.free:
-                desk.sweep_soon()
-            if desk.progress:
+            self.completion.ended(news.ended)
+            with self.intake as intake:
+                intake.stopped([lease.id for lease, _ in news.ended], time.monotonic())
+                self.intake.notify()
+            if self.sweeps.found_work and self.executor.free:
+                self.sweeps.request()
+            if self.progress:
                 for lease, _ in news.ended:
-                    desk.progress.pop(lease.id, None)
+                    self.progress.pop(lease.id, None)
         for task_id, text in news.progress:
-            desk.progress[task_id] = text
+            self.progress[task_id] = text
         for death in news.deaths:
-            self._hand_back(death)
+            self._requeue(death)
         if news.ready:
-            desk.sweep_soon()
+            self.sweeps.request()
 
-    def _hand_back(self, death: Death) -> None:
-        """What a dead child had begun counts as lost; what it had not begun goes to another child."""
-        desk = self._desk
+    def _requeue(self, death: Death) -> None:
+        """Requeue the tasks that a dead child had begun, as lost; give those that it had not begun to another child."""
         for lease in death.begun:
-            desk.progress.pop(lease.id, None)
-        stopped_by_us = desk.killed.is_set()
-        reason = ReleaseReason.HANDED_BACK if stopped_by_us else ReleaseReason.CHILD_DIED
-        note = "handed back: its worker was told to stop" if stopped_by_us else death.cause
-        desk.release(death.begun, reason, note=note, lost=not stopped_by_us)
-        if death.unbegun and not desk.executor.give(death.unbegun):
-            desk.give_back(death.unbegun)
-        desk.sweep_soon()
+            self.progress.pop(lease.id, None)
+        killed = self.lifecycle.killed.is_set()
+        reason = ReleaseReason.HANDED_BACK if killed else ReleaseReason.CHILD_DIED
+        note = "requeued: its worker was stopped" if killed else death.cause
+        self.requeue.release(death.begun, reason, note=note, lost=not killed)
+        if death.unbegun and not self.executor.give(death.unbegun):
+            self.requeue.unstarted(death.unbegun)
+        self.sweeps.request()
 
     def _write(self) -> None:
-        desk = self._desk
-        batch = desk.completion.next_batch(time.monotonic())
+        batch = self.completion.next_batch(time.monotonic())
         if not batch:
             return
         try:
-            codes = desk.backend.finish([outcome for _, outcome in batch], desk.identity)
+            codes = self.backend.finish([outcome for _, outcome in batch], self.identity)
         except YadtqError as error:
-            desk.health.backend_failed(error)
-            desk.completion.unanswered(time.monotonic())
+            self.outages.backend_failed(error)
+            self.completion.unanswered(time.monotonic())
             return
-        self._written(desk.completion.answered(batch, codes))
+        self._written(self.completion.answered(batch, codes))
 
     def _written(self, finished: Finished) -> None:
-        desk = self._desk
-        desk.executed += len(finished.accepted)
-        desk.events.finished(finished.accepted)
-        with desk.lock:
+        self.events.finished(finished.accepted)
+        with self.intake as intake:
             for lease in finished.settled:
-                desk.intake.settled(lease.delivery)
-            desk.intake.put_back([lease.delivery for lease in finished.again], time.monotonic())
+                intake.settled(lease.delivery)
+            intake.put_back([lease.delivery for lease in finished.again], time.monotonic())
         if finished.again:
             _log_refused(finished.again)
         if log.isEnabledFor(logging.DEBUG):
@@ -105,7 +119,7 @@ class CompletionThread:
 
 def _log_refused(leases: list[Lease]) -> None:
     ids = ", ".join(lease.id for lease in leases[:5])
-    log.warning("%d late outcome(s) refused, another run has the record now: %s", len(leases), ids)
+    log.warning("late outcome refused for %d task(s), because another run has the record now: %s", len(leases), ids)
 
 
 def _log_outcomes(outcomes: list[Outcome]) -> None:

@@ -1,4 +1,7 @@
-"""Drives the keeper: beats and extends. It talks to the backend alone, so that no slow broker costs a lease."""
+"""The keeper thread: sends heartbeats and extends leases.
+
+It never calls the broker: leases must be extended during an outage of the broker.
+"""
 
 from __future__ import annotations
 
@@ -7,129 +10,142 @@ import os
 import resource
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from yadtq_core.errors import YadtqError
-from yadtq_core.model import Epoch, ExtendCode, Hold, Lease, WorkerStats
-from yadtq_core.worker.desk import Desk
+from yadtq_core.interfaces import Backend
+from yadtq_core.model import Epoch, ExtendCode, Hold, Lease, WorkerIdentity, WorkerStats
+from yadtq_core.worker.events import Events
+from yadtq_core.worker.executor import Executor
+from yadtq_core.worker.guarded_intake import GuardedIntake
+from yadtq_core.worker.lifecycle import Lifecycle
+from yadtq_core.worker.outages import Outages
+from yadtq_core.worker.rules.completion import Completion
+from yadtq_core.worker.rules.keeper import Keeper
 
 log = logging.getLogger("yadtq.worker")
 
 MAX_WAIT_SECONDS = 0.5
 LOOK_SECONDS = 1.0
-"""So late at most a running task hears that it was cancelled, and others how far it is."""
+"""How often long runs hear of cancels and publish their progress."""
 
 
+@dataclass(kw_only=True, eq=False)
 class KeeperThread:
     """The loop of the keeper; `run` returns when the worker has finished."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._epochs: tuple[Epoch, ...] = ()
-        self._lost: set[tuple[str, int]] = set()
-        self._next_look = 0.0
-        self._told = (0, 0)
-        """What the last heartbeat said: tasks executed, jobs held."""
+    backend: Backend
+    identity: WorkerIdentity
+    queues: Sequence[str]
+    keeper: Keeper
+    executor: Executor
+    completion: Completion
+    intake: GuardedIntake
+    progress: dict[str, str]
+    """The last progress text of each running task, by ID; sent with the next extension of its lease."""
+    events: Events
+    outages: Outages
+    lifecycle: Lifecycle
+    looped_at: float = field(default=0.0, init=False)
+    """When the loop began its last pass, for the watchdog; 0 before the first."""
+    _epochs: tuple[Epoch, ...] = field(default=(), init=False)
+    _lost: set[tuple[str, int]] = field(default_factory=set, init=False)
+    """(ID, fence) of leases that the backend has given to another run: they are not extended any more."""
+    _next_look: float = field(default=0.0, init=False)
+    _reported: tuple[int, int] = field(default=(0, 0), init=False)
+    """Tasks executed and jobs held, as in the last heartbeat."""
 
     def run(self) -> None:
-        """Keep the worker's place until it has finished."""
-        desk = self._desk
-        while not desk.finished.is_set():
-            now = desk.alive["keeper"] = time.monotonic()
-            due = desk.keeper.due(now)
+        """Send heartbeats and extend leases until the worker has finished."""
+        while not self.lifecycle.finished.is_set():
+            now = self.looped_at = time.monotonic()
+            due = self.keeper.due(now)
             was_silent = due.beat and self.beat(self._state())
             if due.extend or was_silent:
-                self._extend(self._holds(desk.executor.held()))
+                self._extend(self._holds(self.executor.held()))
             elif now >= self._next_look:
                 self._look()
-            desk.finished.wait(min(desk.keeper.wait(time.monotonic()), MAX_WAIT_SECONDS))
+            self.lifecycle.finished.wait(min(self.keeper.wait(time.monotonic()), MAX_WAIT_SECONDS))
         self.beat("offline")
 
     def _look(self) -> None:
-        """Each second: hear of cancels and tell of progress where something runs for longer; tell what was done.
+        """Each second, extend the leases of longer runs, which brings cancels and sends progress; report new counts.
 
-        A heartbeat of this kind is for whoever looks at the workers; it leaves epochs and watermarks alone.
+        Such a heartbeat is for people who watch the workers; its answer changes no epoch and no watermark.
         """
-        desk = self._desk
         self._next_look = time.monotonic() + LOOK_SECONDS
-        holds = self._holds(desk.executor.held(older_than=LOOK_SECONDS))
+        holds = self._holds(self.executor.held(older_than=LOOK_SECONDS))
         if holds:
             self._extend(holds)
-        told = (desk.executed, desk.executor.running)
-        if told != self._told and desk.keeper.may_claim(time.monotonic()):
+        counts = (self.completion.executed, self.executor.running)
+        if counts != self._reported and self.keeper.may_claim(time.monotonic()):
             try:
-                desk.backend.heartbeat(desk.identity, self.stats(self._state()), self._epochs)
+                self.backend.heartbeat(self.identity, self.stats(self._state()), self._epochs)
             except YadtqError as error:
-                desk.health.backend_failed(error)
+                self.outages.backend_failed(error)
 
     def _state(self) -> str:
-        return "stopping" if self._desk.stopping.is_set() else "online"
-
-    # Heartbeat and leases
+        return "stopping" if self.lifecycle.stopping.is_set() else "online"
 
     def beat(self, state: str) -> bool:
-        """Tell the backend that this worker lives, and learn the epochs; True if it had been silent for long."""
-        desk = self._desk
+        """Send a heartbeat and learn the epochs; return True if the backend had been silent for long before."""
         sent_at = time.monotonic()
         stats = self.stats(state)
         try:
-            answer = desk.backend.heartbeat(desk.identity, stats, self._epochs)
+            answer = self.backend.heartbeat(self.identity, stats, self._epochs)
         except YadtqError as error:
-            desk.health.backend_failed(error)
-            desk.keeper.beat_failed(time.monotonic())
+            self.outages.backend_failed(error)
+            self.keeper.beat_failed(time.monotonic())
             return False
-        desk.health.backend_answered()
-        desk.events.heartbeat(stats)
-        was_silent = desk.keeper.beat_answered(sent_at, time.monotonic())
+        self.outages.backend_answered()
+        self.events.heartbeat(stats)
+        was_silent = self.keeper.beat_answered(sent_at, time.monotonic())
         self._epochs = answer.epochs
-        with desk.lock:
-            desk.intake.beat(answer.epochs)
+        with self.intake as intake:
+            intake.beat(answer.epochs)
         return was_silent
 
     def stats(self, state: str) -> WorkerStats:
-        """Return what this worker says of itself now."""
-        desk = self._desk
-        running = desk.executor.running
-        self._told = (desk.executed, running)
+        """Return the worker's state and counts for a heartbeat."""
+        executed, running = self._reported = (self.completion.executed, self.executor.running)
         return WorkerStats(
             state=state,
-            tasks_executed=desk.executed,
-            running=min(running, desk.executor.slots),
-            slots=desk.executor.slots,
-            free=desk.executor.free if state == "online" else 0,
-            queues=tuple(desk.settings.queues),
-            tasks=tuple(sorted(desk.executor.tasks)),
+            tasks_executed=executed,
+            running=min(running, self.executor.slots),
+            slots=self.executor.slots,
+            free=self.executor.free if state == "online" else 0,
+            queues=tuple(self.queues),
+            tasks=tuple(sorted(self.executor.tasks)),
             memory=_memory(),
             version=_version(),
         )
 
     def _holds(self, running: Sequence[Lease]) -> list[Hold]:
-        desk = self._desk
-        leases: list[Lease] = [*running, *desk.completion.held()]
+        leases: list[Lease] = [*running, *self.completion.held()]
         return [
-            Hold(lease.id, lease.fence, desk.progress.pop(lease.id, ""))
+            Hold(lease.id, lease.fence, self.progress.pop(lease.id, ""))
             for lease in {lease.id: lease for lease in leases}.values()
             if (lease.id, lease.fence) not in self._lost
         ]
 
     def _extend(self, holds: Sequence[Hold]) -> None:
-        desk = self._desk
         if not holds:
             self._lost.clear()
             return
         try:
-            codes = desk.backend.extend(holds, desk.identity)
+            codes = self.backend.extend(holds, self.identity)
         except YadtqError as error:
-            desk.health.backend_failed(error)
+            self.outages.backend_failed(error)
             return
         for hold, code in zip(holds, codes, strict=True):
             if code is ExtendCode.CANCEL:
-                desk.executor.cancel(hold.id)
+                self.executor.cancel(hold.id)
             elif code is ExtendCode.LOST:
                 self._lost.add((hold.id, hold.fence))
-                log.debug("task %s is another's now; its outcome here will be refused", hold.id)
+                log.debug("task %s has been claimed by another run: its outcome here will be refused", hold.id)
 
 
 def _memory() -> int:

@@ -15,10 +15,9 @@ from yadtq_core.model import Delivery, ReleaseReason, Status, WorkerStats
 from yadtq_core.plugin.loading import load_plugins
 from yadtq_core.settings import Settings
 from yadtq_core.testing.contracts.records import STATS, Records, given_back, worker
-from yadtq_core.worker.desk import Claimer, Desk
+from yadtq_core.worker.assembly import Assembly
 from yadtq_core.worker.events import Events
 from yadtq_core.worker.executor import Executor
-from yadtq_core.worker.threads.sweeper import SweeperThread
 
 KNOWS = structs.replace(STATS, tasks=("strange",))
 
@@ -90,7 +89,7 @@ class Scene:
         self.bed = Records(lambda **settings: MemoryBackend(store, **settings))
         self.post = Post()
         me = self.bed.worker
-        self.desk = Desk(
+        self.parts = Assembly(
             Settings(),
             me,
             cast(Broker, self.post),
@@ -98,8 +97,8 @@ class Scene:
             executor=cast(Executor, Children()),
             events=Events(load_plugins(), me),
         )
-        self.desk.keeper.beat_answered(time.monotonic(), time.monotonic())
-        self.sweeper = SweeperThread(self.desk)
+        self.parts.keeper.beat_answered(time.monotonic(), time.monotonic())
+        self.sweeper = self.parts.sweeper_thread()
 
     def strange(self, *, confirmed: bool = True) -> Delivery:
         """Submit a task unknown here."""
@@ -178,7 +177,7 @@ def test_a_task_unknown_here_waits_only_where_nobody_else_can_take_it(
 ) -> None:
     one = scene.strange()
     scene.bed.backend.heartbeat(worker("other"), stats, ())
-    assert Claimer(scene.desk).claim([one])
+    assert scene.parts.claimer().claim([one])
     record = scene.bed.record(one)
     assert record.status is Status.SCHEDULED
     assert record.due_at is not None

@@ -1,0 +1,98 @@
+"""Claims deliveries and gives their runs to the children: the only way in which a worker starts a run."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from yadtq_core.errors import YadtqError
+from yadtq_core.interfaces import Backend
+from yadtq_core.model import Delivery, Lease, ReleaseReason, WorkerIdentity
+from yadtq_core.worker.events import Events
+from yadtq_core.worker.executor import Executor
+from yadtq_core.worker.guarded_intake import GuardedIntake
+from yadtq_core.worker.lifecycle import Lifecycle
+from yadtq_core.worker.outages import Outages
+from yadtq_core.worker.requeue import Requeue
+from yadtq_core.worker.rules.intake import Intake
+from yadtq_core.worker.rules.keeper import Keeper
+
+log = logging.getLogger("yadtq.worker")
+
+
+@dataclass(kw_only=True, eq=False)
+class Claimer:
+    """Belongs to one thread: intake and the sweeper have one each.
+
+    A claim without an answer is kept with its nonce and sent again, so that the same call gets the same leases.
+    """
+
+    backend: Backend
+    identity: WorkerIdentity
+    intake: GuardedIntake
+    keeper: Keeper
+    executor: Executor
+    events: Events
+    requeue: Requeue
+    outages: Outages
+    lifecycle: Lifecycle
+    _unanswered: tuple[list[Delivery], str] | None = field(default=None, init=False)
+
+    @property
+    def unanswered(self) -> bool:
+        """True when an earlier claim has no answer yet: it must be sent again before a new one."""
+        return self._unanswered is not None
+
+    def window(self, intake: Intake, free: int, now: float) -> int:
+        """Return how many runs may be claimed with `free` slots empty: 0 if no child is ready or the backend is silent.
+
+        Call it inside the block that guards `intake`.
+        """
+        if not self.executor.ready or not self.keeper.may_claim(now):
+            return 0
+        return intake.window(free, now)
+
+    def claim(self, batch: Sequence[Delivery]) -> bool:
+        """Claim a batch and start the granted runs. With an empty batch, repeat the claim without an answer, if any.
+
+        Return False if the backend did not answer.
+        """
+        if not batch and self._unanswered is None:
+            return True
+        deliveries, nonce = self._unanswered or (list(batch), secrets.token_urlsafe(9))
+        self._unanswered = (deliveries, nonce)
+        try:
+            calm = self.keeper.nothing_stale(time.monotonic())
+            answers = self.backend.claim(deliveries, self.identity, nonce, nothing_stale=calm)
+        except YadtqError as error:
+            self.outages.backend_failed(error)
+            return False
+        self._unanswered = None
+        with self.intake as intake:
+            leases = intake.claimed(deliveries, answers, time.monotonic())
+        for delivery, answer in zip(deliveries, answers, strict=True):
+            if answer.error:
+                log.error("task %s: %s", delivery.message.id, answer.error)
+        self._start(leases)
+        return True
+
+    def _start(self, leases: list[Lease]) -> None:
+        loaded = self.executor.tasks
+        unknown = [lease for lease in leases if lease.delivery.message.task not in loaded]
+        if unknown:
+            self._requeue_unknown(unknown)
+            leases = [lease for lease in leases if lease.delivery.message.task in loaded]
+        if leases and not self.lifecycle.stopping.is_set():
+            self.events.started(leases)  # before the children have them: a run's end must not be reported first
+            if self.executor.give(leases):
+                return
+        self.requeue.unstarted(leases)
+
+    def _requeue_unknown(self, leases: list[Lease]) -> None:
+        names = sorted({lease.delivery.message.task for lease in leases})
+        for name in names:
+            log.warning("task %s is not loaded in this worker: requeued for another one", name)
+        self.requeue.release(leases, ReleaseReason.UNKNOWN_TASK)
