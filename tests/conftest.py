@@ -27,8 +27,10 @@ os.environ["YADTQ_BLOCK_PLUGINS"] = ",".join(FIRST_PARTY)
 SERVED = {"kafka": {"kafka_url", "make_kafka", "secure_kafka", "stage"}, "redis": {"redis_url", "make_valkey"}}
 """Markers, and the fixtures by which a test has them."""
 
-# How long an example takes says what else the machine does: hypothesis would fail one of 200 ms.
-hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+# The time of one example depends on the load of the machine, so no example has a deadline (the default is 200 ms).
+_PATIENT = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile("patient", _PATIENT)
+hypothesis.settings.register_profile("fast", _PATIENT, max_examples=15)  # `make test-fast` asks for it
 hypothesis.settings.load_profile("patient")
 
 

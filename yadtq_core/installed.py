@@ -14,7 +14,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from yadtq_core.errors import PluginError, YadtqError
 
 if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
+    from importlib.metadata import Distribution, EntryPoint
 
 TASKS = "yadtq.tasks"
 HOOKS = "yadtq.plugins"
@@ -72,9 +72,15 @@ def origin_of(entry_point: EntryPoint) -> str:
 def distribution_of(entry_point: EntryPoint) -> tuple[str, str]:
     """Return the name and version of the distribution; one whose metadata is damaged has no name, or no version."""
     dist = entry_point.dist
+    return _name_and_version(dist) if dist is not None else (UNNAMED, "")
+
+
+@lru_cache(maxsize=256)
+def _name_and_version(dist: Distribution) -> tuple[str, str]:
+    """Return both, read once: importlib.metadata parses the whole METADATA file at each access to either."""
     try:
-        return (dist.name or UNNAMED, dist.version or "") if dist is not None else (UNNAMED, "")
-    except Exception:  # what a package that was half removed raises differs from Python to Python
+        return dist.name or UNNAMED, dist.version or ""
+    except Exception:  # a package that was half removed raises other errors in each version of Python
         return UNNAMED, ""
 
 

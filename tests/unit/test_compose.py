@@ -22,6 +22,7 @@ def services() -> dict[str, Any]:
     return described
 
 
+@pytest.mark.slow
 def test_it_follows_the_compose_schema() -> None:
     command = [
         sys.executable,

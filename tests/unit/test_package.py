@@ -7,9 +7,12 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import pytest
+
 import yadtq_core
 
 
+@pytest.mark.slow
 def test_importing_loads_neither_kafka_nor_redis_nor_typer() -> None:
     code = "import sys, yadtq_core; print(sorted({'kafka', 'redis', 'typer', 'click'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)

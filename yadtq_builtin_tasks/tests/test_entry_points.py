@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from yadtq_core.plugin.registry import Registry
 
 NAMES = ["add", "mul", "sleep", "slow_task", "sub"]
@@ -16,6 +18,7 @@ def test_all_five_are_found_and_loaded() -> None:
     assert [row.error for row in registry.describe() if row.name in NAMES] == [None] * 5
 
 
+@pytest.mark.slow
 def test_their_names_are_known_without_importing_them() -> None:
     code = (
         "import sys; from yadtq_core.plugin.registry import Registry; assert Registry().known('add'); "

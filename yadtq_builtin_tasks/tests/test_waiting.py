@@ -83,6 +83,7 @@ def test_they_stop_when_cancelled(task: Any) -> None:
     assert time.monotonic() - begun < 20
 
 
+@pytest.mark.slow
 def test_slow_task_reports_its_progress() -> None:
     with a_run() as reports:
         slow_task(1)

@@ -19,7 +19,10 @@ import pytest
 from tests.waiting import wait_until
 from yadtq_local.crew import TOO_SOON_SECONDS
 
-pytestmark = pytest.mark.usefixtures("make_valkey")  # these tests start a Valkey: the marker of such tests
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.usefixtures("make_valkey"),  # it gives these tests the marker of tests that start a Valkey
+]
 
 SHOP = 'from yadtq_core import task\n\n\n@task\ndef price() -> int:\n    """Return it."""\n    return {}\n'
 
@@ -89,13 +92,11 @@ def tells_its_story(told: subprocess.CompletedProcess[str]) -> None:
     assert told.stderr == ""
 
 
-@pytest.mark.slow
 def test_the_demo_tells_its_story_and_ends_well(tmp_path: Path) -> None:
     tells_its_story(yadtq(tmp_path, "demo", timeout=100))
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("kafka_url")  # skipped where none can be had
 def test_the_demo_tells_its_story_on_a_real_kafka(tmp_path: Path) -> None:
     tells_its_story(yadtq(tmp_path, "demo", "--kafka", timeout=110))

@@ -19,10 +19,13 @@ from yadtq_core.errors import LocalStackError
 from yadtq_local import LocalKafka, LocalValkey
 from yadtq_local.ports import free_port
 
+pytestmark = pytest.mark.slow
+
 STARTS_AND_WAITS = """
 import sys
 from pathlib import Path
 from yadtq_local import LocalKafka, LocalValkey
+
 server = {"kafka": LocalKafka, "valkey": LocalValkey}[sys.argv[1]](Path(sys.argv[2]))
 server.start()
 print(server.pid, flush=True)

@@ -13,6 +13,8 @@ import pytest
 
 from yadtq_opentelemetry.config import OpenTelemetrySettings
 
+pytestmark = pytest.mark.slow
+
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 
 

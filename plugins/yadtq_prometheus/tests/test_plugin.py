@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import socket
+import socketserver
 import subprocess
 import sys
 from collections.abc import Callable
@@ -30,6 +31,12 @@ def pay(how: str) -> str:
     if how == "cancelled":
         raise Cancelled
     return how
+
+
+@pytest.fixture(autouse=True)
+def _quick_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an endpoint notice within 10 ms that it is closed: the standard library looks every 0.5 s."""
+    monkeypatch.setattr(socketserver.BaseServer.serve_forever, "__defaults__", (0.01,))
 
 
 def opened(caplog: pytest.LogCaptureFixture, section: dict[str, Any], **settings: Any) -> tuple[Engine, str]:
@@ -155,6 +162,7 @@ def test_without_a_port_nothing_is_opened_and_nothing_counted(caplog: pytest.Log
     assert not [one for one in caplog.records if one.name == "yadtq.prometheus"]
 
 
+@pytest.mark.slow
 def test_the_library_is_not_loaded_where_there_is_no_port(unblocked: Callable[..., None]) -> None:
     unblocked("prometheus")
     code = (

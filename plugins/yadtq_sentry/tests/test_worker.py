@@ -19,6 +19,8 @@ from tests.e2e.site import site
 from yadtq_core import TaskFailed, call
 from yadtq_sentry.config import SentrySettings
 
+pytestmark = pytest.mark.slow
+
 TASKS = Path(__file__).with_name("sentry_tasks.py")
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 CARD = "4711-0815-2342"

@@ -264,6 +264,7 @@ def test_every_help_has_an_example(command: list[str], capsys: pytest.CaptureFix
     assert f"yadtq {' '.join(command)}".strip() in capsys.readouterr().out.split("For example:")[1]
 
 
+@pytest.mark.slow
 def test_help_is_quick_and_loads_neither_kafka_nor_redis() -> None:
     """Quick by what it loads and by its seconds of CPU; a clock on the wall measures what else the machine does.
 
@@ -293,11 +294,13 @@ def _cpu_of_children() -> float:
     return used.ru_utime + used.ru_stime
 
 
+@pytest.mark.slow
 def test_importing_the_library_loads_no_service_and_no_command_line() -> None:
     code = "import sys, yadtq_core; assert not {'kafka', 'redis', 'typer'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shells_complete_commands_and_options(shell: str) -> None:
     words = {"bash": {"COMP_WORDS": "yadtq sub", "COMP_CWORD": "1"}}.get(shell, {})

@@ -260,6 +260,7 @@ def test_a_misspelt_command_of_a_plugin(installed: Distributions, capsys: pytest
     assert "No such command 'imagse'. Did you mean 'images'?" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_other_commands_do_not_even_scan_for_them() -> None:
     code = (
         "import sys; from yadtq_core import installed; from yadtq_core.cli.app import run;"

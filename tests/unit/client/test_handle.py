@@ -263,6 +263,7 @@ def test_closing_the_client_lets_go_of_those_who_wait(place: Installation, clien
         handle.result()
 
 
+@pytest.mark.slow
 def test_many_are_waited_for_at_once(place: Installation, client: Client) -> None:
     handles = client.submit_many(call("total", number) for number in range(450))
 

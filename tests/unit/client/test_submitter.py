@@ -202,6 +202,7 @@ def test_confirm_record_returns_when_the_record_stands(place: Installation) -> N
     assert place.backend.closed
 
 
+@pytest.mark.slow
 def test_confirm_record_survives_the_loss_of_the_broker(place: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(submitter, "MAX_OUTSTANDING", 2)
     client = place.client(confirm="record", submit_timeout=1.0)

@@ -178,6 +178,7 @@ def test_two_plugins_of_one_name(installed: Distributions) -> None:
     assert "acme-squid 1.0 has a plugin of this name too" in str(error)
 
 
+@pytest.mark.slow
 def test_listing_the_schemes_loads_no_service_library() -> None:
     code = (
         "import sys; from yadtq_core.plugin.loading import load_plugins; "

@@ -197,6 +197,7 @@ def test_a_module_that_cannot_be_imported(folder: Path, module: str, text: str) 
     assert row.name == module
 
 
+@pytest.mark.slow
 def test_a_task_of_the_program_itself_is_refused_with_the_way_out(folder: Path) -> None:
     code = "from yadtq_core.plugin.registry import Registry\n" + SHOP + "\nRegistry().name_of(resize)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -242,6 +243,7 @@ def test_an_import_that_hangs_is_ended_and_named(installed: Distributions, monke
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
+@pytest.mark.slow
 def test_an_import_that_swallows_errors_is_ended_too(installed: Distributions, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(entry_point_rules, "IMPORT_SECONDS", 0.2)
     code = "import time\ntry: time.sleep(300)\nexcept BaseException: pass\ntime.sleep(300)"
@@ -321,10 +323,10 @@ def test_a_name_of_the_built_in_ones_is_refused_and_can_be_blocked(
     assert Registry().get("add")(1, 2) == 3
 
 
-def test_ten_thousand_names_of_one_distribution(installed: Distributions) -> None:
-    installed.add("acme-images", "1.2", SHOP, tasks={f"acme.t{n}": "acme_images:resize" for n in range(10_000)})
+def test_a_thousand_names_of_one_distribution(installed: Distributions) -> None:
+    installed.add("acme-images", "1.2", SHOP, tasks={f"acme.t{n}": "acme_images:resize" for n in range(1_000)})
     registry = Registry()
-    assert len(registry.names()) >= 10_000
+    assert len(registry.names()) >= 1_000
     with pytest.raises(UnknownTask) as refused:
         registry.get("nosuch")
     assert len(str(refused.value)) < 1000

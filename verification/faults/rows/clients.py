@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import signal
 import subprocess
@@ -50,9 +51,13 @@ def c2(scene: Scene) -> None:
 
 
 def _dying(scene: Scene, failpoint: str) -> None:
-    """Let three clients die side by side, and a last one submit the rest."""
-    _dead(scene, failpoint, scene.tasks // 6)
-    scene.submitter("last", count=scene.tasks // 2)
+    """Let three clients die side by side, and a last one submit the rest: `scene.tasks` submits at least.
+
+    A client writes a submit into the history before it makes the call. So the submits of a client that was killed are
+    as many as its failpoint counts, or more: those that were in flight.
+    """
+    _dead(scene, failpoint, math.ceil(scene.tasks / 6))
+    scene.submitter("last", count=math.ceil(scene.tasks / 2))
 
 
 def _dead(scene: Scene, failpoint: str, times: int, **plan: Any) -> None:

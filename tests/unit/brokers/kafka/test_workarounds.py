@@ -116,6 +116,7 @@ def test_a_heartbeat_without_an_answer_still_makes_poll_spin_upstream_and_not_he
     coordinator.state = MemberState.UNJOINED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mended", [False, True])
 def test_a_connection_refused_still_leaves_its_socket_upstream_and_not_here(
     mended: bool, monkeypatch: pytest.MonkeyPatch
