@@ -17,29 +17,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import pluggy
 
 from yadtq_core.interfaces import BackendFactory, BrokerFactory, Codec, Serializer
 from yadtq_core.model import (
     ChildIdentity,
+    Counts,
     Due,
     Finding,
     Lease,
     Message,
     Outcome,
+    Record,
     Refuse,
     WorkerIdentity,
+    WorkerRow,
     WorkerStats,
 )
 from yadtq_core.settings import Settings
 from yadtq_core.tasks.retry import RetryPolicy
 from yadtq_core.tasks.run import Run
 from yadtq_core.tasks.task import Task
-
-if TYPE_CHECKING:
-    from yadtq_core.client.client import Client  # the one hook that is given a client stands floors below it
 
 PROJECT = "yadtq"
 API_VERSION = 1
@@ -60,6 +60,28 @@ EVENTS = frozenset(
     }
 )
 """Hooks whose errors are logged and counted, never raised."""
+
+
+class HealthClient(Protocol):
+    """The calls of a `Client` that `yadtq_health` may make: they change nothing."""
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the client."""
+        ...
+
+    def query(self, ids: Iterable[str]) -> list[Record | None]:
+        """Return the record of each ID, None for one that is not found."""
+        ...
+
+    def counts(self) -> Counts:
+        """Return how many tasks each queue has in each status."""
+        ...
+
+    def workers(self) -> Sequence[WorkerRow]:
+        """Return the workers that have sent a heartbeat within the last hour."""
+        ...
+
 
 TaskRunner = Callable[..., Any]
 """`runner(*args, **kwargs)`: the innermost call of a run; for an `async def` task it returns what is awaited."""
@@ -107,7 +129,7 @@ def yadtq_codecs() -> Sequence[Codec]:  # type: ignore[empty-body]
 
 
 @hookspec
-def yadtq_health(client: Client) -> Iterable[Finding]:  # type: ignore[empty-body]
+def yadtq_health(client: HealthClient) -> Iterable[Finding]:  # type: ignore[empty-body]
     """Return what `yadtq doctor` should say; asked with an open client, changes nothing."""
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from yadtq_core import Client, Refuse, RetryPolicy, Run, Task, hookimpl
+from yadtq_core import Refuse, RetryPolicy, Run, Task, hookimpl
 from yadtq_core.interfaces import (
     BackendFactory,
     BrokerFactory,
@@ -23,7 +23,7 @@ from yadtq_core.interfaces import (
     WorkerIdentity,
     WorkerStats,
 )
-from yadtq_core.plugin.hookspecs import TaskContext, TaskRunner
+from yadtq_core.plugin.hookspecs import HealthClient, TaskContext, TaskRunner
 from yadtq_core.settings import Settings
 
 
@@ -102,7 +102,7 @@ class EveryHook:
         return [Backwards()]
 
     @hookimpl
-    def yadtq_health(self, client: Client) -> Sequence[Finding]:
+    def yadtq_health(self, client: HealthClient) -> Sequence[Finding]:
         self._called("health")
         return []
 
