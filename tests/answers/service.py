@@ -309,17 +309,22 @@ CASES = [
     away(
         "a host without an address", ["query", NO_ID], "nosuch.invalid", env={"YADTQ_BACKEND": "redis://nosuch.invalid"}
     ),
-    mute("YADTQ_BACKEND", "redis", "does not answer in time: is it overloaded, paused, behind a firewall"),
+    mute("YADTQ_BACKEND", "redis", "does not answer in time: is it overloaded, paused or behind a firewall"),
     mute("YADTQ_BROKER", "kafka", "cannot be reached"),
     cli("49", "a Redis for a Kafka", ADD, 7, "answers like Redis, not Kafka", env={"YADTQ_BROKER": "kafka://{redis}"}),
     cli("49", "a Kafka for a Redis", ADD, 7, "answers like Kafka, not Redis", env={"YADTQ_BACKEND": "redis://{kafka}"}),
     Case("service", "a Redis whose process is stopped", "yadtq query ID", _stopped, 3, "does not answer in time"),
-    redis("a password is missing", ADD, 7, "a password is asked for", {}, _password),
+    redis("a password is missing", ADD, 7, "a password is required", {}, _password),
     redis("a wrong password", ADD, 7, "user or password is wrong", {}, _password, "redis://:no@{host}"),
     redis(
-        "a password too many", ADD, 7, "a password was given and none is set there", {}, address="redis://:no@{host}"
+        "a password too many",
+        ADD,
+        7,
+        "the address has a password, but none is set on the server",
+        {},
+        address="redis://:no@{host}",
     ),
-    redis("a database that is not there", ADD, 7, "there is no database of this number", {}, address="{}/99"),
+    redis("a database that is not there", ADD, 7, "the server has no database with this number", {}, address="{}/99"),
     redis(
         "a user without a permission",
         ADD,

@@ -85,9 +85,9 @@ CASES = [
     broker("port 99999", "kafka://h:99999", "port '99999' is not a number from 1 to 65535"),
     broker("a port of letters", "kafka://h:abc", "port 'abc' is not a number from 1 to 65535"),
     broker("a path", "kafka://h:9092/x", "it takes no path, got '/x'"),
-    backend("an @ in the password", "redis://:p@ss@host", "***@host': write an @ in a user's name or password as %40"),
-    backend("a name for the database", "redis://host/abc", "what follows the / is a database's number, got 'abc'"),
-    backend("no such socket", "unix:///nosuch.sock", "there is no such socket: start Redis", code=3),
+    backend("an @ in the password", "redis://:p@ss@host", "***@host': write an @ in a user name or password as %40"),
+    backend("a name for the database", "redis://host/abc", "the text after the / must be a database number, got 'abc'"),
+    backend("no such socket", "unix:///nosuch.sock", "the socket does not exist: start Redis", code=3),
     backend("port 99999", "redis://h:99999", "redis://h:99999"),
     backend("an unknown option", "redis://h?timeout=1", "timeout"),
     *(

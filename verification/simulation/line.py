@@ -13,7 +13,7 @@ from verification.simulation.strands import Process
 from verification.simulation.truth import FIELDS, Carried, Truth
 from verification.simulation.weather import Fate, Weather
 from yadtq_core.errors import BackendUnavailable, YadtqError
-from yadtq_core.net.redis_client import ServerError
+from yadtq_core.net.redis_errors import ServerError
 
 
 class Line:

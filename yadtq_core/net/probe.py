@@ -1,4 +1,4 @@
-"""What answers at a port, asked only when something went wrong: an address may lead to something else's."""
+"""Find out which service answers at a port, after a connection failed: another program may listen there."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import struct
 from collections.abc import Callable
 
 SECONDS = 0.7
-"""For each of at most three questions."""
+"""Timeout of each of at most three probes."""
 _PING = b"PING\r\n"
 _API_VERSIONS = struct.pack(">ihhih", 10, 18, 0, 1, -1)
 """Length, key, version, correlation ID, no client ID."""
 _TLS = (b"\x15", b"\x16")
-"""How a record of TLS begins: an alert, a handshake."""
+"""First byte of a TLS record: an alert, a handshake."""
 
 
 def answers_like(host: str, port: int) -> str | None:
-    """Return what answers there: `TLS`, `Redis`, `Kafka`, `HTTP` or `nothing known`; None where nothing listens."""
+    """Return the service that answers: `TLS`, `Redis`, `Kafka`, `HTTP` or `nothing known`; None if nothing listens."""
     try:
-        for question, read in ((_PING, _after_ping), (_API_VERSIONS, _after_api_versions), (_hello(), _after_hello)):
-            found = read(_answer(host, port, question))
+        for request, read in ((_PING, _after_ping), (_API_VERSIONS, _after_api_versions), (_hello(), _after_hello)):
+            found = read(_answer(host, port, request))
             if found:
                 return found
     except OSError:
@@ -29,9 +29,9 @@ def answers_like(host: str, port: int) -> str | None:
 
 
 def tls_trouble(host: str, port: int, context: ssl.SSLContext) -> str | None:
-    """Return what TLS says against a connection, None where nothing.
+    """Return the TLS error of a connection, None if there is none.
 
-    A client whose own certificate is refused hears so only after the handshake, and not if it speaks before.
+    The server refuses a client's certificate after the handshake. So read one byte after it, and send nothing.
     """
     try:
         with (
@@ -46,11 +46,11 @@ def tls_trouble(host: str, port: int, context: ssl.SSLContext) -> str | None:
     return None
 
 
-def _answer(host: str, port: int, question: bytes) -> bytes:
-    """Return how the answer to a question begins, empty where none comes. Raises OSError where nothing listens."""
+def _answer(host: str, port: int, request: bytes) -> bytes:
+    """Return the first bytes of the answer, empty if none comes. Raises OSError if nothing listens."""
     with socket.create_connection((host, port), timeout=SECONDS) as connection:
         try:
-            connection.sendall(question)
+            connection.sendall(request)
             return connection.recv(16)
         except OSError:
             return b""
@@ -71,7 +71,7 @@ def _after_hello(answer: bytes) -> str | None:
 
 
 def _hello() -> bytes:
-    """Return the first words of a TLS client."""
+    """Return the first message of a TLS client (ClientHello)."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False

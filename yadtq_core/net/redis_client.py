@@ -1,7 +1,7 @@
-"""The one place that imports `redis` and opens it: addresses, timeouts, and what its errors mean to a person.
+"""A Redis or Valkey, opened and used: connections, timeouts and one repeat of a command whose connection was lost.
 
-A `Store` is one Redis or Valkey. What it is told to do must be idempotent: a command is sent once more where the
-connection was lost, because a pooled connection may have been closed by the server long before it is used.
+Commands given to a `Store` must be idempotent. It sends a command again after a lost connection, because the server
+may have closed a pooled connection long before it is used.
 """
 
 from __future__ import annotations
@@ -16,46 +16,43 @@ from typing import Any
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from redis.sentinel import MasterNotFoundError, Sentinel
+from redis.sentinel import Sentinel
 
-from yadtq_core.errors import BackendUnavailable, ConfigurationRefused, Unavailable, YadtqError
-from yadtq_core.net.probe import answers_like, tls_trouble
-from yadtq_core.net.redis_url import SCHEMES, RedisAddress, parse
-from yadtq_core.net.tls import Secret, Tls, certificate_trouble, context_of, warnings_of
-
-__all__ = ["SCHEMES", "Listener", "ServerError", "Store", "open_store", "server_text"]
+from yadtq_core.errors import BackendUnavailable, Unavailable, YadtqError
+from yadtq_core.net.redis_errors import ServerError, is_refusal, translated, wrong_service
+from yadtq_core.net.redis_url import RedisAddress, parse
+from yadtq_core.net.tls import Secret, Tls, context_of, warnings_of
 
 SOCKET_TIMEOUT = 5.0
-"""Seconds until an answer: a full batch takes some 5 ms; a server that is silent for so long is not there."""
+"""Seconds to wait for an answer. A full batch takes about 5 ms, so a silent server is down."""
 CONNECT_TIMEOUT = 3.0
+"""Seconds to wait for a connection."""
 SENTINEL_TIMEOUT = 1.0
-"""For each Sentinel: the others are asked where one is silent."""
+"""Seconds to wait for each Sentinel before the next one is asked."""
 WAKE_SECONDS = 1.0
-"""How long a wait for pushes sleeps at most, should nothing wake it."""
+"""Longest sleep of a wait for pushes, so that it notices `close` even if the wake-up message is lost."""
 RECONNECT_SECONDS = 0.2
-
-ServerError = redis.ResponseError
-"""What the server said of one command, as `Store.run_many` returns it in its place."""
 
 
 def open_store(
     url: str, *, password: str = "", unavailable: type[Unavailable] = BackendUnavailable, name: str = "yadtq"
 ) -> Store:
-    """Return the store at an address of one of `SCHEMES`; connects only when it is first used.
+    """Return the store at an address of one of `redis_url.SCHEMES`; it connects when it is first used.
 
-    password: where the address has none. unavailable: what is raised where it cannot be reached. name: shown by
-    CLIENT LIST. Raises InvalidSetting for an address that cannot be used, ConfigurationRefused for a file of it.
+    password: used if the address has none. unavailable: the error to raise if the store cannot be reached.
+    name: shown by CLIENT LIST.
+    Raises InvalidSetting for an unusable address, ConfigurationRefused for an unusable file that it names.
     """
     address = parse(url, password)
     for secret in (address.secret, address.sentinel_secret):
         secret.read()
     if address.tls is not None:
-        context_of(address.tls)  # redis-py would come to the files with the first command, and name none
+        context_of(address.tls)  # redis-py would open the files with the first command, and its error names no file
     return Store(_client(address, name), address, unavailable)
 
 
 class _Login(redis.CredentialProvider):
-    """User and password, read anew for each connection."""
+    """User and password; the password is read again for each connection."""
 
     def __init__(self, user: str, secret: Secret) -> None:
         self._user, self._secret = user, secret
@@ -67,10 +64,10 @@ class _Login(redis.CredentialProvider):
 
 def _client(address: RedisAddress, name: str) -> redis.Redis:
     common: dict[str, Any] = {
-        # RESP2: RESP3 is no faster here (measured) and costs a handshake more.
+        # RESP2: RESP3 is no faster here (measured) and costs one more handshake.
         "protocol": 2,
         "driver_info": None,
-        # Repeating is decided here: by default redis-py would go on for seconds.
+        # `Store` decides about repeats: by default redis-py would repeat for seconds.
         "retry": Retry(NoBackoff(), 0),
         **_tls(address.tls),
     }
@@ -114,8 +111,8 @@ def _tls(tls: Tls | None) -> dict[str, Any]:
 class Store:
     """One Redis or Valkey. Safe for use by several threads.
 
-    Every method raises what `open_store` was told where it cannot be reached, and ConfigurationRefused where it
-    can be reached but will not do what is asked; both say in one line what to do.
+    Every method raises the `unavailable` error of `open_store` if the server cannot be reached, and
+    ConfigurationRefused if the server refuses the command. Both say in one line what to do.
     """
 
     def __init__(self, client: redis.Redis, address: RedisAddress, unavailable: type[Unavailable]) -> None:
@@ -126,7 +123,7 @@ class Store:
         self._reached = False
 
     def warnings(self) -> list[str]:
-        """Return what is unsafe about the address, to be told at every start."""
+        """Return the warnings about an unsafe address, to be logged at every start."""
         address = self._address
         return warnings_of(address.shown, address.hosts, address.tls, address.secret)
 
@@ -140,7 +137,7 @@ class Store:
         return answer
 
     def run_many(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        """Return the answers to commands that are sent together, with a ServerError in the place of a refused one."""
+        """Send commands together and return their answers; a refused command has a ServerError in its place."""
         if len(commands) == 1:
             return [self._one(commands[0])]
         try:
@@ -151,24 +148,24 @@ class Store:
         return answers
 
     def identity(self) -> tuple[str, int]:
-        """Return which server's run this is, and which of its databases: two addresses may mean the same."""
+        """Return the server's run ID and the database number: two addresses may lead to the same store."""
         run_id: str = self.run("INFO", "server")["run_id"]
         return run_id, int(self._client.connection_pool.connection_kwargs.get("db") or 0)
 
     def translated(self, error: Exception) -> YadtqError:
-        """Return a redis-py error as one of ours.
+        """Return the error of yadtq for an error of redis-py.
 
-        Who never had an answer may have come to something else: then it is asked what it is.
+        If this address has never answered, another service may be listening there: probe it and name it.
         """
-        strange = not self._reached and type(error) in (redis.ConnectionError, redis.TimeoutError)
-        return (_stranger(self._address) if strange else None) or _translated(error, self._address, self._unavailable)
+        probe = not self._reached and type(error) in (redis.ConnectionError, redis.TimeoutError)
+        return (wrong_service(self._address) if probe else None) or translated(error, self._address, self._unavailable)
 
     def listen(self, channel: str) -> Listener:
-        """Subscribe to a channel, on a connection of its own."""
+        """Subscribe to a channel on a separate connection."""
         return Listener(self, self._client, channel)
 
     def close(self) -> None:
-        """Let go of the connections. Never raises."""
+        """Close the connections. Never raises."""
         with suppress(Exception):
             self._client.close()
         if self._address.service:
@@ -192,30 +189,31 @@ class Store:
             return list(pipeline.execute(raise_on_error=False))
 
     def _repeated(self, send: Callable[[], Any]) -> Any:
-        """Send, and once more where the connection was lost: it may have been an old one.
+        """Send, and send again if the connection was lost: a pooled connection may have been closed before.
 
-        What is refused the second time may have been done the first time: then the loss is what is told.
+        If the repeat is refused, the first attempt may have succeeded. Raise the original connection error then, so
+        that the outcome is "unknown".
         """
         try:
             return send()
         except redis.ConnectionError as error:
-            if type(error) is not redis.ConnectionError:  # its kinds are answers: loading, no password
+            if type(error) is not redis.ConnectionError:  # a subclass is an answer: loading, no password
                 raise
             lost = error
         try:
             answer = send()
         except redis.RedisError as error:
-            if _refused(error, server_text(error), self._address):
+            if is_refusal(error, self._address):
                 raise lost from error
             raise
         for one in answer if isinstance(answer, list) else ():
-            if isinstance(one, ServerError) and _refused(one, server_text(one), self._address):
+            if isinstance(one, ServerError) and is_refusal(one, self._address):
                 raise lost from one
         return answer
 
 
 class Listener:
-    """What is pushed to one channel. Used by one thread; `close` may be called by another."""
+    """A subscription to one channel. One thread uses it; another thread may call `close`."""
 
     def __init__(self, store: Store, client: redis.Redis, channel: str) -> None:
         self.channel = channel
@@ -226,35 +224,35 @@ class Listener:
         self._subscribed: Any = self._subscribe()
 
     def wait(self, timeout: float) -> list[bytes] | None:
-        """Return what was pushed since the last call, waiting at most `timeout` seconds for the first.
+        """Return the messages pushed since the last call, waiting at most `timeout` seconds for the first.
 
-        None: the connection was lost and made anew, so pushes may have been missed. Empty: nothing came, or it is
-        closed. Raises what the store raises if the connection cannot be made again within the timeout.
+        None: the connection was lost and reopened, so pushes may have been missed. Empty: no push came, or the
+        listener is closed. Raises the errors of the store if it cannot reconnect within the timeout.
         """
         deadline = time.monotonic() + timeout
         try:
             with self._waiting:
                 if self._subscribed is None:
-                    return self._again(deadline)
+                    return self._reconnected(deadline)
                 try:
                     return self._received(deadline)
                 except (redis.RedisError, OSError):
-                    return self._again(deadline)
+                    return self._reconnected(deadline)
         finally:
             if self._closed.is_set():
-                self._let_go()
+                self._disconnect()
 
     def close(self) -> None:
-        """Let go, and let a `wait` that is under way return. Never raises."""
+        """Close the connection, and make a running `wait` return. Never raises."""
         if self._closed.is_set():
             return
         self._closed.set()
-        with suppress(Exception):  # a wait wakes up within WAKE_SECONDS anyway
+        with suppress(Exception):  # `wait` wakes up within WAKE_SECONDS even without this message
             self._client.publish(self.channel, "")
-        # A connection that another thread reads from must not be closed under it: that thread does it on its way.
+        # While another thread reads from the connection, that thread must close it: see `wait`.
         if self._waiting.acquire(blocking=False):
             self._waiting.release()
-            self._let_go()
+            self._disconnect()
 
     def _subscribe(self) -> Any:
         make: Callable[..., Any] = self._client.pubsub
@@ -277,13 +275,13 @@ class Listener:
                 if pushed or time.monotonic() >= deadline:
                     return pushed
             elif message["type"] == "subscribe":
-                return None  # redis-py has connected again by itself
+                return None  # redis-py has reconnected
             elif message["type"] == "message" and message["data"]:
                 pushed.append(message["data"])
         return pushed
 
-    def _again(self, deadline: float) -> list[bytes] | None:
-        self._let_go()
+    def _reconnected(self, deadline: float) -> list[bytes] | None:
+        self._disconnect()
         while not self._closed.is_set():
             try:
                 self._subscribed = self._subscribe()
@@ -294,118 +292,8 @@ class Listener:
             self._closed.wait(min(RECONNECT_SECONDS, max(0.0, deadline - time.monotonic())))
         return []
 
-    def _let_go(self) -> None:
+    def _disconnect(self) -> None:
         subscribed, self._subscribed = self._subscribed, None
         if subscribed is not None:
             with suppress(Exception):
                 subscribed.close()
-
-
-_NO_LOGIN = "a password is asked for: redis://USER:PASSWORD@HOST, YADTQ_BACKEND_PASSWORD or ?password_file=FILE"
-_FULL = "the result store is full (maxmemory is reached): give Redis more memory, or shorten result_ttl"
-_REFUSED = (
-    # (what the server's answer contains, what it means and what to do)
-    ("OOM ", _FULL),
-    ("READONLY", "this is a read-only replica: use the address of its primary"),
-    ("read only replica", "this is a read-only replica: use the address of its primary"),
-    ("MISCONF", "Redis cannot save to its disk and refuses writes: free space there, see its log"),
-    ("NOAUTH", _NO_LOGIN),
-    ("Authentication required", _NO_LOGIN),
-    ("without any password configured", "a password was given and none is set there: leave it out"),
-    ("WRONGPASS", "user or password is wrong"),
-    ("username-password pair", "user or password is wrong"),
-    ("DB index is out of range", "there is no database of this number"),
-    ("CROSSSLOT", "this is a node of a Redis Cluster that wants one slot a command"),
-    ("unknown command 'SENTINEL'", "this is no Sentinel: use redis://, or the port of the Sentinels"),
-    ("unknown command", "Redis is too old: yadtq needs Redis 7.0 or Valkey 7.2"),
-    ("Unknown Redis command", "Redis is too old: yadtq needs Redis 7.0 or Valkey 7.2"),
-)
-_NOTHING_THERE = "nothing listens there: start Redis (`yadtq dev` brings one), or correct the address"
-_AWAY = (
-    ("LOADING", "Redis is still loading its data: wait"),
-    ("loading the dataset", "Redis is still loading its data: wait"),
-    ("max number of clients", "Redis accepts no more clients: raise its maxclients"),
-    ("BUSY ", "Redis is busy with a script of somebody's: wait"),
-    ("CLUSTERDOWN", "its cluster is down"),
-    ("MASTERDOWN", "its primary is away"),
-    ("Error 111 ", _NOTHING_THERE),
-    ("Error 61 ", _NOTHING_THERE),
-    ("Error 2 ", "there is no such socket: start Redis (`yadtq dev` brings one), or correct the address"),
-    ("Protocol Error", "it does not answer like Redis: is it something else's port?"),
-    ("Connection closed by server", "it closed the connection: is it Redis, and is it up?"),
-)
-
-
-def _stranger(address: RedisAddress) -> YadtqError | None:
-    """Return the error for a port that is not what the address takes it for, None where it is or nothing answers."""
-    if address.service or not address.servers:
-        return None
-    host, port = address.servers[0]
-    found = answers_like(host, port)
-    if found == "Redis" and address.tls is not None:
-        return ConfigurationRefused(f"{address.shown}: it does not speak TLS: use redis://, or its TLS port")
-    if found == "TLS" and address.tls is None:
-        return ConfigurationRefused(f"{address.shown}: it speaks TLS: use rediss://")
-    if found in ("Kafka", "HTTP"):
-        return ConfigurationRefused(f"{host}:{port} answers like {found}, not Redis: correct {address.shown}")
-    trouble = _tls_trouble(address) if found else None
-    return ConfigurationRefused(f"{address.shown}: {trouble}") if trouble else None
-
-
-def _translated(error: Exception, address: RedisAddress, unavailable: type[Unavailable]) -> YadtqError:
-    """Return what a redis-py error means. Its class alone does not say: many are plain ResponseErrors."""
-    text, shown = server_text(error), address.shown
-    if isinstance(error, MasterNotFoundError):
-        return _no_primary(str(error), address, unavailable)
-    if isinstance(error, redis.TimeoutError):
-        return unavailable(f"{shown} does not answer in time: is it overloaded, paused, behind a firewall?")
-    if refused := _refused(error, text, address):
-        return ConfigurationRefused(f"{shown}: {refused}")
-    if meaning := _meaning(text, _AWAY):
-        return unavailable(f"{shown}: {meaning}")
-    if isinstance(error, ServerError | redis.AuthenticationError):
-        return ConfigurationRefused(f"{shown} refuses: {text}")
-    return unavailable(f"{shown} cannot be reached: {text}")
-
-
-def _refused(error: Exception, text: str, address: RedisAddress) -> str | None:
-    """Return what is refused, and what to do; None where it is not a refusal."""
-    if isinstance(error, redis.exceptions.OutOfMemoryError):
-        return _FULL
-    if isinstance(error, redis.exceptions.NoPermissionError) or "ACL failure in script" in text:
-        return f"its user lacks a permission, grant it with ACL SETUSER: {text[:200]}"
-    if address.tls is not None and (trouble := certificate_trouble(text)):
-        return trouble
-    return None if _meaning(text, _AWAY) else _meaning(text, _REFUSED)
-
-
-def _meaning(text: str, signs: Sequence[tuple[str, str]]) -> str | None:
-    return next((meaning for sign, meaning in signs if sign in text), None)
-
-
-def _no_primary(text: str, address: RedisAddress, unavailable: type[Unavailable]) -> YadtqError:
-    """Return the error for Sentinels that name no primary. Of why one did not answer, redis-py tells the class."""
-    if " : " not in text:
-        return unavailable(
-            f"{address.shown}: the Sentinels know no primary {address.service!r} that is up: wait, or correct the name"
-        )
-    if "AuthenticationError" in text:
-        what = "its password is wrong" if address.sentinel_secret else "a password is asked for"
-        return ConfigurationRefused(f"{address.shown}: a Sentinel: {what}: sentinel_password_file=FILE")
-    if trouble := _tls_trouble(address):
-        return ConfigurationRefused(f"{address.shown}: a Sentinel: {trouble}")
-    return unavailable(f"{address.shown}: no Sentinel answers: are they up, and do they speak TLS as the address says?")
-
-
-def _tls_trouble(address: RedisAddress) -> str | None:
-    """Return what is wrong with the certificate of the first server, or with ours; None where nothing is."""
-    if address.tls is None:
-        return None
-    host, port = address.servers[0]
-    said = tls_trouble(host, port, context_of(address.tls))
-    return certificate_trouble(said) if said else None
-
-
-def server_text(error: Exception) -> str:
-    """Return what the server said, in one line."""
-    return " ".join(str(error).split())[:300]

@@ -1,7 +1,7 @@
-"""The Lua scripts as constants: the text of each file behind the one prelude, and its SHA-1.
+"""Lua scripts: loaded with their prelude, and called by SHA-1.
 
-A script's first line (`#!lua …`) stays first; the prelude comes after it. Nothing else is ever joined to a script:
-all data travels in ARGV, all keys in KEYS.
+The first line of a script (`#!lua …`) stays first, the prelude follows it. Nothing else is joined to a script: data
+travels in ARGV, keys in KEYS.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-from yadtq_core.net.redis_client import ServerError, Store
+from yadtq_core.net.redis_client import Store
+from yadtq_core.net.redis_errors import ServerError
 
 BATCH = 200
-"""IDs in one call: more adds latency for everybody else, not speed (performance.md), and the scripts unpack them."""
+"""IDs in one call. A script blocks the server, so more IDs add latency for other clients; they bring no speed."""
 
 
 class Script(NamedTuple):
-    """One script, ready for EVALSHA; `source` is what EVAL takes where the server does not know it yet."""
+    """One script, ready for EVALSHA. `source` is sent with EVAL if the server does not have the script yet."""
 
     name: str
     source: str
@@ -26,13 +27,13 @@ class Script(NamedTuple):
 
 
 def load(package: str, name: str, prelude: str = "") -> Script:
-    """Return the script `lua/<name>.lua` of a package, with a prelude behind its first line."""
+    """Return the script `lua/<name>.lua` of a package, with the prelude after its first line."""
     first, _, body = (files(package) / "lua" / f"{name}.lua").read_text("utf-8").partition("\n")
     source = f"{first}\n{prelude}{body}"
     return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 
-class Call(NamedTuple):
+class ScriptCall(NamedTuple):
     """One script with its keys and arguments."""
 
     script: Script
@@ -40,10 +41,10 @@ class Call(NamedTuple):
     arguments: list[Any]
 
 
-def evaluate(store: Store, calls: Sequence[Call]) -> list[Any]:
-    """Return the answers of scripts that are sent together; raises the first refusal as `Store` does.
+def evaluate(store: Store, calls: Sequence[ScriptCall]) -> list[Any]:
+    """Send script calls together and return their answers. Raises the errors of `Store` for the first refusal.
 
-    A server that does not know a script (it has been restarted, or flushed) is sent its source.
+    A server that lacks a script (after a restart or SCRIPT FLUSH) is sent its source.
     """
     answers = store.run_many([("EVALSHA", s.sha, len(keys), *keys, *arguments) for s, keys, arguments in calls])
     for index, answer in enumerate(answers):

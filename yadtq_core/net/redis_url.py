@@ -1,4 +1,4 @@
-"""The address of a Redis or Valkey: by TCP, with TLS, by a unix socket, or found by Sentinels.
+"""The address of a Redis or Valkey: over TCP, with TLS, over a unix socket, or through Sentinels.
 
 redis://USER:PASSWORD@HOST:6379/NUMBER                       rediss://… with TLS
 redis+sentinel://USER:PASSWORD@HOST:26379,HOST/NAME/NUMBER   rediss+sentinel://… with TLS, to the Sentinels too
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from yadtq_core.errors import InvalidSetting
-from yadtq_core.net.tls import PASSWORD_FILE, TLS_OPTIONS, Refuse, Secret, Tls, options_of, secret_of, tls_of
+from yadtq_core.net.tls import PASSWORD_FILE, TLS_OPTIONS, ErrorFor, Secret, Tls, options_of, secret_of, tls_of
 from yadtq_core.settings import masked_url
 
 SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
@@ -22,10 +22,10 @@ _SENTINEL_OPTIONS = frozenset({"sentinel_user", "sentinel_password_file"})
 
 @dataclass(frozen=True, slots=True)
 class RedisAddress:
-    """Where a Redis is, and how one logs in there. `service` is its name among the Sentinels, else empty."""
+    """A parsed address: servers, login and TLS. `service` is the name that the Sentinels watch, else empty."""
 
     shown: str
-    """Without secrets."""
+    """The address without secrets, for messages."""
     scheme: str
     servers: tuple[tuple[str, int], ...]
     """The Redis, or the Sentinels; none for a unix socket."""
@@ -45,9 +45,9 @@ class RedisAddress:
 
 
 def parse(url: str, password: str = "") -> RedisAddress:
-    """Return what an address says. `password` counts where the address itself has none.
+    """Return the parsed address. `password` is used if the address has none.
 
-    Raises InvalidSetting for everything that would be passed over or understood in another way.
+    Raises InvalidSetting for every part that would be ignored or could be misread.
     """
     shown = masked_url(url)
 
@@ -78,7 +78,7 @@ def parse(url: str, password: str = "") -> RedisAddress:
     )
 
 
-def _parts(url: str, shown: str, refuse: Refuse) -> SplitResult:
+def _parts(url: str, shown: str, refuse: ErrorFor) -> SplitResult:
     try:
         parts = urlsplit(url)
     except ValueError as error:
@@ -89,16 +89,16 @@ def _parts(url: str, shown: str, refuse: Refuse) -> SplitResult:
             "rediss+sentinel://…) or unix:///PATH"
         )
     if parts.netloc.count("@") > 1:
-        raise refuse("write an @ in a user's name or password as %40")
+        raise refuse("write an @ in a user name or password as %40")
     if parts.fragment:
         raise refuse("write a # in a password as %23")
     if parts.scheme == "unix" and (not parts.path.startswith("/") or parts.netloc.rpartition("@")[2]):
-        raise refuse("the path of a socket is absolute: unix:///run/redis.sock")
+        raise refuse("the path of a socket must be absolute: unix:///run/redis.sock")
     return parts
 
 
-def _path(parts: SplitResult, sentinel: bool, refuse: Refuse) -> tuple[str, str]:
-    """Return the service's name, and the database's number as text."""
+def _path(parts: SplitResult, sentinel: bool, refuse: ErrorFor) -> tuple[str, str]:
+    """Return the name of the service, and the database number as text."""
     if parts.scheme == "unix":
         return "", ""
     path = parts.path.strip("/")
@@ -106,32 +106,32 @@ def _path(parts: SplitResult, sentinel: bool, refuse: Refuse) -> tuple[str, str]
         return "", path
     service, _, number = path.partition("/")
     if not service:
-        raise refuse("the path is the name of the service that the Sentinels watch: …/mymaster/0")
+        raise refuse("the path must name the service that the Sentinels watch: …/mymaster/0")
     return unquote(service), number
 
 
-def _number(text: str, options: Mapping[str, str], refuse: Refuse) -> int:
+def _number(text: str, options: Mapping[str, str], refuse: ErrorFor) -> int:
     text = options.get("db", text) or "0"
     if not (text.isascii() and text.isdigit()):
-        where = "db" if "db" in options else "what follows the /"
-        raise refuse(f"{where} is a database's number, got {text[:40]!r}")
+        where = "db" if "db" in options else "the text after the /"
+        raise refuse(f"{where} must be a database number, got {text[:40]!r}")
     return int(text[:9])
 
 
-def _servers(text: str, port: int, several: bool, refuse: Refuse) -> tuple[tuple[str, int], ...]:
+def _servers(text: str, port: int, several: bool, refuse: ErrorFor) -> tuple[tuple[str, int], ...]:
     found = text.split(",") if several else [text]
     return tuple(_server(one.strip(), port, refuse) for one in found)
 
 
-def _server(text: str, default: int, refuse: Refuse) -> tuple[str, int]:
-    """Return host and port of `HOST`, `HOST:PORT` or `[IPv6]:PORT`; the host is localhost where none is given."""
+def _server(text: str, default: int, refuse: ErrorFor) -> tuple[str, int]:
+    """Return host and port of `HOST`, `HOST:PORT` or `[IPv6]:PORT`; without a host it is localhost."""
     host, colon, port = text.rpartition(":")
     if not colon or text.endswith("]"):
         host, port = text, str(default)
     if "," in host:
-        raise refuse("several hosts are for Sentinels: redis+sentinel://HOST,HOST/NAME")
+        raise refuse("several hosts need Sentinels: redis+sentinel://HOST,HOST/NAME")
     if not (port.isascii() and port.isdigit() and 1 <= int(port[:6]) <= 65535):
-        raise refuse(f"a port is 1 to 65535, got {port[:20]!r}")
+        raise refuse(f"a port must be 1 to 65535, got {port[:20]!r}")
     bare = host.removeprefix("[").removesuffix("]")
     if ":" in bare and not host.startswith("["):
         raise refuse("write an IPv6 address in brackets: redis://[::1]:6379")

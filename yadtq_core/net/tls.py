@@ -1,7 +1,7 @@
-"""What an address says of TLS and of secrets, the same for the broker and the backend.
+"""TLS and secrets of an address, the same for the broker and the backend.
 
-Behind the ? of an address: `ca=FILE` (trusted instead of what the system trusts), `cert=FILE` and `key=FILE` (the
-client's own), `verify=none` (nothing is verified), `password_file=FILE`. All files are PEM but the last.
+Options after the ? of an address: `ca=FILE` (trust this CA instead of the system's), `cert=FILE` and `key=FILE` (the
+client's certificate), `verify=none` (do not verify the server), `password_file=FILE`. All files but the last are PEM.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from yadtq_core.errors import ConfigurationRefused, InvalidSetting
 TLS_OPTIONS = frozenset({"ca", "cert", "key", "verify"})
 PASSWORD_FILE = "password_file"
 MAX_SECRET_BYTES = 64 * 1024
-"""A token of many claims has some kilobytes; more is another file."""
+"""Limit of a password file. A token with many claims has some kilobytes; a larger file is not a secret."""
 
-Refuse = Callable[[str], InvalidSetting]
-"""Makes the error for an address out of the reason."""
+ErrorFor = Callable[[str], InvalidSetting]
+"""Makes the error for an address from the reason."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Secret:
-    """A password or token, never shown. One in a file is read at each login, so that it may be changed there."""
+    """A password or token, never shown. A file is read again at each login, so that its content may change."""
 
     value: str = ""
     file: str = ""
@@ -39,7 +39,7 @@ class Secret:
         return "Secret(***)" if self else "Secret()"
 
     def read(self) -> str:
-        """Return it, without the newline that ends a file. Raises ConfigurationRefused for a file that has none."""
+        """Return the secret without the final newline of a file. Raises ConfigurationRefused for an unusable file."""
         if not self.file:
             return self.value
         try:
@@ -57,7 +57,7 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """How the other side is verified, and what is shown to it: paths of PEM files, empty where none is given."""
+    """How the server is verified, and the client's certificate: paths of PEM files, empty if not given."""
 
     ca: str = ""
     cert: str = ""
@@ -65,8 +65,8 @@ class Tls:
     verify: bool = True
 
 
-def options_of(query: str, known: Collection[str], refuse: Refuse) -> dict[str, str]:
-    """Return what stands behind the ? of an address; raises for what is not known, given twice or empty."""
+def options_of(query: str, known: Collection[str], refuse: ErrorFor) -> dict[str, str]:
+    """Return the options after the ? of an address; raises for an option that is unknown, repeated or empty."""
     found: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in known:
@@ -77,20 +77,20 @@ def options_of(query: str, known: Collection[str], refuse: Refuse) -> dict[str, 
     return found
 
 
-def tls_of(options: Mapping[str, str], refuse: Refuse) -> Tls:
-    """Return what an address with TLS says of it."""
+def tls_of(options: Mapping[str, str], refuse: ErrorFor) -> Tls:
+    """Return the TLS options of an address."""
     if options.get("verify", "none") != "none":
-        raise refuse(f"verify is none, or not given: then all is verified; got {options['verify'][:40]!r}")
+        raise refuse(f"verify must be none, or left out to verify the server; got {options['verify'][:40]!r}")
     if "key" in options and "cert" not in options:
-        raise refuse("key goes with cert")
+        raise refuse("key needs cert")
     if "ca" in options and "verify" in options:
         raise refuse("ca and verify=none contradict each other: leave one out")
     given = {name: options.get(name, "") for name in ("ca", "cert", "key")}
     return Tls(**given, verify="verify" not in options)
 
 
-def secret_of(in_address: str | None, setting: str, options: Mapping[str, str], refuse: Refuse) -> Secret:
-    """Return the password: that of the address, else that of the settings (environment), else of the file."""
+def secret_of(in_address: str | None, setting: str, options: Mapping[str, str], refuse: ErrorFor) -> Secret:
+    """Return the password of the address, else of the settings (environment), else of the file."""
     if in_address and PASSWORD_FILE in options:
         raise refuse(f"it has a password and {PASSWORD_FILE}: leave one out")
     if in_address or setting:
@@ -99,9 +99,9 @@ def secret_of(in_address: str | None, setting: str, options: Mapping[str, str], 
 
 
 def context_of(tls: Tls) -> ssl.SSLContext:
-    """Return the context for connections, TLS 1.2 at least.
+    """Return the context for connections with TLS 1.2 or newer.
 
-    Raises ConfigurationRefused naming the file that is missing or is not what it should be.
+    Raises ConfigurationRefused with the name of the file that is missing or unusable.
     """
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     made.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -122,12 +122,12 @@ def context_of(tls: Tls) -> ssl.SSLContext:
 
 
 def certificate_trouble(text: str) -> str | None:
-    """Return what is wrong between two certificates by what OpenSSL says, None where it is not about them."""
+    """Return the fault of a certificate for a message of OpenSSL, None if the message is about something else."""
     return next((meaning for sign, meaning in _CERTIFICATE if re.search(sign, text)), None)
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine."""
+    """True when the host is this machine."""
     try:
         return ipaddress.ip_address(host.strip("[]").partition("%")[0]).is_loopback
     except ValueError:
@@ -135,37 +135,37 @@ def is_loopback(host: str) -> bool:
 
 
 def warnings_of(shown: str, hosts: Collection[str], tls: Tls | None, secret: Secret) -> list[str]:
-    """Return what somebody must be told at every start who uses this address.
+    """Return the warnings to log at every start with this address, empty for a safe one.
 
-    shown: the address without secrets. Empty where nothing is amiss.
+    shown: the address without secrets.
     """
     if tls is not None and not tls.verify:
-        return [f"{shown}: verify=none, so that nobody knows who answers there: give its CA by ca=FILE instead"]
+        return [f"{shown}: verify=none, so the server may be an impostor: give its CA by ca=FILE instead"]
     if tls is None and secret and not all(map(is_loopback, hosts)):
-        return [f"{shown}: the login goes over the network without TLS, for everybody in between to read"]
+        return [f"{shown}: the login crosses the network without TLS, so others can read it: use TLS"]
     return []
 
 
 def _load_own(made: ssl.SSLContext, tls: Tls) -> None:
-    """Load the client's certificate and key, never asking a person for a key's passphrase."""
+    """Load the client's certificate and key. Never prompt for a passphrase: a worker would hang."""
     _readable("cert", tls.cert)
     if tls.key:
         _readable("key", tls.key)
 
     def no_passphrase() -> str:
-        raise ConfigurationRefused(f"key {tls.key or tls.cert} has a passphrase: use a key without")
+        raise ConfigurationRefused(f"key {tls.key or tls.cert} has a passphrase: use a key without one")
 
     try:
         made.load_cert_chain(tls.cert, tls.key or None, no_passphrase)
     except ssl.SSLError as error:
         if "MISMATCH" in str(error):
-            raise ConfigurationRefused(f"key {tls.key} is not that of cert {tls.cert}") from None
+            raise ConfigurationRefused(f"key {tls.key} does not belong to cert {tls.cert}") from None
         where = f"cert {tls.cert} and key {tls.key}" if tls.key else f"cert {tls.cert}"
         raise ConfigurationRefused(f"{where}: no certificate and private key in PEM") from None
 
 
 def _readable(name: str, path: str) -> None:
-    """Raise for a file that cannot be read: what the TLS library says names no file."""
+    """Raise for an unreadable file: the error of the TLS library names no file."""
     try:
         with Path(path).open("rb"):
             return
@@ -173,19 +173,19 @@ def _readable(name: str, path: str) -> None:
         raise ConfigurationRefused(f"{name} {path} cannot be read: {error.strerror}") from None
 
 
-_OWN = "give the client's own by cert=FILE&key=FILE, of a CA that is known there"
+_OWN = "give the client's certificate by cert=FILE&key=FILE, from a CA that the server trusts"
 _CERTIFICATE = (
-    # (what OpenSSL says, what it means and what to do)
-    ("certificate has expired", "its certificate has expired: renew it there"),
-    ("not yet valid", "its certificate is not valid yet: look at the clocks"),
-    ("self.signed certificate in certificate chain", "its certificate is of an unknown CA: give it by ca=FILE"),
+    # (OpenSSL's text, meaning and what to do)
+    ("certificate has expired", "its certificate has expired: renew it on the server"),
+    ("not yet valid", "its certificate is not valid yet: check the clocks"),
+    ("self.signed certificate in certificate chain", "its certificate is from an unknown CA: give the CA by ca=FILE"),
     ("self.signed certificate", "its certificate is self-signed: give it by ca=FILE"),
-    ("unable to get (local )?issuer", "its certificate is of an unknown CA: give it by ca=FILE"),
+    ("unable to get (local )?issuer", "its certificate is from an unknown CA: give the CA by ca=FILE"),
     (
         "[Hh]ostname mismatch|IP address mismatch|not valid for",
-        "its certificate is for another host: use the name in it",
+        "its certificate is for another host: use the name in the certificate",
     ),
     ("(?i)alert.*(certificate|unknown.ca)", "it refuses the client's certificate: " + _OWN),
-    ("(?i)alert.handshake.failure", "it refuses the handshake; if it wants a client's certificate, " + _OWN),
+    ("(?i)alert.handshake.failure", "it refuses the handshake; if it requires a client certificate, " + _OWN),
     ("(?i)certificate.verify.failed", "its certificate cannot be verified: give its CA by ca=FILE"),
 )

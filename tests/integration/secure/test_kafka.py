@@ -112,8 +112,8 @@ WRONG: tuple[tuple[str, str, dict[str, str], str], ...] = (
     ("EXPIRED", "", {}, "its certificate has expired"),
     ("ELSEWHERE", "", {}, "its certificate is for another host"),
     ("SELFSIGNED", "", {}, "its certificate is self-signed: give it by ca=FILE"),
-    ("TLS", "", {"ca": ""}, "its certificate is of an unknown CA|self-signed"),
-    ("MUTUAL", "", {}, "it refuses the client's certificate: give the client's own"),
+    ("TLS", "", {"ca": ""}, "its certificate is from an unknown CA|self-signed"),
+    ("MUTUAL", "", {}, "it refuses the client's certificate: give the client's certificate"),
     ("LOGIN", "", {}, "it wants a login: sasl=PLAIN, SCRAM-SHA-256, SCRAM-SHA-512"),
     ("LOGIN", f"{USER}:wr0ng@", {"sasl": "PLAIN"}, f"refuses the login of user '{USER}'"),
     ("LOGIN", f"{USER}:wr0ng@", {"sasl": "SCRAM-SHA-512"}, f"refuses the login of user '{USER}'"),
@@ -174,7 +174,7 @@ def test_files_that_are_not_what_they_should_be(
         ({"cert": empty}, "cert .*empty: no certificate and private key in PEM"),
         ({"cert": client}, "no certificate and private key in PEM"),
         ({"cert": client, "key": tmp_path / "none.key"}, "key .*none.key cannot be read: No such file"),
-        ({"cert": client, "key": certificates.key("server")}, "key .*server.key is not that of cert"),
+        ({"cert": client, "key": certificates.key("server")}, "key .*server.key does not belong to cert"),
         ({"cert": client, "key": certificates.locked_key("client")}, "has a passphrase: use a key without"),
     )
     for options, said in wrong:

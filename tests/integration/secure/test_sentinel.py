@@ -122,10 +122,14 @@ def test_what_is_wrong_is_said(watched: Callable[..., Watched], tmp_path: Path) 
     assert open_store(f"{sentinel}?sentinel_password_file={file}").run("PING")
     redis = pair.primary.url.removeprefix("redis://")
     for url, kind, said in (
-        (sentinel, ConfigurationRefused, "a Sentinel: a password is asked for: sentinel_password_file=FILE"),
-        (f"{sentinel}2?sentinel_password_file={file}", BackendUnavailable, "the Sentinels know no primary 'mymaster2'"),
+        (sentinel, ConfigurationRefused, "a Sentinel: a password is required: sentinel_password_file=FILE"),
+        (
+            f"{sentinel}2?sentinel_password_file={file}",
+            BackendUnavailable,
+            "the Sentinels know no live primary 'mymaster2'",
+        ),
         (f"redis+sentinel://{LOOPBACK}:{port}/mymaster", BackendUnavailable, "no Sentinel answers"),
-        (f"redis+sentinel://{redis}/mymaster", ConfigurationRefused, "this is no Sentinel"),
+        (f"redis+sentinel://{redis}/mymaster", ConfigurationRefused, "this is not a Sentinel"),
     ):
         with pytest.raises(kind, match=said):
             open_store(url).run("PING")
@@ -160,5 +164,5 @@ def test_tls_to_the_sentinels_too(tmp_path: Path, certificates: Certificates) ->
         store = open_store(f"{url}?ca={certificates.ca}")
         wait_until(lambda: asked(store, "PING"), "the Sentinel has found the primary")
         store.close()
-        with pytest.raises(ConfigurationRefused, match="a Sentinel: its certificate is of an unknown CA"):
+        with pytest.raises(ConfigurationRefused, match="a Sentinel: its certificate is from an unknown CA"):
             open_store(f"{url}?ca={certificates.cert('other')}").run("PING")

@@ -49,8 +49,9 @@ from yadtq_core.model import (
     WorkerStats,
     shard_of,
 )
-from yadtq_core.net.redis_client import Listener, ServerError, Store, open_store, server_text
-from yadtq_core.net.redis_scripts import BATCH, Call, Script, evaluate
+from yadtq_core.net.redis_client import Listener, Store, open_store
+from yadtq_core.net.redis_errors import ServerError, server_text
+from yadtq_core.net.redis_scripts import BATCH, Script, ScriptCall, evaluate
 from yadtq_core.settings import Settings
 
 log = logging.getLogger("yadtq.backend")
@@ -132,10 +133,12 @@ class RedisBackend:
     def create(self, submissions: Sequence[Submission]) -> Sequence[Created]:
         """Write the record of each. Where a damaged record stands: CONFLICT, with status `failed`."""
 
-        def call(batch: _Batch) -> Call:
+        def call(batch: _Batch) -> ScriptCall:
             keys, ids = batch.keys, batch.ids
             names = [keys.open, keys.counts, keys.epoch, *keys.tasks(ids), *keys.messages(ids)]
-            return Call(scripts.CREATE, names, [self._grace_ms, *script_io.submissions_out(batch.of(submissions))])
+            return ScriptCall(
+                scripts.CREATE, names, [self._grace_ms, *script_io.submissions_out(batch.of(submissions))]
+            )
 
         return self._answered([each.message.id for each in submissions], call, script_io.created_in)
 
@@ -144,9 +147,9 @@ class RedisBackend:
         ids = [task_id for task_id, _ in positions]
         limits = [self._check_ms, max(LONGEST_CHECK_MS, self._check_ms), RELEASED_CHECK_MS]
 
-        def call(batch: _Batch) -> Call:
+        def call(batch: _Batch) -> ScriptCall:
             names = [batch.keys.open, *batch.keys.tasks(batch.ids)]
-            return Call(scripts.CONFIRM, names, [*limits, *(place for _, place in batch.of(positions))])
+            return ScriptCall(scripts.CONFIRM, names, [*limits, *(place for _, place in batch.of(positions))])
 
         self._asked(ids, call)
 
@@ -173,32 +176,32 @@ class RedisBackend:
     def extend(self, holds: Sequence[Hold], worker: WorkerIdentity) -> Sequence[ExtendCode]:
         """Extend leases; the fence alone says whose they are."""
 
-        def call(batch: _Batch) -> Call:
+        def call(batch: _Batch) -> ScriptCall:
             names = [batch.keys.open, batch.keys.counts, *batch.keys.tasks(batch.ids)]
-            return Call(scripts.EXTEND, names, [self._lease_ms, *script_io.holds_out(batch.of(holds))])
+            return ScriptCall(scripts.EXTEND, names, [self._lease_ms, *script_io.holds_out(batch.of(holds))])
 
         return self._answered([hold.id for hold in holds], call, script_io.extended_in)
 
     def finish(self, outcomes: Sequence[Outcome], worker: WorkerIdentity) -> Sequence[FinishCode]:
         """Write how runs ended."""
 
-        def call(batch: _Batch) -> Call:
+        def call(batch: _Batch) -> ScriptCall:
             keys, ids = batch.keys, batch.ids
             held = keys.held + worker.incarnation
             names = [keys.open, keys.counts, held, *keys.tasks(ids), *keys.messages(ids)]
             head = [worker.incarnation, self._ttl_ms]
-            return Call(scripts.FINISH, names, head + script_io.outcomes_out(batch.of(outcomes)))
+            return ScriptCall(scripts.FINISH, names, head + script_io.outcomes_out(batch.of(outcomes)))
 
         return self._answered([outcome.id for outcome in outcomes], call, script_io.finished_in)
 
     def release(self, releases: Sequence[Release], worker: WorkerIdentity) -> Sequence[FinishCode]:
         """Give records back. The same release again is OK again: its fence is one below the record's."""
 
-        def call(batch: _Batch) -> Call:
+        def call(batch: _Batch) -> ScriptCall:
             names = [batch.keys.open, batch.keys.counts, batch.keys.held + worker.incarnation]
             head = [worker.incarnation, self._lost_limit, self._unknown_ms]
             arguments = head + script_io.releases_out(batch.of(releases), worker.id)
-            return Call(scripts.RELEASE, names + batch.keys.tasks(batch.ids), arguments)
+            return ScriptCall(scripts.RELEASE, names + batch.keys.tasks(batch.ids), arguments)
 
         return self._answered([each.id for each in releases], call, script_io.finished_in)
 
@@ -216,19 +219,19 @@ class RedisBackend:
     def sweep(self, limit: int, with_messages: int) -> tuple[int, Sequence[Due]]:
         """Return what is due. A damaged record is passed over for half an hour: `get` says what is wrong with it."""
         shards = self._keys.shards
-        due = evaluate(self._store, [Call(scripts.DUE, [shard.open], [limit]) for shard in shards])
+        due = evaluate(self._store, [ScriptCall(scripts.DUE, [shard.open], [limit]) for shard in shards])
         ids = [task_id.decode() for answer in due for task_id in answer[1:]]
         leave = int(len(ids) < limit)
         limits = [self._grace_ms, self._lost_limit, self._ttl_ms, LONGEST_CHECK_MS, RELEASED_CHECK_MS, leave]
         budget = with_messages
 
-        def call(batch: _Batch) -> Call:
+        def call(batch: _Batch) -> ScriptCall:
             nonlocal budget
             keys = batch.keys
             names = [keys.open, keys.counts, *keys.tasks(batch.ids), *keys.messages(batch.ids)]
             granted = max(0, min(budget, len(batch.ids)))
             budget -= granted
-            return Call(scripts.SWEEP, names, [*limits, granted])
+            return ScriptCall(scripts.SWEEP, names, [*limits, granted])
 
         found: list[Due] = []
         for batch, answer in self._asked(ids, call):
@@ -239,18 +242,18 @@ class RedisBackend:
     def messages(self, ids: Sequence[str]) -> Sequence[Delivery | None]:
         """Return the kept messages."""
 
-        def call(batch: _Batch) -> Call:
-            return Call(scripts.MESSAGES, batch.keys.tasks(batch.ids) + batch.keys.messages(batch.ids), [])
+        def call(batch: _Batch) -> ScriptCall:
+            return ScriptCall(scripts.MESSAGES, batch.keys.tasks(batch.ids) + batch.keys.messages(batch.ids), [])
 
         return self._answered(ids, call, script_io.messages_in)
 
     def buried(self, ids: Sequence[str]) -> None:
         """Drop message and `open` entry; the record expires from now on."""
 
-        def call(batch: _Batch) -> Call:
+        def call(batch: _Batch) -> ScriptCall:
             keys = batch.keys
             names = [keys.open, *keys.tasks(batch.ids), *keys.messages(batch.ids)]
-            return Call(scripts.BURIED, names, [self._ttl_ms])
+            return ScriptCall(scripts.BURIED, names, [self._ttl_ms])
 
         self._asked(ids, call)
 
@@ -279,9 +282,9 @@ class RedisBackend:
         """End what has not started; mark what runs. The reason becomes the record's note."""
         head = [secrets.token_hex(4), reason, self._ttl_ms]
 
-        def call(batch: _Batch) -> Call:
+        def call(batch: _Batch) -> ScriptCall:
             keys = batch.keys
-            return Call(
+            return ScriptCall(
                 scripts.CANCEL,
                 [keys.open, keys.counts, *keys.tasks(batch.ids), *keys.messages(batch.ids)],
                 head,
@@ -295,8 +298,8 @@ class RedisBackend:
     def watch(self, ids: Sequence[str], channel: str) -> Sequence[bool]:
         """Push each ID to `channel` when it ends; the last four who ask for one record are told."""
 
-        def call(batch: _Batch) -> Call:
-            return Call(scripts.WATCH, batch.keys.tasks(batch.ids), [channel])
+        def call(batch: _Batch) -> ScriptCall:
+            return ScriptCall(scripts.WATCH, batch.keys.tasks(batch.ids), [channel])
 
         return self._answered(ids, call, script_io.watched_in)
 
@@ -311,13 +314,13 @@ class RedisBackend:
     def heartbeat(self, worker: WorkerIdentity, stats: WorkerStats, known: Sequence[Epoch]) -> Heartbeat:
         """Tell that the worker lives; one round trip for all shards."""
         member = f"{worker.id}:{worker.incarnation}"
-        row = Call(
+        row = ScriptCall(
             scripts.HEARTBEAT,
             [self._keys.worker + member, self._keys.workers],
             [member, ROW_MS, LISTED_MS, *worker_fields(worker, stats)],
         )
         beats = [
-            Call(scripts.EPOCH, [shard.epoch], [secrets.token_hex(8), *self._known(known, number)])
+            ScriptCall(scripts.EPOCH, [shard.epoch], [secrets.token_hex(8), *self._known(known, number)])
             for number, shard in enumerate(self._keys.shards)
         ]
         *epochs, gone = evaluate(self._store, [*beats, row])
@@ -365,7 +368,7 @@ class RedisBackend:
             for part in (indexes[start : start + BATCH] for start in range(0, len(indexes), BATCH))
         ]
 
-    def _asked(self, ids: Sequence[str], call: Callable[[_Batch], Call]) -> list[tuple[_Batch, list[Any]]]:
+    def _asked(self, ids: Sequence[str], call: Callable[[_Batch], ScriptCall]) -> list[tuple[_Batch, list[Any]]]:
         """Send one call a batch, all together; return each batch with its answer."""
         batches = self._batches(ids)
         if not batches:
@@ -373,7 +376,7 @@ class RedisBackend:
         return list(zip(batches, evaluate(self._store, [call(batch) for batch in batches]), strict=True))
 
     def _answered(
-        self, ids: Sequence[str], call: Callable[[_Batch], Call], read: Callable[[list[Any]], list[T]]
+        self, ids: Sequence[str], call: Callable[[_Batch], ScriptCall], read: Callable[[list[Any]], list[T]]
     ) -> list[T]:
         return _in_order(len(ids), self._asked(ids, call), read)
 
@@ -386,9 +389,9 @@ class RedisBackend:
     ) -> list[Answer]:
         """Claim or offer: first without messages, then with those of the records that are missing."""
 
-        def bare(batch: _Batch) -> Call:
+        def bare(batch: _Batch) -> ScriptCall:
             known = [delivery.message.digest for delivery in batch.of(deliveries)] if script is scripts.CLAIM else ()
-            return Call(script, keys(batch.keys) + batch.keys.tasks(batch.ids), [*head, 0, *known])
+            return ScriptCall(script, keys(batch.keys) + batch.keys.tasks(batch.ids), [*head, 0, *known])
 
         answers = self._claim_pass(deliveries, bare)
         missing = [index for index, answer in enumerate(answers) if answer is script_io.NEEDS_MESSAGE]
@@ -397,15 +400,15 @@ class RedisBackend:
         for part in _carried(missing, [len(deliveries[index].body) for index in missing]):
             piece = [deliveries[index] for index in part]
 
-            def full(batch: _Batch, piece: Sequence[Delivery] = piece) -> Call:
+            def full(batch: _Batch, piece: Sequence[Delivery] = piece) -> ScriptCall:
                 names = [*keys(batch.keys), *batch.keys.tasks(batch.ids), *batch.keys.messages(batch.ids)]
-                return Call(script, names, [*head, 1, *script_io.messages_out(batch.of(piece))])
+                return ScriptCall(script, names, [*head, 1, *script_io.messages_out(batch.of(piece))])
 
             for index, answer in zip(part, self._claim_pass(piece, full), strict=True):
                 answers[index] = answer
         return answers
 
-    def _claim_pass(self, deliveries: Sequence[Delivery], call: Callable[[_Batch], Call]) -> list[Answer]:
+    def _claim_pass(self, deliveries: Sequence[Delivery], call: Callable[[_Batch], ScriptCall]) -> list[Answer]:
         asked = self._asked([delivery.message.id for delivery in deliveries], call)
         for batch, answer in asked:
             self._forget(batch.keys, answer[2])

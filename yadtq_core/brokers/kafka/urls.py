@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from yadtq_core.errors import InvalidSetting
-from yadtq_core.net.tls import PASSWORD_FILE, TLS_OPTIONS, Refuse, Secret, Tls, options_of, secret_of, tls_of
+from yadtq_core.net.tls import PASSWORD_FILE, TLS_OPTIONS, ErrorFor, Secret, Tls, options_of, secret_of, tls_of
 from yadtq_core.settings import masked_url
 
 SCHEME, TLS_SCHEME = "kafka", "kafka+ssl"
@@ -68,7 +68,7 @@ def parse(url: str, password: str = "") -> KafkaAddress:
     if parts.path not in ("", "/"):
         raise refuse(f"it takes no path, got {parts.path[:80]!r}")
     if parts.netloc.count("@") > 1 or parts.fragment:
-        raise refuse("write an @ in a user's name or password as %40, and a # as %23")
+        raise refuse("write an @ in a user name or password as %40, and a # as %23")
     secured = parts.scheme == TLS_SCHEME
     options = options_of(parts.query, {"sasl", PASSWORD_FILE} | (TLS_OPTIONS if secured else set()), refuse)
     hosts = parts.netloc.rpartition("@")[2].split(",")
@@ -86,7 +86,7 @@ def host_and_port(server: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _login(parts: SplitResult, options: Mapping[str, str], password: str, refuse: Refuse) -> Login | None:
+def _login(parts: SplitResult, options: Mapping[str, str], password: str, refuse: ErrorFor) -> Login | None:
     mechanism = options.get("sasl")
     user, _, given = parts.netloc.rpartition("@")[0].partition(":")
     if mechanism is None:
@@ -104,7 +104,7 @@ def _login(parts: SplitResult, options: Mapping[str, str], password: str, refuse
     return Login(mechanism, unquote(user), secret)
 
 
-def _server(text: str, refuse: Refuse) -> str:
+def _server(text: str, refuse: ErrorFor) -> str:
     """Return one `host:port`, with the default port where there is none."""
     host, port = _split(text)
     if not (_HOST.fullmatch(host) or _IPV6.fullmatch(host)):

@@ -15,8 +15,10 @@ from yadtq_core.brokers.redis_streams.streams import GONE, GROUP, PUBLISH, Strea
 from yadtq_core.errors import BrokerUnavailable, ConfigurationRefused
 from yadtq_core.interfaces import Outgoing
 from yadtq_core.model import Finding, Partition, ok, problem
-from yadtq_core.net.redis_client import SCHEMES, ServerError, Store, open_store
-from yadtq_core.net.redis_scripts import BATCH, Call, evaluate
+from yadtq_core.net.redis_client import Store, open_store
+from yadtq_core.net.redis_errors import ServerError
+from yadtq_core.net.redis_scripts import BATCH, ScriptCall, evaluate
+from yadtq_core.net.redis_url import SCHEMES
 from yadtq_core.settings import Settings, masked_url
 
 SUFFIX = "+streams"
@@ -80,7 +82,7 @@ class RedisStreamsBroker:
         for partition, indexes in self._sorted(messages).items():
             key = self._streams.key(partition)
             parts = [indexes[start : start + BATCH] for start in range(0, len(indexes), BATCH)]
-            calls = [Call(PUBLISH, [key], [messages[index].body for index in part]) for part in parts]
+            calls = [ScriptCall(PUBLISH, [key], [messages[index].body for index in part]) for part in parts]
             try:
                 answers = evaluate(self._store, calls)
             except BrokerUnavailable:
@@ -121,7 +123,7 @@ class RedisStreamsBroker:
             if place := self._streams.place(queue, position):
                 asked.setdefault(place[0], []).append((index, place[1]))
         calls = [
-            Call(GONE, [self._streams.key(partition)], [GROUP, *(entry for _, entry in entries)])
+            ScriptCall(GONE, [self._streams.key(partition)], [GROUP, *(entry for _, entry in entries)])
             for partition, entries in asked.items()
         ]
         for entries, found in zip(asked.values(), evaluate(self._store, calls) if calls else (), strict=True):

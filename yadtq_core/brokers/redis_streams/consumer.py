@@ -13,8 +13,9 @@ from typing import Any
 from yadtq_core.brokers.redis_streams.streams import FIELD, GROUP, LEAVE, TAKE, Streams, entry_of, offset_of
 from yadtq_core.errors import EnvelopeError, YadtqError
 from yadtq_core.model import Delivery, Partition, Place, Unreadable
-from yadtq_core.net.redis_client import ServerError, Store
-from yadtq_core.net.redis_scripts import Call, evaluate
+from yadtq_core.net.redis_client import Store
+from yadtq_core.net.redis_errors import ServerError
+from yadtq_core.net.redis_scripts import ScriptCall, evaluate
 from yadtq_core.wire import envelope
 
 log = logging.getLogger("yadtq.broker")
@@ -94,7 +95,7 @@ class StreamsConsumer:
             if commands := self._settling():
                 self._store.run_many(commands)
             rest = [GROUP, self._name, self._lease_ms, TAKE_MOST]
-            evaluate(self._store, [Call(LEAVE, [key], rest) for key in self._keys.values()])
+            evaluate(self._store, [ScriptCall(LEAVE, [key], rest) for key in self._keys.values()])
 
     def _poll_once(self, most: int, block: float) -> None:
         now = time.monotonic()
@@ -150,7 +151,7 @@ class StreamsConsumer:
         """Take over what others have left for a lease."""
         given = [GROUP, self._name, self._lease_ms, most]
         partitions = [partition for partition in self._keys if partition not in self._paused]
-        answers = evaluate(self._store, [Call(TAKE, [self._keys[each]], given) for each in partitions])
+        answers = evaluate(self._store, [ScriptCall(TAKE, [self._keys[each]], given) for each in partitions])
         for partition, entries in zip(partitions, answers, strict=True):
             self._read(partition, [(entry, _fields(flat)) for entry, flat in entries])
 
