@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from yadtq_core.backends.redis.keys import Field
 from yadtq_core.errors import EnvelopeError
 from yadtq_core.model import (
     Attempt,
@@ -26,62 +27,79 @@ from yadtq_core.wire import envelope
 JSON = "application/json"
 """The content type that a record need not name."""
 
-_NUMBERS = frozenset({"sa", "at", "lo", "fe", "sd", "fi", "dl"})
+_NUMBERS = frozenset(
+    {
+        Field.SUBMITTED_AT,
+        Field.ATTEMPT,
+        Field.LOST,
+        Field.FENCE,
+        Field.STARTED_AT,
+        Field.FINISHED_AT,
+        Field.DEADLINE,
+    }
+)
 _STATUSES = frozenset(status.value for status in Status)
+_TEXTS = frozenset(Field) - {Field.RESULT}
 _error = msgspec.json.Decoder(Error)
 _attempt = msgspec.json.Decoder(Attempt)
 
 
 def record_of(task_id: str, fields: Mapping[bytes, bytes]) -> Record | None:
-    """Return the record whose hash this is; None for an empty one, a failed one with the reason for a damaged one."""
+    """Return the record in this hash: None for an empty hash, a failed record with the reason for a damaged one.
+
+    Fields of a newer version are ignored.
+    """
     if not fields:
         return None
     try:
-        return _record(task_id, {name.decode(): value for name, value in fields.items()})
+        return _record(task_id, {name.decode(errors="replace"): value for name, value in fields.items()})
     except (ValueError, KeyError) as error:  # msgspec's and Unicode's errors are ValueErrors
-        return damaged(task_id, f"field {error} is missing" if isinstance(error, KeyError) else _wrong(fields, error))
+        return damaged(task_id, _missing(error) if isinstance(error, KeyError) else _wrong(fields, error))
+
+
+def _missing(error: KeyError) -> str:
+    return f"field {str(error.args[0])!r} is missing"
 
 
 def _wrong(fields: Mapping[bytes, bytes], error: Exception) -> str:
-    """Return which field of a damaged record is wrong, where that can be told; else what the parser says."""
+    """Return which field of a damaged record is wrong, or the parser's message if that is not known."""
     for name, value in fields.items():
         field, text = name.decode(errors="replace"), value[:40].decode(errors="backslashreplace")
-        if (field in _NUMBERS and not text.isdigit()) or (field == "st" and text not in _STATUSES):
+        if (field in _NUMBERS and not text.isdigit()) or (field == Field.STATUS and text not in _STATUSES):
             return f"field {field} is {text!r}"
     return str(error)
 
 
 def damaged(task_id: str, reason: str) -> Record:
-    """Return what stands for a record that cannot be read."""
+    """Return a failed record in place of one that cannot be read."""
     error = Error("DamagedRecord", f"record is damaged: {reason}")
     return Record(id=task_id, task="", status=Status.FAILED, queue="", submitted_at=0.0, error=error)
 
 
 def _record(task_id: str, fields: Mapping[str, bytes]) -> Record:
-    text = {name: value.decode() for name, value in fields.items() if name != "re"}
-    status = Status(text["st"])
-    content_type = text.get("ct", JSON) if "re" in fields else ""
+    text = {name: value.decode() for name, value in fields.items() if name in _TEXTS}
+    status = Status(text[Field.STATUS])
     return Record(
         id=task_id,
-        task=text["tk"],
+        task=text[Field.TASK],
         status=status,
-        queue=text.get("qu", "default"),
-        submitted_at=int(text["sa"]) / 1000,
-        attempt=int(text.get("at", 0)),
-        lost=int(text.get("lo", 0)),
-        fence=int(text.get("fe", 0)),
-        result=fields.get("re"),
-        content_type=content_type,
-        error=_error.decode(fields["er"]) if "er" in fields else None,
-        worker_id=text.get("wk"),
-        started_at=_seconds(text.get("sd")),
-        finished_at=_seconds(text.get("fi")),
-        due_at=_seconds(text.get("dl")) if status is Status.SCHEDULED else None,
-        progress=text.get("pg"),
-        note=text.get("ca") if status is Status.CANCELLED else text.get("no"),
-        cancel_requested="ca" in text,
-        position=text.get("po"),
-        history=_history(text.get("hi", "")),
+        queue=text.get(Field.QUEUE, "default"),
+        submitted_at=int(text[Field.SUBMITTED_AT]) / 1000,
+        attempt=int(text.get(Field.ATTEMPT, 0)),
+        lost=int(text.get(Field.LOST, 0)),
+        fence=int(text.get(Field.FENCE, 0)),
+        result=fields.get(Field.RESULT),
+        content_type=text.get(Field.CONTENT_TYPE, JSON) if Field.RESULT in fields else "",
+        error=_error.decode(text[Field.ERROR]) if Field.ERROR in text else None,
+        worker_id=text.get(Field.WORKER),
+        started_at=_seconds(text.get(Field.STARTED_AT)),
+        finished_at=_seconds(text.get(Field.FINISHED_AT)),
+        due_at=_seconds(text.get(Field.DEADLINE)) if status is Status.SCHEDULED else None,
+        progress=text.get(Field.PROGRESS),
+        note=text.get(Field.CANCEL) if status is Status.CANCELLED else text.get(Field.NOTE),
+        cancel_requested=Field.CANCEL in text,
+        position=text.get(Field.POSITION),
+        history=_history(text.get(Field.HISTORY, "")),
     )
 
 

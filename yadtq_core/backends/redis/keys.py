@@ -1,58 +1,87 @@
 """The names of everything in Redis: keys, and the fields of a record.
 
-    yadtq:{ns:s}:task:<id>             hash    the record (fields below)
-    yadtq:{ns:s}:message:<id>          string  the message, until success, cancel, or the burial of a failure
-    yadtq:{ns:s}:open                  zset    every unfinished or unburied ID → when somebody must look at it (ms)
-    yadtq:{ns:s}:counts                hash    `<queue>:<status>` unfinished records, `:<status>` totals of ends
-    yadtq:{ns:s}:held:<incarnation>    hash    ID → fence of what a worker holds
+    yadtq:{ns:s}:task:<id>             hash    the record (`Field`)
+    yadtq:{ns:s}:message:<id>          string  the message, until success, cancellation, or an acknowledged dead letter
+    yadtq:{ns:s}:open                  zset    ID of every open record → the time of its next check (ms)
+    yadtq:{ns:s}:counts                hash    `<queue>:<status>` open records, `:<status>` totals of ended ones
+    yadtq:{ns:s}:held:<incarnation>    hash    ID → fence of each record that a worker holds
     yadtq:{ns:s}:epoch                 hash    id, born, mark, run_id, past
     yadtq:{ns}:worker:<id>:<incarnation>  hash    one worker's row
     yadtq:{ns}:workers                 zset    `<id>:<incarnation>` → last seen (ms)
     yadtq:{ns}:meta                    hash    format, shards
     yadtq:{ns}:ended:<random>          channel of one client, on which the IDs of ended tasks are pushed
 
-`{ns:s}` is a Cluster hash tag, s the shard (`model.shard_of`): one call touches one shard only.
-
-The fields of a record have two letters, because a small finished record is mostly field names. Times are
-milliseconds by Redis's clock. A field that says nothing is not there.
-
-    | field | holds                                       | written by                         | until              |
-    | st    | status, as model.Status                     | all                                |                    |
-    | tk    | task                                        | create, rebuild                    |                    |
-    | qu    | queue, where not `default`                  | create, rebuild                    |                    |
-    | ha    | digest of task and arguments                | create, rebuild                    |                    |
-    | sa    | submitted_at                                | create, rebuild                    |                    |
-    | fe    | fence (µs)                                  | claim; +1 by whoever ends or takes it from outside | |
-    | at    | attempt: runs begun                         | claim; -1 by a release of what did not begin | |
-    | wk    | worker ID of the run                        | claim                              | release unstarted  |
-    | sd    | started_at of the run                       | claim                              | release unstarted  |
-    | nc    | nonce of the claim (or of the cancel)       | claim, cancel                      | end, release       |
-    | in    | incarnation that holds the lease            | claim                              | end, release       |
-    | dl    | deadline of the lease, or time a scheduled one is due | claim, extend; create, finish, release | end |
-    | lo    | how often its worker or child was lost      | claim, sweep, release              |                    |
-    | po    | position of its message                     | confirm, rebuild                   | end, retry         |
-    | ck    | how long the last queue check waited        | confirm, from the second           | end, retry         |
-    | rl    | released, offered, reclaimed: looked at often | release, offer, sweep            | next claim         |
-    | no    | note: why it waits                          | release                            | next claim         |
-    | pg    | progress                                    | extend                             | retry, release     |
-    | wt    | channels of those who wait, by blanks       | watch                              | end                |
-    | ca    | cancel was asked for: the reason            | cancel                             |                    |
-    | fi    | finished_at                                 | all that end it                    |                    |
-    | re    | result                                      | finish                             |                    |
-    | ct    | content type, where not application/json    | finish                             |                    |
-    | er    | error, JSON of model.Error                  | finish, and who fails it           |                    |
-    | hi    | JSON line of each of the last ten failed or lost attempts | finish, release, claim, sweep | |
-
-A record expires after the result TTL from its end (a failed one from its burial). A value over 64 bytes makes Redis
-keep the hash in a form of twice the size for good, so the message has a key of its own.
+`{ns:s}` is a Cluster hash tag, s the shard (`model.shard_of`): one call touches one shard only. A record is open until
+it has ended and, if it failed, its dead letter is acknowledged. It expires after the result TTL from then on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 
 ID_LENGTH = 36
 """The scripts read an ID off the end of its key."""
+
+
+class Field(StrEnum):
+    """The fields of a record: the name in Python and Lua, and the name in Redis.
+
+    A name in Redis has two letters, because field names are most of a small ended record. Times are milliseconds by
+    Redis's clock. A field without a value does not exist, and every field but the first three may be missing. The
+    message has a key of its own: a value over 64 bytes makes Redis keep the hash in a form of twice the size.
+    """
+
+    STATUS = "st"
+    """`model.Status`; written by every script that changes it."""
+    TASK = "tk"
+    """Written by create and rebuild."""
+    SUBMITTED_AT = "sa"
+    """Written by create and rebuild."""
+    QUEUE = "qu"
+    """If it is not `default`; written by create and rebuild."""
+    DIGEST = "ha"
+    """Digest of task and arguments; written by create and rebuild."""
+    FENCE = "fe"
+    """Fencing token (µs); written by claim, raised by one when a record ends or is requeued outside its run."""
+    ATTEMPT = "at"
+    """Runs begun; raised by claim, lowered by a release of a run that did not begin."""
+    WORKER = "wk"
+    """ID of the worker of the run; written by claim, removed by a release of a run that did not begin."""
+    STARTED_AT = "sd"
+    """Start of the run; as WORKER."""
+    NONCE = "nc"
+    """Of the claim, or of the cancellation; written by claim and cancel, removed by end and release."""
+    INCARNATION = "in"
+    """Of the worker that holds the lease; written by claim, removed by end and release."""
+    DEADLINE = "dl"
+    """End of the lease, or due time of a scheduled record; removed by end."""
+    LOST = "lo"
+    """How often its worker or child was lost; written by claim, offer, sweep and release."""
+    POSITION = "po"
+    """Of its message; written by confirm and rebuild, removed by end and retry."""
+    CHECK = "ck"
+    """Length of the last queue check; written by confirm from the second on, removed by end and retry."""
+    RELEASED = "rl"
+    """Released, offered or reclaimed, so checked often; written by release, offer and sweep, removed by claim."""
+    NOTE = "no"
+    """Why it waits; written by release, removed by claim."""
+    PROGRESS = "pg"
+    """Written by extend, removed by retry and release."""
+    WAITERS = "wt"
+    """Channels of waiting clients, separated by blanks; written by watch, removed by end."""
+    CANCEL = "ca"
+    """Reason of the requested cancellation; written by cancel."""
+    FINISHED_AT = "fi"
+    """Written by every script that ends a record."""
+    RESULT = "re"
+    """Written by finish."""
+    CONTENT_TYPE = "ct"
+    """Of the result, if it is not application/json; written by finish."""
+    ERROR = "er"
+    """JSON of `model.Error`; written by every script that fails a record."""
+    HISTORY = "hi"
+    """One JSON line for each of the last ten failed or lost attempts; written by finish, release, claim and sweep."""
 
 
 class ShardKeys:

@@ -52,7 +52,7 @@ def test_each_script_is_one_constant_text_with_its_first_line_first() -> None:
     for script in ALL:
         lines = script.source.split("\n")
         assert lines[0].startswith("#!lua")
-        assert lines[1].startswith("-- What every script begins with")
+        assert lines[1].startswith("-- The beginning of every script")
         assert len(script.sha) == 40
         assert "tostring(" not in script.source.replace("or tostring(failure)", "")
         assert "cjson" not in script.source

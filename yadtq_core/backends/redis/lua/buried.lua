@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- The dead letters of these failed records are acknowledged: they need no message and no attention any more.
+-- Closes failed records whose dead letters are acknowledged: drops message and index entry, and starts the expiry.
 -- KEYS: open; then each task key; then each message key   ARGV: result TTL (ms)
 -- Answer: for each 1, or the text of what is wrong with the record
 local open = KEYS[1]
@@ -14,10 +14,6 @@ local function one(i)
   return 1
 end
 
-local answers = {}
-for i = 1, n do
-  local fine, answer = pcall(one, i)
-  answers[i] = fine and answer or why(answer)
-end
+local answers = each(n, one, {})
 settle(open)
 return answers

@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 -- Ends what has not started as cancelled; marks what runs.
 -- KEYS: open, counts; then each task key; then each message key
--- ARGV: nonce (kept in what this call ends, so that the same call again gets the same answer), reason, result TTL (ms)
+-- ARGV: nonce (kept in each record that this call ends, so that the same call again gets the same answer), reason,
+--       result TTL (ms)
 -- Answer: orphans {incarnation, ID, …}; then for each 1 CANCELLED, 2 REQUESTED, 3 ENDED, 4 MISSING,
 --         or the text of what is wrong with the record
 local open, counts = KEYS[1], KEYS[2]
@@ -10,19 +11,18 @@ local nonce, reason, ttl = ARGV[1], ARGV[2], ARGV[3]
 
 local function one(i)
   local key = KEYS[2 + i]
-  local r = call('HMGET', key, 'st', 'qu', 'fe', 'in', 'nc', 'ca')
-  local status = r[1]
+  local r = record(key, NONCE)
+  local status = r[STATUS]
   if status == 'queued' or status == 'scheduled' then
-    end_outside(key, KEYS[2 + n + i], {queue = r[2], status = status, fence = tonumber(r[3]), incarnation = r[4]},
-      'cancelled', ttl, 'ca', reason)
+    end_outside(key, KEYS[2 + n + i], r, 'cancelled', ttl, 'ca', reason)
     call('HSET', key, 'nc', nonce)
     return 1
   elseif status == 'processing' then
-    if not r[6] then call('HSET', key, 'ca', reason) end
+    if not r[CANCEL] then call('HSET', key, 'ca', reason) end
     return 2
-  elseif status == 'cancelled' and r[5] == nonce then
+  elseif status == 'cancelled' and r[NONCE] == nonce then
     return 1
-  elseif status == 'success' or status == 'failed' or status == 'cancelled' then
+  elseif ENDED[status] then
     return 3
   elseif not status then
     return 4
@@ -30,10 +30,6 @@ local function one(i)
   return 'status is ' .. status
 end
 
-local answers = {orphans}
-for i = 1, n do
-  local fine, answer = pcall(one, i)
-  answers[i + 1] = fine and answer or why(answer)
-end
+local answers = each(n, one, {orphans})
 settle(open, counts)
 return answers

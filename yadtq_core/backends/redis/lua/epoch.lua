@@ -1,18 +1,19 @@
 #!lua flags=allow-oom
--- The shard's part of a heartbeat: makes a new epoch where this shard may have lost writes, adopts any other,
+-- The shard's part of a heartbeat: begins a new epoch if this shard may have lost writes, else adopts the present one;
 -- raises the mark.
 -- KEYS: epoch
 -- ARGV: an ID for a new epoch, the epoch the caller knows (empty: none), its mark (ms, 0: none), two heartbeats (ms)
 -- Answer: now (ms), id, mark, past
 local key = KEYS[1]
 local KEPT = 50
-local r = call('HMGET', key, 'id', 'born', 'mark', 'run_id', 'past')
-local id, born, mark, past = r[1], r[2] or now_text, tonumber(r[3]) or 0, r[5] or ''
+local id, first, high, server, past = unpack(call('HMGET', key, 'id', 'born', 'mark', 'run_id', 'past'))
+local born, mark = first or now_text, tonumber(high) or 0
+past = past or ''
 local run_id = string.match(call('INFO', 'server'), 'run_id:(%w+)') or ''
 local known_id, known_mark, margin = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 
-if not id or r[4] ~= run_id or (id == known_id and mark < known_mark) then
-  -- from: up to there this shard's data is as it was; where nothing stood, what the caller remembers.
+if not id or server ~= run_id or (id == known_id and mark < known_mark) then
+  -- from: this shard's data is complete up to this time; if the shard was empty, the mark that the caller remembers.
   local from = id and mark or known_mark
   local begins = id and math.max(from - margin, 0) or 0
   local ends = id and now_text or born

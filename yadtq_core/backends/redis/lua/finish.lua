@@ -9,13 +9,7 @@
 local open, counts, held = KEYS[1], KEYS[2], KEYS[3]
 local n = (#KEYS - 3) / 2
 local incarnation, ttl = ARGV[1], ARGV[2]
-local over, overs = {}, 0
-local ENDED = {success = true, failed = true, cancelled = true, scheduled = true}
-
-local function let_go(id)
-  overs = overs + 1
-  over[overs] = id
-end
+local WAITERS = 4  -- read here in place of the incarnation
 
 local function attempt_of(key)
   return tonumber(call('HGET', key, 'at')) or 1
@@ -26,11 +20,11 @@ local function closing(i, key, id, r, status, ...)
   call('HDEL', key, 'nc', 'in', 'dl', 'po')
   call('HSET', key, 'st', status, 'fi', now_text, ...)
   call('PEXPIRE', key, ttl)
-  count(r[3], r[1], -1)
+  count(r[QUEUE], r[STATUS], -1)
   count('', status, 1)
-  if r[4] then
+  if r[WAITERS] then
     call('HDEL', key, 'wt')
-    tell(id, r[4])
+    tell(id, r[WAITERS])
   end
 end
 
@@ -38,20 +32,20 @@ local function failing(key, id, r, a)
   look_at(id, now_text)
   call('HSET', key, 'st', 'failed', 'fi', now_text, 'er', ARGV[a + 2])
   call('HDEL', key, unpack(TRANSIENT))
-  count(r[3], r[1], -1)
+  count(r[QUEUE], r[STATUS], -1)
   count('', 'failed', 1)
   remember(key, ARGV[a + 4], attempt_of(key), now)
-  tell(id, r[4])
+  tell(id, r[WAITERS])
 end
 
--- The message that brought it is spent: without a position a sweep publishes it again when its time has come.
+-- Without a position a sweep publishes the message again when it is due: the earlier message has been consumed.
 local function retrying(key, id, r, a)
   local due = text(now + ARGV[a + 5])
   look_at(id, due)
   call('HSET', key, 'st', 'scheduled', 'dl', due)
   call('HDEL', key, 'nc', 'in', 'po', 'rl', 'ck', 'pg', 'no')
-  count(r[3], r[1], -1)
-  count(r[3], 'scheduled', 1)
+  count(r[QUEUE], r[STATUS], -1)
+  count(r[QUEUE], 'scheduled', 1)
   remember(key, ARGV[a + 4], attempt_of(key), now)
 end
 
@@ -75,13 +69,13 @@ end
 local function one(i)
   local key, a = KEYS[3 + i], 6 * i - 3
   local id = sub(key, -36)
-  local r = call('HMGET', key, 'st', 'fe', 'qu', 'wt')
-  local status = r[1]
+  local r = call('HMGET', key, 'st', 'qu', 'fe', 'wt')
+  local status = r[STATUS]
   if not status then
     let_go(id)
     return 4
   end
-  if r[2] ~= ARGV[a] then
+  if r[FENCE] ~= ARGV[a] then
     if call('HGET', key, 'in') ~= incarnation then let_go(id) end
     return 3
   end
@@ -89,17 +83,12 @@ local function one(i)
   if status == 'processing' or status == 'queued' then
     write(i, key, id, r, a)
     return 1
-  elseif ENDED[status] then
+  elseif ENDED[status] or status == 'scheduled' then
     return 2
   end
   return 'status is ' .. status
 end
 
-local answers = {}
-for i = 1, n do
-  local fine, answer = pcall(one, i)
-  answers[i] = fine and answer or why(answer)
-end
-settle(open, counts)
-if overs > 0 then redis.pcall('HDEL', held, unpack(over)) end
+local answers = each(n, one, {})
+settle(open, counts, held)
 return answers

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- The worker's part of a heartbeat: its row, and the rows that nobody need see any more.
+-- The worker's part of a heartbeat: writes its row, and removes expired workers from the list.
 -- KEYS: the worker's hash, workers
 -- ARGV: member (ID:incarnation), the row's life (ms), an absent worker is listed for (ms); then fields and values
 -- Answer: the members removed from the list
