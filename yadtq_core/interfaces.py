@@ -30,6 +30,7 @@ from yadtq_core.model import (
     Level,
     Message,
     Outcome,
+    Outgoing,
     Partition,
     Past,
     Place,
@@ -46,17 +47,6 @@ from yadtq_core.model import (
     WorkerRow,
     WorkerStats,
 )
-
-
-class Outgoing(Protocol):
-    """What a broker is given to publish; `Message` with its encoding fulfils it as `envelope.Encoded`."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def queue(self) -> str: ...
-    @property
-    def body(self) -> bytes: ...
 
 
 class Publication(Protocol):

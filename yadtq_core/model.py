@@ -191,6 +191,14 @@ class Submission(Struct, frozen=True, gc=False):
     delay: float = 0.0
 
 
+class Outgoing(Struct, frozen=True, gc=False):
+    """One message for the broker to publish: the ID is its key, the queue its topic, the body is sent unchanged."""
+
+    id: str
+    queue: str
+    body: bytes
+
+
 class CreateCode(StrEnum):
     """How `create` answered: written anew, stood already with the same digest, or with another."""
 

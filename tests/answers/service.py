@@ -267,12 +267,12 @@ def _waits(bed: Bed) -> Answer:
 
 OLD = """
     import time
-    from yadtq_core.wire.envelope import Encoded
+    from yadtq_core.model import Outgoing
     from yadtq_core.plugin.loading import open_broker
     from yadtq_core.settings import load
     broker = open_broker(load().settings)
     old = int(time.time() * 1000) - 4 * 86_400_000
-    message = Encoded("0b2f8c1e-5a0d-4c55-9d0e-3f5f7f0c9a11", "default", b"{}")
+    message = Outgoing("0b2f8c1e-5a0d-4c55-9d0e-3f5f7f0c9a11", "default", b"{}")
     publications = [broker.publish([message], timestamp_ms=old), broker.publish_dead([message], timestamp_ms=old)]
     assert all(publication.wait(30)[0] for publication in publications)
     broker.close(5)

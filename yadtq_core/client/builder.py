@@ -82,14 +82,15 @@ class Builder:
         task_id = options.id or self._new_id(plan.name, options.idempotency_key)
         arguments = self._arguments(plan.name, args, kwargs)
         carried, codecs = self._outgoing(arguments, task_id)
-        return envelope.build(
-            plan.name,
-            arguments,
+        return Message(
+            v=envelope.VERSION,
             id=task_id,
+            task=plan.name,
+            arguments=carried,
+            digest=envelope.digest_of(plan.name, arguments),
             queue=options.queue or "default",
-            headers=dict(options.headers) if options.headers else None,  # a plugin may add to them
+            headers=dict(options.headers or ()),  # a copy, because a plugin may add to them
             retries=options.retries,
-            carried=carried,
             codecs=codecs,
             signature=plan.signature,
             version=plan.version,

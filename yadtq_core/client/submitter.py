@@ -25,7 +25,7 @@ from yadtq_core.errors import (
 )
 from yadtq_core.interfaces import Backend, Broker, Outgoing, Publication
 from yadtq_core.model import CreateCode, Created, Message, Status, Submission, shard_of
-from yadtq_core.wire.envelope import Encoded, stamp
+from yadtq_core.wire.envelope import stamp
 
 MAX_OUTSTANDING = 10_000
 """Messages that the broker has not acknowledged: kafka-python has no memory limit of its own."""
@@ -258,7 +258,7 @@ class Submitter:
                     now = answer.submitted_at_ms
                 batch.sent.append(index)
                 body = stamp(submission.body, answer.submitted_at_ms)
-                outgoing.append(Encoded(message.id, message.queue, body))
+                outgoing.append(Outgoing(message.id, message.queue, body))
         if outgoing and batch.sends:
             self._send(batch, broker, outgoing, now)
 

@@ -29,6 +29,7 @@ from yadtq_core.model import (
     Lease,
     Message,
     Outcome,
+    Outgoing,
     Status,
     WorkerIdentity,
     WorkerStats,
@@ -37,7 +38,6 @@ from yadtq_core.plugin.hookspecs import hookimpl
 from yadtq_core.plugin.loading import load_plugins
 from yadtq_core.plugin.registry import AnyTask, Registry
 from yadtq_core.settings import Settings
-from yadtq_core.wire.envelope import Encoded
 from yadtq_core.worker.rules.completion import Completion
 from yadtq_core.worker.rules.intake import Intake
 
@@ -175,7 +175,9 @@ class Engine:
 
     def _bury(self, dues: Sequence[Due]) -> None:
         ids = [due.id for due in dues]
-        letters = [Encoded(d.message.id, d.message.queue, d.body) for d in self._backend.messages(ids) if d is not None]
+        letters = [
+            Outgoing(d.message.id, d.message.queue, d.body) for d in self._backend.messages(ids) if d is not None
+        ]
         self._broker.publish_dead(letters, timestamp_ms=int(self._now * 1000))
         self._backend.buried(ids)
 

@@ -10,10 +10,9 @@ import pytest
 from tests.waiting import wait_until
 from yadtq_core import Client, Status, call
 from yadtq_core.brokers import memory
-from yadtq_core.model import WorkerIdentity, new_id
+from yadtq_core.model import Outgoing, WorkerIdentity, new_id
 from yadtq_core.plugin.loading import load_plugins, open_backend, open_broker
 from yadtq_core.settings import Settings
-from yadtq_core.wire.envelope import Encoded
 from yadtq_core.worker.assembly import Assembly
 from yadtq_core.worker.events import Events
 from yadtq_core.worker.executor import Executor
@@ -74,7 +73,7 @@ def test_what_cannot_be_read_is_buried_and_what_a_newer_yadtq_can_read_is_left_t
 ) -> None:
     broker = memory.open(settings)
     newer = b'{"v":99,"id":"%b"}' % new_id().encode()
-    broker.publish([Encoded("x", "default", newer), Encoded("y", "default", b"nonsense")], timestamp_ms=1)
+    broker.publish([Outgoing("x", "default", newer), Outgoing("y", "default", b"nonsense")], timestamp_ms=1)
     queues = broker._queues
     wait_until(lambda: list(queues.dead.values()) == [b"nonsense"], "the dead letter stands")
     wait_until(lambda: sum(map(len, queues.pending.values())) == 1, "it is settled")

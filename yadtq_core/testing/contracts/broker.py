@@ -10,12 +10,11 @@ from msgspec import structs
 
 from yadtq_core.errors import BrokerUnavailable, ConfigurationRefused
 from yadtq_core.interfaces import Broker, ReplayableConsumer
-from yadtq_core.model import Level, Partition, new_id
+from yadtq_core.model import Level, Outgoing, Partition, new_id
 from yadtq_core.plugin.loading import open_broker
 from yadtq_core.settings import Settings
 from yadtq_core.testing.contracts.readers import Member, message, messages, now_ms, publish, step_until
 from yadtq_core.testing.waiting import wait_until
-from yadtq_core.wire.envelope import Encoded
 
 CLOSE_SECONDS = 5.0
 LEASE = 0.4
@@ -177,7 +176,7 @@ class BrokerContract:
         known, newer = new_id(), new_id()
         future = b'{"v":99,"id":"%b","what":"ever"}' % newer.encode()
         bodies = {"a" * 36: b"\xff\xfe not JSON", "b" * 36: future, "c" * 36: b'{"v":1}'}
-        bad = [Encoded(task_id, "default", body) for task_id, body in bodies.items()]
+        bad = [Outgoing(task_id, "default", body) for task_id, body in bodies.items()]
         publish(post.broker, [*bad, message(known)])
         member = post.join()
         step_until([member], lambda: len(member.unreadable) + len(member.read) == 4, "all have come")
@@ -251,10 +250,10 @@ class BrokerContract:
     # Dead letters
 
     def test_dead_letters_are_acknowledged_kept_and_taken_back(self, post: Post) -> None:
-        letters = [*messages(3), *messages(2, "other"), Encoded("0:17", "default", b"\xff no message")]
+        letters = [*messages(3), *messages(2, "other"), Outgoing("0:17", "default", b"\xff no message")]
         for _ in range(2):
             assert None not in post.broker.publish_dead(letters, timestamp_ms=now_ms()).wait(30.0)
-        tombstones = [Encoded(letter.id, letter.queue, b"") for letter in letters]
+        tombstones = [Outgoing(letter.id, letter.queue, b"") for letter in letters]
         assert None not in post.broker.publish_dead(tombstones, timestamp_ms=now_ms()).wait(30.0)
         member = post.join(["default", "other"])
         assert [member.step(0.2) for _ in range(5)] == [0] * 5

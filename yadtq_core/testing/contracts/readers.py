@@ -6,23 +6,23 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from yadtq_core.interfaces import Broker, Consumer, ReplayableConsumer
-from yadtq_core.model import Delivery, Partition, Place, Unreadable, new_id
+from yadtq_core.model import Delivery, Outgoing, Partition, Place, Unreadable, new_id
 from yadtq_core.testing.waiting import wait_until
 from yadtq_core.wire import envelope
 
 STEP_SECONDS = 0.1
 
 
-def messages(count: int, queue: str = "default", padding: int = 0) -> list[envelope.Encoded]:
+def messages(count: int, queue: str = "default", padding: int = 0) -> list[Outgoing]:
     """Return new messages, each with an ID of its own."""
     return [message(new_id(), queue, padding) for _ in range(count)]
 
 
-def message(task_id: str, queue: str = "default", padding: int = 0) -> envelope.Encoded:
+def message(task_id: str, queue: str = "default", padding: int = 0) -> Outgoing:
     """Return one message, stamped; `padding` makes it so many bytes longer."""
     arguments = b"[[1,2,3],{}]" + b" " * padding
     built = envelope.build("add", arguments, id=task_id, queue=queue)
-    return envelope.Encoded(task_id, queue, envelope.stamp(envelope.encode(built), now_ms()))
+    return Outgoing(task_id, queue, envelope.stamp(envelope.encode(built), now_ms()))
 
 
 def now_ms() -> int:
@@ -30,7 +30,7 @@ def now_ms() -> int:
     return int(time.time() * 1000)
 
 
-def publish(broker: Broker, sent: Sequence[envelope.Encoded], timeout: float = 30.0) -> list[str]:
+def publish(broker: Broker, sent: Sequence[Outgoing], timeout: float = 30.0) -> list[str]:
     """Publish and return the positions, all of which must be known."""
     positions = broker.publish(sent, timestamp_ms=now_ms()).wait(timeout)
     assert None not in positions

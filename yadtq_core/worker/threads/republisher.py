@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from yadtq_core.interfaces import Backend, Broker
-from yadtq_core.model import Delivery, Due
-from yadtq_core.wire.envelope import Encoded
+from yadtq_core.model import Delivery, Due, Outgoing
 from yadtq_core.worker.executor import Executor
 from yadtq_core.worker.peers import Peers
 
@@ -42,7 +41,7 @@ class Republisher:
         again = self._not_for_a_peer([due for due, lost in zip(placed, gone, strict=True) if lost])
         again += [due for due in dues if not due.position]
         deliveries = self._messages(again)
-        letters = [Encoded(d.message.id, d.message.queue, d.body) for d in deliveries]
+        letters = [Outgoing(d.message.id, d.message.queue, d.body) for d in deliveries]
         if not letters:
             return 0
         positions = self.broker.publish(letters, timestamp_ms=now_ms).wait(ACK_SECONDS)
@@ -72,7 +71,7 @@ class Republisher:
         if not dues or self.broker.unacknowledged():
             return 0
         deliveries = self._messages(dues)
-        letters = [Encoded(d.message.id, d.message.queue, d.body) for d in deliveries]
+        letters = [Outgoing(d.message.id, d.message.queue, d.body) for d in deliveries]
         publication = self.broker.publish_dead(letters, timestamp_ms=now_ms)
         positions = publication.wait(ACK_SECONDS)
         refused = publication.errors

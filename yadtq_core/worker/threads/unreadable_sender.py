@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from yadtq_core.interfaces import Backend, Broker, Publication
-from yadtq_core.model import Partition, Unreadable
-from yadtq_core.wire.envelope import Encoded
+from yadtq_core.model import Outgoing, Partition, Unreadable
 from yadtq_core.worker.guarded_intake import GuardedIntake
 from yadtq_core.worker.unreadable import UnreadableQueue
 
@@ -107,8 +106,8 @@ def _named(entry: Unreadable) -> str:
     return f"{entry.partition.queue}/{entry.partition.number} offset {entry.offset}"
 
 
-def _letters(entries: Sequence[Unreadable]) -> list[Encoded]:
+def _letters(entries: Sequence[Unreadable]) -> list[Outgoing]:
     return [
-        Encoded(entry.task_id or f"{entry.partition.number}:{entry.offset}", entry.partition.queue, entry.body)
+        Outgoing(entry.task_id or f"{entry.partition.number}:{entry.offset}", entry.partition.queue, entry.body)
         for entry in entries
     ]

@@ -14,9 +14,8 @@ from kafka.admin import ConfigResource, ConfigResourceType
 
 from yadtq_core.brokers.kafka import KafkaBroker, Tuning
 from yadtq_core.errors import BrokerUnavailable
-from yadtq_core.model import new_id, shard_of
+from yadtq_core.model import Outgoing, new_id, shard_of
 from yadtq_core.testing.contracts.readers import message, messages, now_ms, publish
-from yadtq_core.wire.envelope import Encoded
 from yadtq_local import LocalKafka
 
 Make = Callable[..., KafkaBroker]
@@ -106,7 +105,7 @@ def test_dead_letters_are_keyed_by_id_and_taken_back_by_an_empty_one(
     broker: KafkaBroker, admin: KafkaAdminClient, namespace: str
 ) -> None:
     (one,) = messages(1)
-    positions = broker.publish_dead([one, Encoded(one.id, one.queue, b"")], timestamp_ms=now_ms()).wait(30.0)
+    positions = broker.publish_dead([one, Outgoing(one.id, one.queue, b"")], timestamp_ms=now_ms()).wait(30.0)
     topic = f"yadtq.{namespace}.default.dead"
     letter, taken_back = (_record(admin, topic, position) for position in positions if position)
     assert (letter.key, letter.value) == (one.id.encode(), one.body)
