@@ -1,6 +1,6 @@
-"""Fixtures of the plugins' tests: the services of all tests, and which of our own plugins are in force.
+"""Fixtures of the plugins' tests: the services of all tests, and the first-party plugins that a test allows.
 
-No first-party plugin is loaded in a test, or in a process that it starts, but those that the test asks for.
+No other first-party plugin is loaded in a test, or in a process that it starts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["kafka_url", "make_kafka", "make_valkey", "namespace", "pytest_collec
 
 @pytest.fixture
 def unblocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """Let first-party plugins be loaded: `unblocked("crypt")` these, for this test and what it starts."""
+    """Allow first-party plugins, such as `unblocked("crypt")`, in this test and the processes that it starts."""
 
     def unblock(*names: str) -> None:
         assert set(names) <= set(FIRST_PARTY)

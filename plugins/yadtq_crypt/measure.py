@@ -1,6 +1,6 @@
-"""What the codec costs a task: the table in the README. `python plugins/yadtq_crypt/measure.py`
+"""Measure the cost of the codec per task, for the table in the README: `python plugins/yadtq_crypt/measure.py`.
 
-CPU time, the least of many short turns: it says what the work costs, whatever else the machine does meanwhile.
+CPU time, the minimum of many short rounds, so that other load on the machine does not count.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TASK = "0b2f8c1e-5a0d-4c55-9d0e-3f5f7f0c9a11"
 JSON = "application/json"
 TURNS = 100
 SECONDS = 0.002
-"""Of one turn, about."""
+"""About the length of one round."""
 
 
 def cost(function: Callable[[], object]) -> float:
@@ -30,7 +30,7 @@ def cost(function: Callable[[], object]) -> float:
 
 
 def row(size: int) -> tuple[float, ...]:
-    """Return what a text of this size costs more as argument and as result: written and read."""
+    """Return the added microseconds for a text of this size: arguments written and read, result written and read."""
     json = JsonSerializer()
     codec = CryptCodec({"2026-11": os.urandom(32)}, "2026-11")
     plain, sealed = (Payloads({"json": json}, {"crypt": codec}, applied) for applied in ((), ("crypt",)))

@@ -1,4 +1,4 @@
-"""What is encrypted, for whom, and what is said of data that cannot be read."""
+"""The codec: encryption, the right reader, and the errors for unreadable data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TEXT = b"the quick brown fox"
 
 
 def refusal(codec: CryptCodec, data: bytes, task_id: str = TASK) -> str:
-    """Return what is said of data that cannot be read."""
+    """Return the error for unreadable data."""
     with pytest.raises(SerializationError) as caught:
         codec.decode(data, task_id)
     assert "\n" not in str(caught.value)
@@ -67,7 +67,7 @@ def test_it_cannot_be_moved_to_another_task() -> None:
 
 
 def test_it_cannot_be_given_the_name_of_another_key() -> None:
-    """Also where both names stand for the same bytes."""
+    """Also if both IDs have the same key."""
     same = CryptCodec({"2026-10": NEW, "2026-11": NEW}, "2026-11")
     renamed = same.encode(TEXT, TASK).replace(b"2026-11", b"2026-10")
     assert "not what was encrypted for this task with key '2026-10'" in refusal(same, renamed)

@@ -1,4 +1,4 @@
-"""Real workers, a real Valkey and a real Kafka: what lies there of an encrypted task, and who can read it."""
+"""Real workers, a real Valkey and a real Kafka: the stored data of an encrypted task, and its readers."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def greet(who: str) -> str:
 
 @pytest.fixture
 def valkey(make_valkey: Callable[..., LocalValkey]) -> LocalValkey:
-    """A Valkey whose log on disk has every command that it was ever sent."""
+    """A Valkey whose append-only file has every command that it received."""
     return make_valkey(config={"appendfsync": "always", "auto-aof-rewrite-percentage": "0"})
 
 
 @pytest.fixture
 def here(tmp_path: Path, valkey: LocalValkey, namespace: str, unblocked: Callable[..., None]) -> Iterator[Site]:
-    """A site whose own client and commands have the plugin, and no key."""
+    """An environment whose client and commands have the plugin, and no key."""
     unblocked("crypt")
     with site(tmp_path, valkey.url.replace("://", "+streams://", 1), valkey.url, namespace, LEASE) as made:
         (tmp_path / "bank.py").write_text(TASKS)
@@ -48,7 +48,7 @@ def here(tmp_path: Path, valkey: LocalValkey, namespace: str, unblocked: Callabl
 
 
 def client(here: Site, environment: dict[str, str]) -> Client:
-    """Return a client set as a worker of this environment is."""
+    """Return a client with the settings of this environment's workers."""
     keys = dict(pair.split("=", 1) for pair in environment["YADTQ_CRYPT_KEYS"].split(","))
     return Client.connect(
         here.environment["YADTQ_BROKER"],
@@ -67,12 +67,12 @@ def worker(here: Site, name: str, environment: dict[str, str]) -> WorkerProcess:
 
 
 def written(valkey: LocalValkey) -> bytes:
-    """Return all that the server was ever told to write: messages, records, results."""
+    """Return everything that the server has written: messages, records, results."""
     return b"".join(file.read_bytes() for file in sorted(valkey.folder.rglob("*.aof")))
 
 
 def shows(data: bytes, secret: str, arguments: list[Any]) -> bool:
-    """Return whether a secret lies there as it is, or in the base64 text that encoded arguments are."""
+    """True when the data has a secret in plain text, or in the base64 of encoded arguments."""
     return secret.encode() in data or base64.b64encode(json.dumps(arguments, separators=(",", ":")).encode()) in data
 
 
@@ -88,7 +88,7 @@ def test_nothing_plain_lies_in_broker_record_or_result(here: Site, valkey: Local
     assert handle.id.encode() in data
     assert not shows(data, SECRET, [[SECRET], {}])
 
-    other = here.client.submit("bank.greet", "Plainville")  # the same look finds what is not encrypted
+    other = here.client.submit("bank.greet", "Plainville")  # the same search finds unencrypted data
     other.wait(60)
     assert shows(written(valkey), "Plainville", [["Plainville"], {}])
 
@@ -154,7 +154,7 @@ def test_the_doctor_says_which_key_encrypts_and_warns_of_what_does_not(here: Sit
     here.environment.update({"YADTQ_CODECS": "", "YADTQ_CRYPT_KEYS_FILE": str(file)})
     said = here.run("doctor").stdout
     assert "arguments and results are not encrypted here, though there are keys" in said
-    assert f"{file} can be read by everybody on this machine" in said
+    assert f"{file} can be read by every user of this machine" in said
 
 
 def test_nothing_plain_lies_in_kafka(

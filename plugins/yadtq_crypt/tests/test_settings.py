@@ -1,4 +1,4 @@
-"""Keys as they are given, and what is said of those that are none; no message ever shows a key."""
+"""Keys in each of their forms, and the errors for invalid ones; no message has a key."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BOTH = {"2026-10": OLD, "2026-11": NEW}
 
 
 def configured(tmp_path: Path, text: str = "", **given: str) -> CryptPlugin:
-    """Return the plugin, configured by a yadtq.toml of this text and settings in code."""
+    """Return the plugin, configured by a yadtq.toml with this text, and by settings in code."""
     (tmp_path / "yadtq.toml").write_text(text)
     plugin = CryptPlugin()
     load_plugins(plugin).configure(load(given, folder=tmp_path).settings)
@@ -29,7 +29,7 @@ def configured(tmp_path: Path, text: str = "", **given: str) -> CryptPlugin:
 
 
 def refusal(settings: CryptSettings) -> str:
-    """Return what is said of settings that cannot be used."""
+    """Return the error for invalid settings."""
     with pytest.raises(InvalidSetting) as caught:
         current_of(settings, keys_of(settings))
     assert "\n" not in str(caught.value)
@@ -85,7 +85,7 @@ def test_a_settings_file_and_the_environment_set_it(tmp_path: Path, monkeypatch:
         (CryptSettings(key="b"), "crypt.key = 'b' is not among crypt.keys (have: none)"),
         (
             CryptSettings(keys={"a": OLD_TEXT, "b": NEW_TEXT}),
-            "crypt.key: say which of crypt.keys encrypts new data (have: 'a', 'b')",
+            "crypt.key: name the one of crypt.keys that encrypts new data (have: 'a', 'b')",
         ),
         (CryptSettings(keys_file="/no/such/file"), "crypt.keys_file /no/such/file cannot be read: No such file"),
         (CryptSettings(keys_file="/"), "crypt.keys_file / cannot be read: Is a directory"),
@@ -107,7 +107,7 @@ def test_a_file_that_is_none_of_keys_is_said_to_be(tmp_path: Path) -> None:
 
 
 def test_encrypting_without_keys_stops_the_start(tmp_path: Path) -> None:
-    with pytest.raises(InvalidSetting, match="codecs names 'crypt', and there are no keys: set"):
+    with pytest.raises(InvalidSetting, match="codecs names 'crypt', but there are no keys: set"):
         configured(tmp_path, 'codecs = ["crypt"]')
 
 

@@ -1,4 +1,4 @@
-"""The codec among others, in the order that the settings give."""
+"""The codec with other codecs, in the order of the settings."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ class Zlib:
 
 
 class Compression:
-    """Offers it."""
+    """Offers the codec."""
 
     @hookimpl
     def yadtq_codecs(self) -> Sequence[Codec]:
-        """Offer it."""
+        """Offer the codec."""
         return [Zlib()]
 
 
 @task(name="text.repeat")
 def repeat(text: str) -> str:
-    """Return much that can be made small."""
+    """Return a long text that compresses well."""
     return text * 1000
 
 
@@ -54,7 +54,7 @@ def repeat(text: str) -> str:
 def test_codecs_are_applied_in_the_order_of_the_setting_and_undone_in_the_other(
     codecs: tuple[str, ...], least: int, most: int
 ) -> None:
-    """What is encrypted first cannot be compressed any more: the length tells the order."""
+    """Encrypted data does not compress, so the length shows the order."""
     with Engine(CryptPlugin(), Compression(), codecs=codecs, sections=KEYS) as engine:
         handle = engine.client.submit(repeat, "hello world")
         engine.run_until_idle()

@@ -1,4 +1,4 @@
-"""Whose results are MessagePack, who can read them, and what those are told who cannot."""
+"""The tasks with MessagePack results, their readers, and the error of a reader without the plugin."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOON = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
 
 @task(name="shop.thumbnail")
 def thumbnail() -> dict[str, Any]:
-    """Return what JSON would make text of."""
+    """Return a value that JSON converts to text."""
     return {"png": b"\x89PNG", "at": NOON, "big": 2**70}
 
 
@@ -32,7 +32,7 @@ def total() -> dict[str, Any]:
 
 @task(name="shop.broken")
 def broken() -> Any:
-    """Return what cannot be carried."""
+    """Return a value without a form in MessagePack."""
     return {"rows": [1, {2}]}
 
 
@@ -67,7 +67,7 @@ def test_the_environment_names_tasks_too(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_pattern_means_the_name_that_workers_know_a_task_by() -> None:
-    """`add` is an entry point's name; its function says nothing of it."""
+    """The name `add` is the entry point's, not the function's."""
     with engine("add") as here:
         handle = here.client.submit("add", 1, 2)
         here.run_until_idle()

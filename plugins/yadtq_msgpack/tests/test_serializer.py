@@ -1,4 +1,4 @@
-"""What MessagePack carries, how it comes back, and what is refused with its place."""
+"""Values as MessagePack and back, and the places of those that are refused."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ class Colour(enum.Enum):
 
 
 class Point(NamedTuple):
-    """Is a tuple with names."""
+    """A named tuple."""
 
     x: int
     y: bytes
 
 
 class Text(str):
-    """Text of a class of its own."""
+    """A subclass of str."""
 
 
 class Number(int):
-    """An integer of a class of its own."""
+    """A subclass of int."""
 
 
 class Fraction(float):
-    """A float of a class of its own."""
+    """A subclass of float."""
 
 
 @dataclasses.dataclass
@@ -61,14 +61,14 @@ class Part:
 
 
 class Whole(msgspec.Struct, rename="camel", tag="whole"):
-    """Has names outside of its own, and a tag."""
+    """A struct with renamed fields and a tag."""
 
     first_part: Part
     left_out: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class Row(msgspec.Struct, array_like=True, tag=True):
-    """Is an array."""
+    """A struct that is an array."""
 
     number: int
     big: int
@@ -76,13 +76,13 @@ class Row(msgspec.Struct, array_like=True, tag=True):
 
 @dataclasses.dataclass
 class Lazy:
-    """Has a field that was never set."""
+    """A struct with an unset field."""
 
     size: int = dataclasses.field(init=False)
 
 
 class Attrs:
-    """What a class made by attrs looks like."""
+    """A class like those that attrs makes."""
 
     __attrs_attrs__: ClassVar[list[Any]] = [collections.namedtuple("Attribute", "name")("size")]
 
@@ -91,13 +91,13 @@ class Attrs:
 
 
 class Model:
-    """What a model of pydantic looks like."""
+    """A class like a pydantic model."""
 
     def __init__(self, dumped: Any) -> None:
         self._dumped = dumped
 
     def model_dump(self, *, mode: str) -> Any:
-        """Give what it was made of, or raise it."""
+        """Return the given value, or raise it."""
         assert mode == "json"
         if isinstance(self._dumped, Exception):
             raise self._dumped
@@ -181,7 +181,7 @@ def test_a_datetime_without_an_offset_is_text_as_it_names_no_instant() -> None:
 
 
 def test_others_can_read_it() -> None:
-    """The bytes of the MessagePack specification, and of our extension as the README has them."""
+    """The bytes of the MessagePack specification, and of the extension type in the README."""
     assert MSGPACK.dumps({"a": b"b"}) == b"\x81\xa1a\xc4\x01b"
     assert MSGPACK.dumps(dt.datetime(1970, 1, 1, 0, 0, 1, tzinfo=dt.UTC)) == b"\xd6\xff\x00\x00\x00\x01"
     assert MSGPACK.dumps(2**64) == b"\xc7\x09\x01\x01" + bytes(8)

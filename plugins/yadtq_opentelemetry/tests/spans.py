@@ -12,19 +12,19 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 
 class Broken(SpanProcessor):
-    """A processor that raises when it is told to."""
+    """A processor that raises on request."""
 
     def __init__(self) -> None:
         self.raises = False
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Be told of a span."""
+        """Receive a span."""
         if self.raises:
             raise RuntimeError("a processor that is broken")
 
 
 class Spans:
-    """What was recorded since `clear`."""
+    """The spans since the last `clear`."""
 
     def __init__(self) -> None:
         self._exporter = InMemorySpanExporter()
@@ -61,7 +61,7 @@ def recorded() -> Spans:
 
 
 def is_child_of(span: ReadableSpan, parent: ReadableSpan) -> bool:
-    """Return whether `parent` is the span's parent, in one trace."""
+    """True when `parent` is the span's parent, in one trace."""
     assert span.context is not None
     assert parent.context is not None
     return (

@@ -1,4 +1,4 @@
-"""Where no provider is set, how a child gets one, and the last flush; each in a process of its own."""
+"""A process without a provider, a child's provider, and the last flush; each in a separate process."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ assert FLUSH_SECONDS < 2
 begun = time.monotonic()
 assert flush() is False
 assert time.monotonic() - begun < 60, "it ended by itself"
-os._exit(0)  # the SDK's own thread hangs in the exporter
+os._exit(0)  # the SDK's thread hangs in the exporter
 """
     )
     assert "the last spans were not exported within 1.5 s" in logged

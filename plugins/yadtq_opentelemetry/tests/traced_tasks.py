@@ -23,7 +23,7 @@ class File(SpanExporter):
     """Appends each batch to a file of this process in the folder SPANS."""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Write a line a span."""
+        """Write one line per span."""
         lines = [json.dumps(_as_object(span)) + "\n" for span in spans]
         with (Path(os.environ["SPANS"]) / f"{os.getpid()}.jsonl").open("a") as file:
             file.write("".join(lines))
@@ -54,14 +54,14 @@ def setup() -> None:
 
 @task(name="traced.parent")
 def parent(number: int) -> str:
-    """Submit a child task, from within a span of its own."""
+    """Submit a child task from within a new span."""
     with trace.get_tracer("the task").start_as_current_span("work"), Client.connect() as client:
         return client.submit(child, number).id
 
 
 @task(name="traced.child")
 async def child(number: int) -> int:
-    """Return a number, from the event loop."""
+    """Return a number on the event loop."""
     with trace.get_tracer("the task").start_as_current_span("async work"):
         await asyncio.sleep(0.01)
     return number
@@ -80,5 +80,5 @@ def held(begun: str, gate: str) -> None:
     until = time.monotonic() + 60
     while not Path(gate).exists():
         if time.monotonic() > until:
-            raise TimeoutError("nobody opened the gate")
+            raise TimeoutError("the gate was not opened")
         time.sleep(0.02)

@@ -22,7 +22,7 @@ class Scrape:
         }
 
     def value(self, sample: str, **labels: str) -> float | None:
-        """Return a sample's value, None where there is none with just these labels."""
+        """Return the value of the sample with exactly these labels, None if there is none."""
         return self.samples.get((sample, tuple(sorted(labels.items()))))
 
     def names(self) -> set[str]:

@@ -1,4 +1,4 @@
-"""The README's tables and the dashboard are held against the code."""
+"""The README's tables and the dashboard agree with the code."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_catalogue_is_what_a_worker_measures() -> None:
 def test_the_table_of_settings_is_the_struct() -> None:
     source = Path(str(files("yadtq_prometheus") / "config.py")).read_text("utf-8")
     told = re.findall(r'^    (\w+): .*\n    """(.*)"""$', source, re.MULTILINE)
-    assert [(name.strip("`"), text) for name, _, text in table("| setting | default | what it is |")] == told
+    assert [(name.strip("`"), text) for name, _, text in table("| setting | default | meaning |")] == told
     assert [name for name, _ in told] == list(PrometheusSettings.__struct_fields__)
 
 

@@ -1,4 +1,4 @@
-"""What a worker's events come to at its endpoint; here the worker is an engine."""
+"""A worker's events as metrics of its endpoint; the worker is an engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is shown of the queues: from the backend, at the scrape, and what is shown where it is away."""
+"""The metrics of the queues: read from the backend at the scrape, and absent during an outage."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ QUEUE = "yadtq_queue_"
 
 
 class Counted(Client):
-    """A client that counts how often it is asked."""
+    """A client that counts its calls."""
 
     asked = 0
 
@@ -96,7 +96,7 @@ def test_scrapes_within_a_second_ask_once(redis_url: str, namespace: str, monkey
     monkeypatch.setattr(queues, "CACHE_SECONDS", 1000.0)
     with Counted(settings(redis_url, namespace)) as client:
         registry = collected(QueueCollector(lambda: client, ("default",), 10))
-        assert client.asked == 0, "registering asks nobody"
+        assert client.asked == 0, "a registration reads nothing"
         first, second = seen(registry), seen(registry)
         assert first.samples == second.samples
         assert client.asked == 1

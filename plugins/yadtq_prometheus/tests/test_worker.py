@@ -75,7 +75,7 @@ def ended(told: Scrape) -> float | None:
 
 @pytest.fixture
 def command(redis_url: str, namespace: str, unblocked: Callable[..., None]) -> list[str]:
-    """`yadtq metrics` of a namespace where one task waits."""
+    """`yadtq metrics` of a namespace with one waiting task."""
     unblocked("prometheus")
     streams = redis_url.replace("://", "+streams://", 1)
     with Client.connect(streams, redis_url, namespace=namespace) as client:
@@ -107,7 +107,7 @@ def test_the_command_without_a_port_and_with_one_that_is_taken(command: list[str
         return done.returncode, done.stderr
 
     code = InvalidSetting.exit_code
-    assert told() == (code, "Error: no port to serve metrics at: give --port, or set YADTQ_PROMETHEUS_PORT\n")
+    assert told() == (code, "Error: no port for the metrics: give --port, or set YADTQ_PROMETHEUS_PORT\n")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         line = f"127.0.0.1 port {port} cannot be opened: Address already in use; choose another by --port"

@@ -1,4 +1,4 @@
-"""A small endpoint that takes what a Sentry client sends."""
+"""A small endpoint that receives the events of a Sentry client."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 
 class Ingest:
-    """The events that came, and where to send them."""
+    """The received events, and the endpoint's address."""
 
     def __init__(self, port: int) -> None:
         self.dsn = f"http://thekey@127.0.0.1:{port}/42"
@@ -20,7 +20,7 @@ class Ingest:
         self.events: list[dict[str, Any]] = []
 
     def took(self, path: str, body: bytes) -> None:
-        """Note what one request brought: an envelope is lines of JSON, a header before each item."""
+        """Store the events of one request: an envelope is lines of JSON, with a header before each item."""
         self.paths.append(path)
         _, *rest = body.splitlines()
         for header, payload in zip(rest[::2], rest[1::2], strict=True):
@@ -30,7 +30,7 @@ class Ingest:
 
 @contextmanager
 def ingest() -> Iterator[Ingest]:
-    """Yield an endpoint that answers as Sentry does; it closes in the end."""
+    """Yield an endpoint that answers like Sentry, and close it."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

@@ -7,7 +7,7 @@ from yadtq_core import Cancelled, task
 
 @task(name="shop.charge")
 def charge(card: str) -> None:
-    """Fail, holding what nobody is to see."""
+    """Fail with a secret in a local variable."""
     digits = card[::-1]
     raise ConnectionError(f"the bank is away after {len(digits)} digits")
 
@@ -20,11 +20,11 @@ async def acharge(card: str) -> None:
 
 @task(name="shop.fine")
 def fine() -> int:
-    """Do well."""
+    """Succeed."""
     return 1
 
 
 @task(name="shop.given_up")
 def given_up() -> None:
-    """Stop as one that was cancelled."""
+    """End as a cancelled task."""
     raise Cancelled

@@ -1,4 +1,4 @@
-"""What Sentry is told of runs: a real client of the SDK, whose transport keeps what it would send."""
+"""Events of runs: a real client of the SDK, with a transport that keeps the events."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Kept(Transport):
         self.broken = False
 
     def capture_envelope(self, envelope: Envelope) -> None:
-        """Keep it, or raise."""
+        """Keep the envelope, or raise."""
         if self.broken:
             raise RuntimeError("a transport that is broken")
         self.events += [json.loads(item.get_bytes()) for item in envelope.items]
 
     def flush(self, timeout: float, callback: Callable[[int, float], None] | None = None) -> None:
-        """Note that what is held was asked for."""
+        """Record the request to flush."""
         self.flushed.append(timeout)
 
 
@@ -127,7 +127,7 @@ def test_arguments_that_a_task_does_not_take(sentry: Kept) -> None:
 
     for report in ([], ["InvalidArguments"]):
         with Engine(SentryPlugin(), sections={"sentry": {"report": report}}) as engine:
-            engine.client.submit(none)  # so that the engine knows the task
+            engine.client.submit(none)  # registers the task with the engine
             handle = engine.client.submit("shop.none", 1, 2)
             engine.run_until_idle()
             assert handle.status() == "failed"
@@ -157,7 +157,7 @@ def test_what_is_broken_in_sentry_stays_there(sentry: Kept, caplog: pytest.LogCa
     sentry.broken = True
     assert ran((SECRET, "fine"), (SECRET,)) == ["success", "scheduled", "failed"]
     logged = [record.getMessage() for record in caplog.records if record.name == "yadtq.sentry"]
-    assert logged == ["Sentry is not told of a failure of shop.charge"] * 2
+    assert logged == ["a failure of shop.charge was not sent to Sentry"] * 2
 
 
 def test_the_applications_own_client_is_used_and_flushed_at_the_end(sentry: Kept) -> None:

@@ -1,4 +1,4 @@
-"""A real worker whose children send their failures to an endpoint of the test's."""
+"""A real worker whose children send their failures to an endpoint of the test."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_the_plugins_own_client_collects_no_variables_and_imports_no_frameworks(
 
 def test_an_ingest_that_hangs_is_waited_for_no_longer_than_a_child_may_take(unblocked: Callable[..., None]) -> None:
     unblocked("sentry")
-    with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes connections, and never answers
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # it accepts connections, and never answers
         port = silent.getsockname()[1]
         python(
             "from yadtq_sentry.client import FLUSH_SECONDS\n"

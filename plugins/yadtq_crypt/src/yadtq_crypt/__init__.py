@@ -1,3 +1,1 @@
-"""Encrypts arguments and results of yadtq's tasks. Installed, it is found by its entry points; nothing here is to be
-called.
-"""
+"""Encrypts arguments and results of yadtq's tasks. yadtq finds it by its entry points; it has no functions to call."""

@@ -1,4 +1,4 @@
-"""AES-256-GCM by the package cryptography (OpenSSL): the one place that imports it."""
+"""AES-256-GCM by the package cryptography (OpenSSL). No other module imports that package."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Cipher:
         return nonce + self._aes.encrypt(nonce, data, beside)
 
     def open(self, sealed: bytes, beside: bytes) -> bytes | None:
-        """Return what was sealed; None where it was not sealed so, with this key and beside this."""
+        """Return the decrypted data; None if it was not sealed with this key and this `beside`."""
         try:
             return self._aes.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], beside)
         except InvalidTag:

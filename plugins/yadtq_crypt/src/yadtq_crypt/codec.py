@@ -1,4 +1,4 @@
-"""The codec: AES-256-GCM with a random nonce (NIST SP 800-38D, section 8.2.2), each blob saying which key it wants.
+"""The codec: AES-256-GCM with a random nonce (NIST SP 800-38D, section 8.2.2), each blob with the ID of its key.
 
     1 byte    format, 1
     1 byte    length of the key's ID
@@ -6,8 +6,8 @@
     12 bytes  nonce
     the rest  ciphertext and its tag of 16 bytes
 
-Format, key ID and task ID are authenticated with it: a blob that is moved to another task or names another key is
-refused as one whose bytes were changed.
+Format, key ID and task ID are authenticated too: a blob that was moved to another task, or that names another key, is
+refused like one with changed bytes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LEAST = 12 + 16
 class CryptCodec:
     """Encrypts with the key `current`, decrypts with any of `keys`. Safe for use by several threads.
 
-    current: "" where there is no key: then nothing can be written.
+    current: "" if there is no key; then `encode` raises.
     """
 
     name = "crypt"
@@ -42,14 +42,14 @@ class CryptCodec:
         self._header = bytes((FORMAT, len(current))) + current.encode()
 
     def encode(self, data: bytes, task_id: str) -> bytes:
-        """Return the data encrypted for this task; raises SerializationError where there is no key."""
+        """Return the data encrypted for this task; raises SerializationError if there is no key."""
         cipher = self._ciphers.get(self._current)
         if cipher is None:
             raise SerializationError("no key to encrypt with: set crypt.keys (`yadtq crypt new-key` makes one)")
         return self._header + cipher.seal(data, self._header + task_id.encode())
 
     def decode(self, data: bytes, task_id: str) -> bytes:
-        """Return what was encrypted for this task; raises SerializationError saying what is missing or wrong."""
+        """Return the decrypted data of this task; raises SerializationError with the reason."""
         name, header, sealed = _parts(bytes(data))
         cipher = self._ciphers.get(name)
         if cipher is None:
@@ -66,7 +66,7 @@ class CryptCodec:
 
 
 def _ciphers(keys: Mapping[str, bytes]) -> dict[str, Cipher]:
-    from yadtq_crypt.aes import Cipher  # noqa: PLC0415  (18 ms that a process without keys need not pay)
+    from yadtq_crypt.aes import Cipher  # noqa: PLC0415  (it takes 18 ms, and a process without keys does not need it)
 
     return {name: Cipher(key) for name, key in keys.items()}
 

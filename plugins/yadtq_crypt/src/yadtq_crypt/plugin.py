@@ -1,4 +1,4 @@
-"""The hooks: the section `[crypt]`, the codec `crypt`, and what `yadtq doctor` says of both."""
+"""The hooks: the section `[crypt]`, the codec `crypt`, and their findings for `yadtq doctor`."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ class CryptPlugin:
 
     @hookimpl
     def yadtq_configure(self, settings: Settings) -> None:
-        """Read the keys; raises InvalidSetting for keys that are none, and where data is to be encrypted with none."""
+        """Read the keys; raises InvalidSetting for invalid keys, and if `codecs` names crypt and there is no key."""
         self._settings = settings.section(CryptSettings)
         self._keys = keys_of(self._settings)
         self._current = current_of(self._settings, self._keys)
         if NAME in settings.codecs and not self._keys:
             raise InvalidSetting(
-                "codecs names 'crypt', and there are no keys: set crypt.keys, YADTQ_CRYPT_KEYS or crypt.keys_file "
+                "codecs names 'crypt', but there are no keys: set crypt.keys, YADTQ_CRYPT_KEYS or crypt.keys_file "
                 "(`yadtq crypt new-key` makes one)"
             )
 
     @hookimpl
     def yadtq_codecs(self) -> Sequence[Codec]:
-        """Offer the codec, which reads what it has keys for even where new data is not encrypted."""
+        """Offer the codec. It decrypts data of all its keys, even if `codecs` does not name it."""
         return [CryptCodec(self._keys, self._current)]
 
     @hookimpl
     def yadtq_health(self, client: Client) -> Iterable[Finding]:
-        """Say which key encrypts, and warn where nothing does though there are keys."""
+        """Return the key that encrypts, and a warning if there are keys and nothing is encrypted."""
         return self._found(client.settings)
 
     def _found(self, settings: Settings) -> Iterator[Finding]:
@@ -62,7 +62,7 @@ class CryptPlugin:
         yield from self._exposed()
 
     def _exposed(self) -> Iterator[Finding]:
-        """Warn of a file of keys that others than its owner and group may read."""
+        """Yield a warning if users other than its owner and group may read the file of keys."""
         path = Path(self._settings.keys_file).expanduser()
         if self._settings.keys_file and stat.S_IMODE(path.stat().st_mode) & stat.S_IROTH:
-            yield Finding(NAME, Level.WARNING, f"{path} can be read by everybody on this machine", f"chmod o-r {path}")
+            yield Finding(NAME, Level.WARNING, f"{path} can be read by every user of this machine", f"chmod o-r {path}")

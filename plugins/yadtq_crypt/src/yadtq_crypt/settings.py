@@ -1,7 +1,7 @@
-"""The section `[crypt]`, and the keys that it, a file and the environment name.
+"""The section `[crypt]`, and the keys from it, from a file and from the environment.
 
-In a text (YADTQ_CRYPT_KEYS, a keys_file) keys are one JSON object {id: base64}, or `id=base64` between commas or on
-lines, `#` beginning a comment. A TOML table of settings has them as `keys = {id = "base64"}`.
+In text (YADTQ_CRYPT_KEYS, a keys_file) keys are one JSON object {id: base64}, or `id=base64` separated by commas or
+lines, where `#` begins a comment. In a TOML table of settings they are `keys = {id = "base64"}`.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class CryptSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """The section `[crypt]`. Its text never shows a key."""
 
     key: str = ""
-    """ID of the key that new data is encrypted with; may be left out where there is one key."""
+    """ID of the key that encrypts new data; optional if there is one key."""
     keys: dict[str, str] | str = {}
-    """Keys by ID: 32 bytes as base64; all that are still to be read with."""
+    """Keys by ID, 32 bytes as base64: the current one, and earlier ones that still decrypt."""
     keys_file: str = ""
     """A file with keys, beside or instead of `keys`."""
 
@@ -40,7 +40,7 @@ class CryptSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 def keys_of(settings: CryptSettings) -> dict[str, bytes]:
-    """Return {ID: key} of all that the settings name; raises InvalidSetting, in whose text no key is ever shown."""
+    """Return {ID: key} of all keys in the settings; raises InvalidSetting, whose text never has a key."""
     pairs = _told(settings.keys, "crypt.keys")
     if settings.keys_file:
         pairs += _told(_file(Path(settings.keys_file).expanduser()), f"crypt.keys_file {settings.keys_file}")
@@ -53,18 +53,18 @@ def keys_of(settings: CryptSettings) -> dict[str, bytes]:
 
 
 def current_of(settings: CryptSettings, keys: Mapping[str, bytes]) -> str:
-    """Return the ID of the key for new data, "" where there are no keys; raises InvalidSetting."""
+    """Return the ID of the key for new data, "" if there are no keys; raises InvalidSetting."""
     if settings.key and settings.key not in keys:
         raise InvalidSetting(f"crypt.key = {settings.key[:80]!r} is not among crypt.keys (have: {listed(keys)})")
     if settings.key or not keys:
         return settings.key
     if len(keys) > 1:
-        raise InvalidSetting(f"crypt.key: say which of crypt.keys encrypts new data (have: {listed(keys)})")
+        raise InvalidSetting(f"crypt.key: name the one of crypt.keys that encrypts new data (have: {listed(keys)})")
     return next(iter(keys))
 
 
 def listed(keys: Mapping[str, object]) -> str:
-    """Return the IDs of keys, to be shown."""
+    """Return the IDs of keys for a message."""
     return ", ".join(map(repr, sorted(keys))) or "none"
 
 

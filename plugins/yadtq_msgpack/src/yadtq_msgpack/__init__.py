@@ -1,1 +1,1 @@
-"""Results of yadtq's tasks as MessagePack. Installed, it is found by its entry point; nothing here is to be called."""
+"""Results of yadtq's tasks as MessagePack. yadtq finds it by its entry point; it has no functions to call."""

@@ -1,4 +1,4 @@
-"""A value made of nothing but what MessagePack has types for, or the place of what cannot be carried."""
+"""Converts a value to types that MessagePack has, or raises with the place of a part that has none."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ import msgspec
 from msgspec.msgpack import Ext
 
 BIG_INTEGER = 1
-"""Our extension type of MessagePack: an integer beyond 64 bits, big-endian two's complement of the fewest bytes."""
+"""yadtq's extension type of MessagePack: an integer beyond 64 bits, big-endian two's complement of the fewest bytes."""
 _LEAST = -(2**63)
 _MOST = 2**64 - 1
-"""What MessagePack's own integers hold."""
+"""The range of MessagePack's integers."""
 _AS_TEXT = (datetime.date, datetime.time, datetime.timedelta, UUID, Decimal)
-"""Kinds whose text msgspec writes as yadtq's JSON has it; a datetime is a date."""
+"""Types that are text, as in yadtq's JSON; a datetime is a date."""
 _SCALARS = (type(None), str, int, float, bytes, bytearray, memoryview, *_AS_TEXT)
 
 
 class Refused(Exception):
-    """What cannot be carried. `place` grows on the way up: `['a'][2]`."""
+    """A value without a form in MessagePack. `place` grows on the way up: `['a'][2]`."""
 
     def __init__(self, what: str) -> None:
         super().__init__(what)
@@ -33,7 +33,7 @@ class Refused(Exception):
 
 
 def plain(value: Any) -> Any:
-    """Return what is written for a value; raises Refused, and RecursionError for one without an end."""
+    """Return the value in MessagePack's types; raises Refused, or RecursionError for a value that contains itself."""
     if isinstance(value, Enum):
         return plain(value.value)
     if isinstance(value, dict):
@@ -120,7 +120,7 @@ def _each(items: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
 
 
 def _struct(value: msgspec.Struct) -> Any:
-    """Return a struct's fields as msgspec writes them: by their names outside, with its tag, or as an array."""
+    """Return a struct's fields as msgspec encodes them: with encoded names and tag, or as an array."""
     config = value.__struct_config__
     pairs = zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True)
     held = [(name, getattr(value, field)) for name, field in pairs]
@@ -131,7 +131,7 @@ def _struct(value: msgspec.Struct) -> Any:
 
 
 def _fields(value: Any) -> Iterator[tuple[str, Any]] | None:
-    """Return the fields of a dataclass or an attrs class, None for what is neither."""
+    """Return the fields of a dataclass or an attrs class, None for other values."""
     if isinstance(value, type):
         return None
     if dataclasses.is_dataclass(value):
@@ -145,7 +145,7 @@ def _set(fields: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
 
 
 def _dumped(value: Any) -> Mapping[str, Any] | list[Any]:
-    """Return the plain values of a model; raises Refused for what is none. pydantic itself is never imported."""
+    """Return the plain values of a model; raises Refused for other objects. Never imports pydantic."""
     dump = getattr(type(value), "model_dump", None)
     if not callable(dump):
         hint = "; use a list" if isinstance(value, set | frozenset) else ""

@@ -1,4 +1,4 @@
-"""The hooks: offers the serializer, and says whose results it writes by the setting `msgpack.tasks`."""
+"""The hooks: the serializer, and the choice of tasks by the setting `msgpack.tasks`."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class MsgpackPlugin:
 
     @hookimpl
     def yadtq_configure(self, settings: Settings) -> None:
-        """Take the patterns."""
+        """Store the patterns."""
         self._patterns = settings.section(MsgpackSettings).tasks
 
     @hookimpl
     def yadtq_serializers(self) -> Sequence[Serializer]:
-        """Offer MessagePack, to be read wherever the plugin is installed."""
+        """Offer MessagePack, so that every process with the plugin can decode it."""
         return [MsgpackSerializer()]
 
     @hookimpl

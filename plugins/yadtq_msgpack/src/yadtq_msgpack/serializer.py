@@ -1,16 +1,16 @@
 """MessagePack by msgspec.
 
-What MessagePack has a type for is written as it is and comes back as it was; the rest by the rules of yadtq's JSON:
+Values of MessagePack's types keep their type. All others follow the rules of yadtq's JSON:
 
-- bytes, bytearrays and memoryviews come back as bytes; NaN and Infinity as they are;
+- bytes, bytearrays and memoryviews come back as bytes; NaN and Infinity are kept;
 - a datetime with an offset is the timestamp extension and comes back in UTC: the instant is kept, the offset is not.
-  One without an offset says no instant, so it is ISO 8601 text, as `date`, `time` and `timedelta` are;
-- integers beyond 64 bits are an extension of ours (`BIG_INTEGER`);
+  A datetime without an offset is no instant, so it is ISO 8601 text, like `date`, `time` and `timedelta`;
+- integers beyond 64 bits are an extension type (`BIG_INTEGER`);
 - dataclasses, msgspec structs, attrs classes and models (by `model_dump(mode="json")`) are maps, their fields by name;
   tuples and named tuples are arrays; an Enum is its value; UUID and Decimal are text;
-- keys stay what they are where they are text, bytes or numbers; a UUID, date or Enum becomes its text or value.
+- keys that are text, bytes or numbers are kept; a UUID, date or Enum becomes its text or value.
 
-Sets, which have no order, lone surrogates and everything else are refused with their place in the value.
+Sets (they have no order), lone surrogates and all other types are refused, with their place in the value.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from yadtq_core import SerializationError
 from yadtq_msgpack.plain import BIG_INTEGER, Refused, plain
 
 MAX_PLACE = 100
-"""Characters shown of where in a value something is."""
+"""Characters of a place that a message shows."""
 _SCALARS = frozenset(
     {str, int, float, bool, bytes, bytearray, type(None), datetime, date, time, timedelta, UUID, Decimal}
 )
-"""Kinds that msgspec writes by the rules above without our help; not those of a subclass."""
+"""Types, without subclasses, that msgspec encodes by the rules above."""
 _TEXT = frozenset({str})
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError, OverflowError)
 
@@ -48,20 +48,20 @@ class MsgpackSerializer:
         self._decode = Decoder(ext_hook=_extension).decode
 
     def dumps(self, value: Any) -> bytes:
-        """Return the value as MessagePack; raises SerializationError naming the place of what cannot be carried."""
+        """Return the value as MessagePack; raises SerializationError with the place of a part that has no form."""
         try:
             if _is_plain(value):
                 try:
                     return self._encode(value)
                 except (OverflowError, UnicodeEncodeError):
-                    pass  # a big integer is written below; a lone surrogate is refused, and an instant of no year
+                    pass  # `plain` encodes big integers, and raises for lone surrogates and instants out of range
             return self._encode(plain(value))
         except Refused as refused:
             place = refused.place if len(refused.place) <= MAX_PLACE else refused.place[:MAX_PLACE] + "…"
             raise SerializationError(f"${place} {refused.what}") from None
         except RecursionError:
             raise SerializationError("$ is nested too deeply, or refers to itself") from None
-        except Exception as error:  # fields and time zones are code of others, which may raise what it likes
+        except Exception as error:  # fields and time zones are foreign code and may raise anything
             raise SerializationError(f"$ cannot be read: {type(error).__name__}: {error!s:.200}") from None
 
     def loads(self, data: bytes) -> Any:
@@ -73,7 +73,7 @@ class MsgpackSerializer:
 
 
 def _is_plain(value: Any) -> bool:
-    """Return whether all of it is of kinds that need no change: the usual case, nearly at the speed of C."""
+    """True when no part of the value needs a conversion: the usual case, nearly at the speed of C."""
     kind = type(value)
     if kind in _SCALARS:
         return True

@@ -1,4 +1,4 @@
-"""What travels in a message's headers: the context that its span stands for, and when it was made."""
+"""The headers of a message: the context of its span, and the time of its creation."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from opentelemetry import propagate, trace
 from opentelemetry.context import Context
 
 CREATED = "yadtq-created"
-"""When the message was made, in nanoseconds since the epoch by the submitter's clock."""
+"""The creation time of the message, in nanoseconds since the epoch by the submitter's clock."""
 MAX_HEADER_BYTES = 8 * 1024
-"""Of all headers of a message: yadtq refuses a submit with more, which no trace is worth."""
+"""The limit for all headers of a message: yadtq refuses a submit with more."""
 
 
 def has_context(headers: Mapping[str, str]) -> bool:
-    """Return whether whoever submits has put a context into the headers: that one is left as it is."""
+    """True when the submitter has put a context into the headers; it is then kept."""
     return not propagate.get_global_textmap().fields.isdisjoint(headers)
 
 
 def put(context: Context | None, headers: dict[str, str], created_ns: int) -> None:
-    """Add a context (None: none) and the time to headers; what there is no room for is left out, the largest first."""
+    """Add a context (unless None) and the time to headers. Without room for all, leave out the largest first."""
     carried: dict[str, str] = {}
     if context is not None:
         propagate.inject(carried, context)
@@ -34,17 +34,17 @@ def put(context: Context | None, headers: dict[str, str], created_ns: int) -> No
 
 
 def context_of(headers: Mapping[str, str]) -> Context:
-    """Return the context that a message carries, an empty one where it carries none."""
+    """Return the context of a message, an empty one if it has none."""
     return propagate.extract(headers, Context())
 
 
 def creator_of(context: Context) -> trace.SpanContext:
-    """Return the span that a message's context stands for; not valid where there is none."""
+    """Return the span of a message's context, an invalid one if there is none."""
     return trace.get_current_span(context).get_span_context()
 
 
 def created_at(headers: Mapping[str, str]) -> int | None:
-    """Return when a message was made (ns since the epoch), None where that is not told or lies in the future."""
+    """Return the creation time of a message (ns since the epoch); None if it is missing or in the future."""
     text = headers.get(CREATED, "")
     if not (text.isascii() and text.isdigit() and len(text) < 20):
         return None

@@ -1,4 +1,4 @@
-"""The hooks: spans where a tracer provider is set, and nothing anywhere else."""
+"""The hooks: spans if a tracer provider is set, otherwise nothing."""
 
 from __future__ import annotations
 
@@ -42,22 +42,22 @@ class OpenTelemetryPlugin:
 
     @hookimpl
     def yadtq_before_submit(self, messages: Sequence[Message]) -> None:
-        """Give each message the context of a span; whatever goes wrong with that, the submit goes on."""
+        """Give each message the context of a span. An error here does not stop the submit."""
         tracer = self._traced()
         if tracer is None:
             return
-        from yadtq_opentelemetry.submits import created  # noqa: PLC0415  (only where opentelemetry is in use)
+        from yadtq_opentelemetry.submits import created  # noqa: PLC0415  (only if opentelemetry is in use)
 
         try:
             created(tracer, messages, one_each=self._settings.create_spans)
         except Exception:
-            if not self._complained:  # the same would be said of every submit
+            if not self._complained:  # once, because every submit would log the same
                 self._complained = True
                 log.exception("submits are not traced")
 
     @hookimpl
     def yadtq_tasks_submitted(self, messages: Sequence[Message]) -> None:
-        """Show how long the sending took."""
+        """Make the span of the send."""
         tracer = self._traced() if self._settings.create_spans else None
         if tracer is not None:
             from yadtq_opentelemetry.submits import sent  # noqa: PLC0415

@@ -1,7 +1,7 @@
-"""The process's tracer provider: whether there is one, how a child gets it, and its last flush.
+"""The process's tracer provider: find it, set it in a child, and flush it at the end.
 
-opentelemetry is imported by who sets a provider. Where nobody has imported it there is none, which costs nothing to
-find out.
+The code that sets a provider imports opentelemetry. If opentelemetry is not imported, there is no provider, and the
+check costs nothing.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any
 from yadtq_core import InvalidSetting
 
 FLUSH_SECONDS = 1.5
-"""A worker that ends gives its children 2 s to follow."""
+"""A worker that ends gives its children 2 s to end."""
 
 log = logging.getLogger("yadtq.opentelemetry")
 
 
 def provider() -> Any:
-    """Return the tracer provider that was set, None where none was."""
+    """Return the tracer provider, None if none is set."""
     trace = sys.modules.get("opentelemetry.trace")
     if trace is None:
         return None
@@ -30,7 +30,7 @@ def provider() -> Any:
 
 
 def set_up(setup: str) -> None:
-    """Call `module:function`; raises InvalidSetting where it is not to be had, and what it raises."""
+    """Call `module:function`. Raises InvalidSetting if it cannot be imported; its own exceptions pass through."""
     module, _, name = setup.partition(":")
     try:
         function = getattr(import_module(module), name)
@@ -42,9 +42,9 @@ def set_up(setup: str) -> None:
 
 
 def flush(seconds: float = FLUSH_SECONDS) -> bool:
-    """Have the provider export what it holds, for at most this long; return whether it did.
+    """Export the spans that the provider holds, within `seconds`; return True when all were exported.
 
-    In a thread of its own: the SDK's batch processor waits for its exporter whatever timeout it is given.
+    A separate thread does it, because the SDK's batch processor ignores its timeout while its exporter hangs.
     """
     force_flush = getattr(provider(), "force_flush", None)
     if force_flush is None:

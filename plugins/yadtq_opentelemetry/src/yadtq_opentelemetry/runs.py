@@ -1,4 +1,4 @@
-"""The spans of a run: how long its message waited, and the run itself, current while the task runs."""
+"""The spans of a run: the wait of its message, and the run itself, which is current while the task runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger("yadtq.opentelemetry")
 
 
 class RunSpan:
-    """The context of one run. An error of OpenTelemetry's is logged, and nothing to the task."""
+    """The context of one run. An error in OpenTelemetry is logged, and does not affect the task."""
 
     __slots__ = ("_run", "_span", "_token", "_tracer")
 
@@ -42,7 +42,7 @@ class RunSpan:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         try:
             if self._token is not None:
-                contexts.detach(self._token)  # type: ignore[arg-type]  # as `attach` gave it
+                contexts.detach(self._token)  # type: ignore[arg-type]  # the value from `attach`
             if self._span is not None:
                 _end(self._span, error)
         except Exception:
@@ -50,7 +50,7 @@ class RunSpan:
 
 
 def attributes_of(run: Run, operation: str) -> dict[str, AttributeValue]:
-    """Return what both spans say of a run."""
+    """Return the attributes that both spans of a run share."""
     return {
         "messaging.system": "yadtq",
         "messaging.operation.name": operation,
@@ -63,7 +63,7 @@ def attributes_of(run: Run, operation: str) -> dict[str, AttributeValue]:
 
 
 def _waited(tracer: Tracer, run: Run, parent: Context, now: int) -> float | None:
-    """Make the span of the wait for the first run; return its seconds, None where they are not known."""
+    """Make the span of the wait for the first run; return its seconds, None if they are unknown."""
     created = carrier.created_at(run.headers) if run.attempt == 1 else None
     if created is None:
         return None
@@ -98,6 +98,6 @@ def _end(span: Span, error: BaseException | None) -> None:
             span.set_attribute("yadtq.status", "failed")
             span.set_attribute("error.type", f"{type(error).__module__}.{type(error).__qualname__}")
             span.set_status(StatusCode.ERROR, type(error).__name__)
-            span.record_exception(error)  # last: a message is the task's own code, and may raise
+            span.record_exception(error)  # last: str() of the exception is foreign code, and may raise
     finally:
         span.end()

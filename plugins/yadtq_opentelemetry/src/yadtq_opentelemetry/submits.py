@@ -17,7 +17,7 @@ from yadtq_opentelemetry import carrier
 
 
 def attributes_of(operation: str, kind: str, messages: Sequence[Message]) -> dict[str, AttributeValue]:
-    """Return the attributes of a span about these messages: what they have in common, and how many they are."""
+    """Return the attributes of a span for these messages: their common values, and their number."""
     attributes: dict[str, AttributeValue] = {
         "messaging.system": "yadtq",
         "messaging.operation.name": operation,
@@ -37,9 +37,9 @@ def attributes_of(operation: str, kind: str, messages: Sequence[Message]) -> dic
 
 
 def created(tracer: Tracer, messages: Sequence[Message], *, one_each: bool) -> None:
-    """Make the spans that stand for new messages, under the current one, and put their contexts into the headers.
+    """Make the spans of new messages, under the current one, and put their contexts into the headers.
 
-    A message that carries a context already is given none.
+    A message that already has a context keeps it.
     """
     now = time.time_ns()
     new = []
@@ -56,7 +56,7 @@ def created(tracer: Tracer, messages: Sequence[Message], *, one_each: bool) -> N
 
 
 def _creation(tracer: Tracer, messages: Sequence[Message], now: int) -> Span:
-    operation = "create" if len(messages) == 1 else "send"  # a "create" span is always of a single message
+    operation = "create" if len(messages) == 1 else "send"  # a "create" span is for a single message
     attributes = attributes_of(operation, operation, messages)
     return tracer.start_span(
         _name(operation, attributes), kind=SpanKind.PRODUCER, attributes=attributes, start_time=now
@@ -64,9 +64,9 @@ def _creation(tracer: Tracer, messages: Sequence[Message], now: int) -> Span:
 
 
 def sent(tracer: Tracer, messages: Sequence[Message]) -> None:
-    """Make the span of a batch that was accepted: from the making of its first message until now.
+    """Make the span of an accepted batch: from the creation of its first message until now.
 
-    It is part of the first message's trace and linked to all messages'.
+    It is part of the first message's trace, and linked to the traces of all messages.
     """
     traced = [(message, carrier.context_of(message.headers)) for message in messages]
     traced = [(message, context) for message, context in traced if carrier.creator_of(context).is_valid]
@@ -86,6 +86,6 @@ def sent(tracer: Tracer, messages: Sequence[Message]) -> None:
 
 
 def _name(operation: str, attributes: dict[str, AttributeValue]) -> str:
-    """Return `operation task`; of several tasks `operation queue`, of several queues the operation alone."""
+    """Return `operation task`; for several tasks `operation queue`, for several queues the operation alone."""
     about = attributes.get("yadtq.task") or attributes.get("messaging.destination.name")
     return f"{operation} {about}" if about else operation

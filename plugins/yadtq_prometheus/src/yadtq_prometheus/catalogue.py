@@ -1,4 +1,4 @@
-"""What is measured: every metric with its kind, its labels and its meaning. README.md's table is held against it."""
+"""Every metric with its kind, its labels and its meaning. A test compares the table in README.md."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ FINISHED = Described(
     "yadtq_tasks_finished",
     "counter",
     (*_TASK, "status"),
-    "Runs that ended in this worker: success, failed, cancelled, or scheduled to be repeated.",
+    "Runs that ended in this worker: success, failed, cancelled, or scheduled for a retry.",
 )
-RECLAIMED = Described("yadtq_tasks_reclaimed", "counter", _TASK, "Tasks that this worker took back from lost workers.")
+RECLAIMED = Described("yadtq_tasks_reclaimed", "counter", _TASK, "Tasks that this worker reclaimed from lost workers.")
 WAIT = Described(
     "yadtq_task_wait_seconds", "histogram", _TASK, "From submit to the start of the first run, a delay included."
 )
@@ -32,19 +32,21 @@ RUN = Described("yadtq_task_run_seconds", "histogram", _TASK, "How long a run to
 RUNNING = Described("yadtq_worker_running", "gauge", (), "Tasks that run in this worker.")
 SLOTS = Described("yadtq_worker_slots", "gauge", (), "Tasks that this worker can run at a time.")
 FREE = Described("yadtq_worker_free_slots", "gauge", (), "Slots that wait for a task.")
-MEMORY = Described("yadtq_worker_memory_bytes", "gauge", (), "Resident memory, as the heartbeat tells it.")
-STOPPING = Described("yadtq_worker_stopping", "gauge", (), "1 from when the worker is told to stop.")
+MEMORY = Described("yadtq_worker_memory_bytes", "gauge", (), "Resident memory, as of the last heartbeat.")
+STOPPING = Described("yadtq_worker_stopping", "gauge", (), "1 while the worker drains.")
 HEARTBEATS = Described("yadtq_worker_heartbeats", "counter", (), "Heartbeats that the backend answered.")
 HEARTBEAT_AT = Described(
-    "yadtq_worker_last_heartbeat_timestamp_seconds", "gauge", (), "When the last heartbeat was answered."
+    "yadtq_worker_last_heartbeat_timestamp_seconds", "gauge", (), "Time of the last answered heartbeat."
 )
-WORKER = Described("yadtq_worker_info", "gauge", ("worker", "host", "version"), "1, and who this worker is.")
+WORKER = Described(
+    "yadtq_worker_info", "gauge", ("worker", "host", "version"), "Always 1; the labels identify the worker."
+)
 
 READY = Described("yadtq_queue_ready", "gauge", ("queue",), "Tasks that wait for a free slot.")
 QUEUE_RUNNING = Described("yadtq_queue_running", "gauge", ("queue",), "Tasks that run, in any worker.")
-SCHEDULED = Described("yadtq_queue_scheduled", "gauge", ("queue",), "Tasks whose time has not come: delays, repeats.")
+SCHEDULED = Described("yadtq_queue_scheduled", "gauge", ("queue",), "Tasks that wait for a time: delays, retries.")
 ENDED = Described("yadtq_records_ended", "counter", ("status",), "Tasks that ended in the whole installation.")
-BACKEND_UP = Described("yadtq_backend_up", "gauge", (), "1 if the backend answered, 0 if not: then no queue is shown.")
+BACKEND_UP = Described("yadtq_backend_up", "gauge", (), "1 if the backend answered; 0 if not, without queues.")
 
 OF_WORKER = (
     STARTED,
@@ -61,6 +63,6 @@ OF_WORKER = (
     HEARTBEAT_AT,
     WORKER,
 )
-"""What a worker knows of itself."""
+"""Metrics of one worker."""
 OF_QUEUES = (READY, QUEUE_RUNNING, SCHEDULED, ENDED, BACKEND_UP)
-"""What the backend knows of the installation: every worker shows the same."""
+"""Metrics of the installation, from the backend: the same in every worker."""

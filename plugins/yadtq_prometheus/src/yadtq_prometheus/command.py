@@ -1,4 +1,4 @@
-"""`yadtq metrics`: the queues' metrics without a worker, for an autoscaler that starts from none."""
+"""`yadtq metrics`: the metrics of the queues without a worker, for an autoscaler that scales from zero."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def metrics(
     ] = None,
     host: Annotated[str | None, typer.Option(metavar="HOST", help="Default: the setting prometheus.host.")] = None,
 ) -> None:
-    """Serve how many tasks wait and run in each queue to Prometheus, until ctrl-C.
+    """Serve the number of waiting and running tasks per queue to Prometheus, until ctrl-C.
 
     For example:
 
@@ -37,7 +37,7 @@ def metrics(
         section = client.settings.section(PrometheusSettings)
         chosen = section.port if port is None else port
         if chosen is None:
-            raise InvalidSetting("no port to serve metrics at: give --port, or set YADTQ_PROMETHEUS_PORT")
+            raise InvalidSetting("no port for the metrics: give --port, or set YADTQ_PROMETHEUS_PORT")
         where = section.host if host is None else host
         registry = CollectorRegistry()
         registry.register(QueueCollector(lambda: client, client.settings.queues, section.max_names))

@@ -12,7 +12,7 @@ Port = Annotated[int, Meta(ge=0, le=65535)]
 
 
 class PrometheusSettings(Struct, frozen=True, kw_only=True):
-    """Where metrics are served, and how finely times are counted. Without a port nothing is served or counted."""
+    """The endpoint, and the buckets of the histograms. Without a port nothing is served or counted."""
 
     port: Port | None = None
     """The port of a worker's endpoint; 0: any free one, named in the log."""
@@ -23,7 +23,7 @@ class PrometheusSettings(Struct, frozen=True, kw_only=True):
     run_buckets: tuple[Bucket, ...] = (0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 1800)
     """Upper bounds of the runs' histogram, in seconds."""
     max_names: Annotated[int, Meta(ge=1, le=10_000)] = 200
-    """Names of tasks, and of queues, that are told apart; what comes after them counts as `other`."""
+    """Distinct names of tasks, and of queues; later ones count as `other`."""
 
     def __post_init__(self) -> None:
         for field in ("wait_buckets", "run_buckets"):

@@ -6,9 +6,9 @@ from prometheus_client import CollectorRegistry, start_http_server
 
 
 class Endpoint:
-    """Serves a registry at http://HOST:PORT/metrics, in threads of its own, until it is closed.
+    """Serves a registry at http://HOST:PORT/metrics, in separate threads, until it is closed.
 
-    port: 0 takes any free one. Raises OSError where the address cannot be had.
+    port: 0 takes any free one. Raises OSError if the address cannot be opened.
     """
 
     def __init__(self, registry: CollectorRegistry, host: str, port: int) -> None:
@@ -17,7 +17,7 @@ class Endpoint:
         self.url = f"http://{shown}:{self._server.server_port}/metrics"
 
     def close(self) -> None:
-        """Stop serving, within half a second, and free the port."""
+        """Stop serving within half a second, and free the port."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

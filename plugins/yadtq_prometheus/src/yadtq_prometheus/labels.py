@@ -1,4 +1,4 @@
-"""Keeps a label from growing without end: each of its values is a time series for as long as Prometheus remembers."""
+"""Limits the values of a label, because Prometheus stores a time series for each of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ OTHER = "other"
 
 
 class Names:
-    """The values of one label: the first `most` that come keep their names, all after them are `other`."""
+    """The values of one label: the first `most` names are kept, all later ones are `other`."""
 
     def __init__(self, most: int) -> None:
         self._most = most

@@ -1,4 +1,4 @@
-"""What a worker's events come to: counters, histograms and gauges in a registry of its own."""
+"""Turns a worker's events into counters, histograms and gauges of one registry."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from yadtq_prometheus.labels import Names
 
 
 class WorkerMetrics:
-    """The metrics of one worker. Told by one thread, read by those of the scrapes."""
+    """The metrics of one worker. One thread writes them; the threads of the scrapes read them."""
 
     def __init__(self, registry: CollectorRegistry, settings: PrometheusSettings, worker: WorkerIdentity) -> None:
         self._tasks = Names(settings.max_names)
@@ -46,7 +46,7 @@ class WorkerMetrics:
         gauge(catalogue.WORKER).labels(worker.id, worker.host, __version__).set(1)
 
     def started(self, leases: Sequence[Lease]) -> None:
-        """Count runs that began, and how long each task waited for its first."""
+        """Count runs that began, and the wait of each task for its first run."""
         for lease in leases:
             message = lease.delivery.message
             labels = self._labels(message.task, message.queue)
@@ -55,19 +55,19 @@ class WorkerMetrics:
                 self._wait.labels(*labels).observe(max(0, lease.started_at_ms - message.submitted_at_ms) / 1000)
 
     def finished(self, outcomes: Sequence[Outcome]) -> None:
-        """Count runs that ended, and how long each took."""
+        """Count runs that ended, and their durations."""
         for outcome in outcomes:
             labels = self._labels(outcome.task, outcome.queue)
             self._finished.labels(*labels, outcome.status.value).inc()
             self._run.labels(*labels).observe(outcome.duration)
 
     def reclaimed(self, records: Sequence[Due]) -> None:
-        """Count tasks that were taken back."""
+        """Count reclaimed tasks."""
         for record in records:
             self._reclaimed.labels(*self._labels(record.task, record.queue)).inc()
 
     def heartbeat(self, stats: WorkerStats) -> None:
-        """Show what the worker said of itself."""
+        """Store the content of a heartbeat."""
         self._running.set(stats.running)
         self._slots.set(stats.slots)
         self._free.set(stats.free)
@@ -76,7 +76,7 @@ class WorkerMetrics:
         self._heartbeat_at.set(time.time())
 
     def stopping(self) -> None:
-        """Show that the worker takes no more tasks."""
+        """Show that the worker drains."""
         self._stopping.set(1)
         self._free.set(0)
 

@@ -1,6 +1,6 @@
-"""The hooks: an endpoint in each worker that was given a port, and nothing anywhere else.
+"""The hooks: an endpoint in each worker with a port, otherwise nothing.
 
-prometheus_client is imported only where a port is set: every client and child loads this module.
+prometheus_client is imported only if a port is set, because every client and child loads this module.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger("yadtq.prometheus")
 
 
 class PrometheusPlugin:
-    """One worker's metrics; the worker's listener thread calls all hooks but the first two."""
+    """One worker's metrics. The worker's listener thread calls all hooks except the first two."""
 
     def __init__(self) -> None:
         self._settings: Settings | None = None
@@ -38,12 +38,12 @@ class PrometheusPlugin:
 
     @hookimpl
     def yadtq_configure(self, settings: Settings) -> None:
-        """Keep the settings: the queues are asked with them."""
+        """Store the settings, for the client that queries the queues."""
         self._settings = settings
 
     @hookimpl
     def yadtq_worker_started(self, worker: WorkerIdentity) -> None:
-        """Open the endpoint, if there is a port; one that cannot be had leaves the worker as it is."""
+        """Open the endpoint if there is a port. If it cannot be opened, the worker runs without metrics."""
         if self._settings is None:
             return
         section = self._settings.section(PrometheusSettings)
@@ -51,7 +51,7 @@ class PrometheusPlugin:
             self._open(self._settings, section, section.port, worker)
 
     def _open(self, settings: Settings, section: PrometheusSettings, port: int, worker: WorkerIdentity) -> None:
-        from prometheus_client import CollectorRegistry  # noqa: PLC0415  (80 ms, for those who set a port)
+        from prometheus_client import CollectorRegistry  # noqa: PLC0415  (80 ms, only if a port is set)
 
         from yadtq_prometheus.endpoint import Endpoint  # noqa: PLC0415
         from yadtq_prometheus.metrics import WorkerMetrics  # noqa: PLC0415
@@ -77,31 +77,31 @@ class PrometheusPlugin:
 
     @hookimpl
     def yadtq_tasks_started(self, leases: Sequence[Lease]) -> None:
-        """Count begins and waits."""
+        """Count started runs and waits."""
         if self._metrics is not None:
             self._metrics.started(leases)
 
     @hookimpl
     def yadtq_tasks_finished(self, outcomes: Sequence[Outcome]) -> None:
-        """Count ends and run times."""
+        """Count ended runs and durations."""
         if self._metrics is not None:
             self._metrics.finished(outcomes)
 
     @hookimpl
     def yadtq_tasks_reclaimed(self, records: Sequence[Due]) -> None:
-        """Count what was taken back."""
+        """Count reclaimed tasks."""
         if self._metrics is not None:
             self._metrics.reclaimed(records)
 
     @hookimpl
     def yadtq_heartbeat(self, stats: WorkerStats) -> None:
-        """Show how busy the worker is."""
+        """Show the worker's load."""
         if self._metrics is not None:
             self._metrics.heartbeat(stats)
 
     @hookimpl
     def yadtq_worker_stopping(self) -> None:
-        """Show that it takes no more."""
+        """Show that the worker drains."""
         if self._metrics is not None:
             self._metrics.stopping()
 

@@ -1,4 +1,4 @@
-"""What the backend knows of the queues, asked when Prometheus asks: for autoscalers and for people."""
+"""The counts of the queues, read from the backend at each scrape."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from yadtq_prometheus.catalogue import Described
 from yadtq_prometheus.labels import Names
 
 CACHE_SECONDS = 1.0
-"""Scrapes that come together, and impatient ones, cost the backend one question."""
+"""Scrapes within this time share one read of the backend."""
 
 log = logging.getLogger("yadtq.prometheus")
 
 
 class Asked(Protocol):
-    """Who is asked: a `Client`."""
+    """The part of `Client` that the collector uses."""
 
     def counts(self) -> Counts: ...
     def close(self) -> None: ...
 
 
 class QueueCollector(Collector):
-    """Shows the counts of an installation's queues, asked anew where the last answer is older than a second.
+    """Shows the counts of an installation's queues; reads them again if the last ones are older than a second.
 
-    open_client: called by the first scrape, and again after it raised a YadtqError. queues: those that are shown
-    although nothing waits in them. most: names of queues that are told apart.
+    open_client: called by the first scrape, and again after it raised a YadtqError. queues: these are
+    shown even if they are empty. most: the number of distinct queue names.
 
-    A backend that is away makes `yadtq_backend_up` 0, and no queue is shown then: a number that is not known is
-    neither 0 nor what it was. A server that hangs is given up by the client's own timeouts.
+    During an outage of the backend `yadtq_backend_up` is 0 and no queue is shown, because the counts are unknown. The
+    client's timeouts end a read from a server that hangs.
     """
 
     def __init__(self, open_client: Callable[[], Asked], queues: Sequence[str], most: int) -> None:
@@ -53,11 +53,11 @@ class QueueCollector(Collector):
         self._closed = False
 
     def describe(self) -> Iterable[Metric]:
-        """Return nothing: registering must not ask the backend."""
+        """Return nothing, so that the registration does not read from the backend."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics of one scrape; never raises for a backend that is away."""
+        """Yield the metrics of one scrape. Does not raise during an outage of the backend."""
         with self._lock:
             counts = self._latest()
             shown = [] if counts is None else self._shown(counts)
@@ -93,7 +93,7 @@ class QueueCollector(Collector):
         }
         for queue, numbers in sorted(counts.queues.items()):
             name = self._names.of(queue)
-            self._queues[name] = None  # shown from now on, or its last number would stand for minutes after its end
+            self._queues[name] = None  # shown from now on; otherwise Prometheus keeps its last number for minutes
             for status, sums in by.items():
                 sums[name] += numbers.get(status, 0)
         ended = CounterMetricFamily(catalogue.ENDED.name, catalogue.ENDED.text, labels=catalogue.ENDED.labels)

@@ -1,6 +1,6 @@
-"""The process's Sentry client: whether there is one, how a child gets it, and its last flush.
+"""The process's Sentry client: find it, make it in a child.
 
-sentry_sdk takes 180 ms to import, so it is imported only where there is a DSN, or by the application itself.
+The import of sentry_sdk takes 180 ms, so it is imported only if there is a DSN, or by the application itself.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from sentry_sdk.client import BaseClient
 
 FLUSH_SECONDS = 1.5
-"""A worker that ends gives its children 2 s to follow."""
+"""A worker that ends gives its children 2 s to end."""
 
 
 def active() -> BaseClient | None:
-    """Return the client that sends something, None where there is none."""
+    """Return the active client, None if there is none."""
     sdk = sys.modules.get("sentry_sdk")
     if sdk is None:
         return None
@@ -29,9 +29,9 @@ def active() -> BaseClient | None:
 
 
 def open_client(settings: SentrySettings) -> BaseClient | None:
-    """Make the client of this process, if there is a DSN and the application has not made one; return what was made.
+    """Make the client of this process, if there is a DSN and the application has not made one; return the new client.
 
-    Raises InvalidSetting for what is no DSN.
+    Raises InvalidSetting for an invalid DSN.
     """
     dsn = settings.dsn or os.environ.get("SENTRY_DSN", "")
     if not dsn or active() is not None:

@@ -10,17 +10,17 @@ Unreported = Literal["Retry", "Cancelled", "InvalidArguments"]
 
 
 class SentrySettings(Struct, frozen=True, kw_only=True):
-    """Where failures are sent, and which. Without a DSN, here, in SENTRY_DSN or by the application, nothing is."""
+    """The project and the failures that are sent; none without a DSN here, in SENTRY_DSN or from the application."""
 
     dsn: str = ""
     """The project's DSN; else that of SENTRY_DSN."""
     environment: str = ""
-    """The environment that events are told to come from; else SENTRY_ENVIRONMENT, else `production`."""
+    """The environment of the events; else SENTRY_ENVIRONMENT, else `production`."""
     release: str = ""
-    """The release that events are told to come from; else SENTRY_RELEASE, else what the SDK finds out."""
+    """The release of the events; else SENTRY_RELEASE, else the SDK's guess."""
     sample_rate: Annotated[float, Meta(ge=0, le=1)] = 1.0
     """The share of failures that is sent, from 0 to 1."""
     arguments: bool = False
     """Send the local variables of the traceback's frames, and with them the task's arguments."""
     report: tuple[Unreported, ...] = ()
-    """Which of `Retry`, `Cancelled` and `InvalidArguments` are sent too: by themselves they are no failures."""
+    """Send these too: `Retry`, `Cancelled`, `InvalidArguments`; by default they do not count as failures."""

@@ -1,4 +1,4 @@
-"""The hooks: a Sentry client in each child where there is a DSN, and nothing anywhere else."""
+"""The hooks: a Sentry client in each child if there is a DSN, otherwise nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class SentryPlugin:
-    """One child's reports. In a client it does nothing: what an application submits is its own to watch."""
+    """The reports of one child. In a client the plugin does nothing; the application has its own Sentry client."""
 
     def __init__(self) -> None:
         self._settings = SentrySettings()
@@ -35,7 +35,7 @@ class SentryPlugin:
 
     @hookimpl
     def yadtq_child_started(self) -> None:
-        """Make a client, unless a module of tasks has made one: then that is used."""
+        """Make a client, unless a module of tasks has made one."""
         self._own = open_client(self._settings)
 
     @hookimpl
@@ -49,8 +49,8 @@ class SentryPlugin:
 
     @hookimpl
     def yadtq_child_stopping(self) -> None:
-        """Send what is not sent yet."""
+        """Send the remaining events."""
         if self._own is not None:
-            self._own.close(timeout=FLUSH_SECONDS)  # the SDK's own handler at exit then has nothing to wait for
+            self._own.close(timeout=FLUSH_SECONDS)  # so the SDK's handler at exit has nothing to wait for
         elif (client := active()) is not None:
             client.flush(timeout=FLUSH_SECONDS)

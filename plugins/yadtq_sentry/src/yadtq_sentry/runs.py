@@ -1,4 +1,4 @@
-"""The scope of a run: what happens in it is told with its task, and the exception that ends it is sent."""
+"""The scope of a run: adds the task to its events, and sends the exception that ends it."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ log = logging.getLogger("yadtq.sentry")
 
 
 def passed_over(settings: SentrySettings) -> tuple[type[BaseException], ...]:
-    """Return the exceptions that are not sent."""
+    """Return the types of exceptions that are not sent."""
     return tuple(kind for name, kind in NO_FAILURES.items() if name not in settings.report)
 
 
 class RunScope:
-    """The context of one run. An error of the SDK's is logged, and nothing to the task.
+    """The context of one run. An error in the SDK is logged, and does not affect the task.
 
     passed_over: exceptions that are not sent. arguments: send the frames' local variables.
     """
@@ -53,7 +53,7 @@ class RunScope:
             if not self._arguments:
                 scope.add_event_processor(_without_variables)
         except Exception:
-            log.exception("Sentry is told nothing of this run of %s", self._run.task)
+            log.exception("Sentry gets no events of this run of %s", self._run.task)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -62,7 +62,7 @@ class RunScope:
             if error is not None and not isinstance(error, self._passed_over):
                 _send(error)
         except Exception:
-            log.exception("Sentry is not told of a failure of %s", self._run.task)
+            log.exception("a failure of %s was not sent to Sentry", self._run.task)
         finally:
             if self._scope is not None:
                 self._scope.__exit__(None, None, None)
@@ -70,7 +70,7 @@ class RunScope:
 
 def _describe(scope: Scope, run: Run) -> None:
     scope.set_transaction_name(run.task, source="task")
-    scope.set_new_propagation_context()  # or all runs of a child would be one trace
+    scope.set_new_propagation_context()  # otherwise all runs of a child are one trace
     scope.set_tags(
         {
             "yadtq.task": run.task,
@@ -89,7 +89,7 @@ def _send(error: BaseException) -> None:
 
 
 def _without_variables(event: Event, _: Hint) -> Event:
-    """Take the local variables out of an event's frames: the task's arguments are among them."""
+    """Remove the local variables from an event's frames: they include the task's arguments."""
     for kind in ("exception", "threads"):
         values = (event.get(kind) or {}).get("values") or ()  # type: ignore[attr-defined]
         for value in values:
