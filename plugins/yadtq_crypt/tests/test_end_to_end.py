@@ -123,7 +123,7 @@ def test_a_worker_without_the_key_fails_the_task_and_says_so(here: Site) -> None
 def test_a_worker_that_is_to_encrypt_with_no_key_does_not_start(here: Site) -> None:
     started = here.worker("w", environment={"YADTQ_CODECS": "crypt"})
     assert started.process.wait(60) == 2
-    assert "codecs names 'crypt', and there are no keys: set crypt.keys" in started.log()
+    assert "codecs names 'crypt', but there are no keys: set crypt.keys" in started.log()
     assert "Traceback" not in started.log()
 
 
