@@ -12,7 +12,7 @@ from yadtq_core.cli.arguments import kind, parse
 from yadtq_core.cli.known import KnownTasks
 from yadtq_core.cli.output import complain, say, say_json
 from yadtq_core.cli.sources import Row, rows_of
-from yadtq_core.client.call import options
+from yadtq_core.client.call import Using, options
 from yadtq_core.client.client import Submitting
 from yadtq_core.errors import InvalidInput, OutcomeUnknown, TaskLoadError, YadtqError
 from yadtq_core.model import MAX_ARGUMENT_BYTES, MAX_NESTING, new_id
@@ -22,7 +22,7 @@ MAX_LINE_BYTES = MAX_ARGUMENT_BYTES + 16 * 1024
 CHUNK_LINES = 5000
 CHUNK_BYTES = 8 * 1024 * 1024
 """What is submitted and answered together: enough to keep the broker busy, little enough to hold in memory."""
-_OPTIONS = ("queue", "delay", "idempotency_key", "retries", "headers", "id")
+_OPTIONS = tuple(Using.__annotations__)
 _FIELDS = ("task", "args", "kwargs", *_OPTIONS)
 
 

@@ -53,14 +53,20 @@ PLAIN = Options()
 
 
 class Using(TypedDict, total=False):
-    """The keywords of `using`."""
+    """The options of `Client.using` and `Call.using`, and of a line of `yadtq submit --batch`."""
 
-    delay: float
     queue: str
-    retries: int
-    headers: Mapping[str, str]
+    """Name of the queue; default: `default`."""
+    delay: float
+    """Seconds until the task may run, 0 to a year."""
     idempotency_key: str
+    """Calls of one task with equal keys are one task; 1 to 512 characters."""
+    retries: int
+    """How many runs may follow a failed one, 0 to 1000; default: as the task is declared."""
+    headers: Mapping[str, str]
+    """Text to text, 8 KiB in all; the task and the hooks around it can read them."""
     id: str
+    """ID of the task (a UUID); calls with equal IDs are one task, as with equal keys."""
 
 
 def options(
@@ -103,7 +109,7 @@ class Call(Generic[R_co]):
         self.options = options
 
     def using(self, **keywords: Unpack[Using]) -> Call[R_co]:
-        """Return the same call with options; keywords and errors as for `Client.using`."""
+        """Return the same call with these options in addition (`Using`); raises InvalidInput."""
         return Call(self.task, self.args, self.kwargs, options(**keywords).over(self.options))
 
     def __repr__(self) -> str:

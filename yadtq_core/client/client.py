@@ -41,13 +41,9 @@ class Submitting:
         self._options = chosen
 
     def using(self, **keywords: Unpack[Using]) -> Submitting:
-        """Return a view of this client that submits with options; they add to those of this one.
+        """Return a view of this client that submits with these options, in addition to those of this view.
 
-        delay: seconds until the task may run, 0 to a year. queue: its name. retries: how many runs may follow a
-        failed one, 0 to 1000. headers: text to text, 8 KiB in all, for the task and what surrounds it.
-        idempotency_key: equal keys of one task are one task; id: the task's ID (a UUID), of which the same holds.
-
-        Raises InvalidInput.
+        The options are the keys of `Using`. Raises InvalidInput.
         """
         return Submitting(self._opened, self._builder, options(**keywords).over(self._options))
 
@@ -178,7 +174,7 @@ class Client(Submitting):
 
     def query(self, ids: Iterable[str]) -> list[Record | None]:
         """Return the records of these IDs in order, None where there is none; raises InvalidId, BackendUnavailable."""
-        return [record for batch in _batches(ids) for record in self._opened.get(batch)]
+        return [record for batch in _batches(ids) for record in self._opened.here().backend.get(batch)]
 
     def not_found(self, ids: Iterable[str]) -> list[TaskNotFound]:
         """Return, for IDs of which `query` found no record, the errors that say why that may be.
@@ -188,14 +184,14 @@ class Client(Submitting):
         return [
             not_found(task_id, reset)
             for batch in _batches(ids)
-            for task_id, reset in zip(batch, self._opened.resets(batch), strict=True)
+            for task_id, reset in zip(batch, self._opened.here().backend.resets(batch), strict=True)
         ]
 
     def cancel(self, ids: Iterable[str], reason: str = "") -> list[CancelCode]:
         """Cancel these tasks; return for each whether it was ended, is running and was asked to stop, had ended
         before, or does not exist. Raises InvalidId, BackendUnavailable.
         """
-        return [code for batch in _batches(ids) for code in self._opened.cancel(batch, reason)]
+        return [code for batch in _batches(ids) for code in self._opened.here().backend.cancel(batch, reason)]
 
     def wait_all(self, handles: Iterable[Handle[Any]], timeout: float | None = None) -> list[Record | None]:
         """Return the records of these tasks once all have ended, or as they are after `timeout` seconds.
@@ -203,7 +199,7 @@ class Client(Submitting):
         None where there is no record. Raises BackendUnavailable.
         """
         ids = [handle.id for handle in handles]
-        ended = dict(self._opened.wait(list(dict.fromkeys(ids)), check_timeout(timeout)))
+        ended = dict(self._opened.here().waiter.wait(list(dict.fromkeys(ids)), check_timeout(timeout)))
         late = [task_id for task_id in ids if task_id not in ended]
         ended |= zip(late, self.query(late), strict=True)
         return [ended[task_id] for task_id in ids]

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from yadtq_core.client.background import Confirmer
@@ -17,7 +17,7 @@ from yadtq_core.client.group_commit import Combiner
 from yadtq_core.client.submitter import Confirm, Submitter
 from yadtq_core.client.waiter import Waiter
 from yadtq_core.errors import YadtqError
-from yadtq_core.model import CancelCode, Message, Record, Reset, Submission
+from yadtq_core.model import Message, Submission
 from yadtq_core.plugin.loading import Plugins, open_backend, open_broker
 from yadtq_core.settings import Settings
 from yadtq_core.wire.payloads import Payloads
@@ -112,26 +112,6 @@ class Opened:
         """Do as `here` does, without blocking the event loop."""
         found = self._services.get(os.getpid())
         return found if found is not None else await asyncio.to_thread(self._open)
-
-    def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
-        """Return the records as they are now."""
-        return self.here().backend.get(ids)
-
-    def resets(self, ids: Sequence[str]) -> Sequence[Reset | None]:
-        """Return what may have lost their records."""
-        return self.here().backend.resets(ids)
-
-    def cancel(self, ids: Sequence[str], reason: str) -> Sequence[CancelCode]:
-        """Cancel these tasks."""
-        return self.here().backend.cancel(ids, reason)
-
-    def wait(self, ids: Sequence[str], timeout: float | None) -> Mapping[str, Record | None]:
-        """Return the records of those that have ended (None: not found) within `timeout` seconds."""
-        return self.here().waiter.wait(ids, timeout)
-
-    async def await_one(self, task_id: str, timeout: float | None) -> Mapping[str, Record | None]:
-        """Do as `wait` does for one task, without blocking the event loop."""
-        return await (await self.ahere()).waiter.await_one(task_id, timeout)
 
     def close(self) -> None:
         """Close what this process has open; nothing can be opened any more."""

@@ -4,43 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
+from yadtq_core.client.connection import Opened
 from yadtq_core.client.results import not_found, result_of
 from yadtq_core.errors import InvalidInput, WaitTimeout
-from yadtq_core.model import ENDED, CancelCode, Record, Reset, Status
-from yadtq_core.wire.payloads import Payloads
+from yadtq_core.model import ENDED, CancelCode, Record, Status
 
 R_co = TypeVar("R_co", covariant=True)
 
 MAX_TIMEOUT = 10 * 365 * 86400.0
-
-
-class Records(Protocol):
-    """Whom a handle asks: what its client has open (`services.Opened`)."""
-
-    payloads: Payloads
-
-    def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
-        """Return the records as they are now."""
-        ...
-
-    def resets(self, ids: Sequence[str]) -> Sequence[Reset | None]:
-        """Return what may have lost their records."""
-        ...
-
-    def cancel(self, ids: Sequence[str], reason: str) -> Sequence[CancelCode]:
-        """Cancel these tasks."""
-        ...
-
-    def wait(self, ids: Sequence[str], timeout: float | None) -> Mapping[str, Record | None]:
-        """Return the records of those that have ended (None: not found) within `timeout` seconds."""
-        ...
-
-    async def await_one(self, task_id: str, timeout: float | None) -> Mapping[str, Record | None]:
-        """Do as `wait` does, without blocking the event loop."""
-        ...
 
 
 class Handle(Generic[R_co]):
@@ -50,11 +23,11 @@ class Handle(Generic[R_co]):
     be reached.
     """
 
-    __slots__ = ("_records", "id")
+    __slots__ = ("_opened", "id")
 
-    def __init__(self, task_id: str, records: Records) -> None:
+    def __init__(self, task_id: str, opened: Opened) -> None:
         self.id = task_id
-        self._records = records
+        self._opened = opened
 
     def status(self) -> Status:
         """Return what the record says now; raises TaskNotFound where there is none."""
@@ -62,7 +35,7 @@ class Handle(Generic[R_co]):
 
     def record(self) -> Record:
         """Return the record as it is now; raises TaskNotFound where there is none."""
-        return self._found(self._records.get([self.id])[0])
+        return self._found(self._opened.here().backend.get([self.id])[0])
 
     def wait(self, timeout: float | None = None) -> Record:
         """Return the record once the task has ended, however it ended.
@@ -70,7 +43,7 @@ class Handle(Generic[R_co]):
         timeout: seconds, 0 or more; None: no limit. Raises WaitTimeout (the task goes on), TaskNotFound.
         """
         seconds = check_timeout(timeout)
-        ended = self._records.wait([self.id], seconds)
+        ended = self._opened.here().waiter.wait([self.id], seconds)
         return self._found(ended[self.id]) if self.id in ended else self._late(seconds)
 
     def result(self, timeout: float | None = None) -> R_co:
@@ -79,26 +52,26 @@ class Handle(Generic[R_co]):
         timeout: seconds, 0 or more; None: no limit. Raises TaskFailed and TaskCancelled where it ended so,
         WaitTimeout (the task goes on), TaskNotFound.
         """
-        return cast(R_co, result_of(self.wait(timeout), self._records.payloads))
+        return cast(R_co, result_of(self.wait(timeout), self._opened.payloads))
 
     async def aresult(self, timeout: float | None = None) -> R_co:
         """Do as `result` does, without blocking the event loop."""
         seconds = check_timeout(timeout)
-        ended = await self._records.await_one(self.id, seconds)
+        ended = await (await self._opened.ahere()).waiter.await_one(self.id, seconds)
         if self.id in ended:
             found = ended[self.id]
             record = found if found is not None else await asyncio.to_thread(self._found, None)
         else:
             record = await asyncio.to_thread(self._late, seconds)
-        return cast(R_co, result_of(record, self._records.payloads))
+        return cast(R_co, result_of(record, self._opened.payloads))
 
     def cancel(self, reason: str = "") -> CancelCode:
         """Cancel the task; return whether it was ended, is running and was asked to stop, or had ended before."""
-        return self._records.cancel([self.id], reason)[0]
+        return self._opened.here().backend.cancel([self.id], reason)[0]
 
     def _found(self, record: Record | None) -> Record:
         if record is None:
-            raise not_found(self.id, self._records.resets([self.id])[0])
+            raise not_found(self.id, self._opened.here().backend.resets([self.id])[0])
         return record
 
     def _late(self, seconds: float | None) -> Record:
