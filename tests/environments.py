@@ -1,4 +1,4 @@
-"""Virtual environments outside of the workspace: what yadtq requires is there, and of ours what is installed.
+"""Virtual environments outside the workspace: the requirements of yadtq, and the distributions that a test installs.
 
 Requirements are links to what is installed where the tests run, so nothing is fetched; just those, with theirs, that
 our distributions ask for, so one that is not asked for is missing. Nothing of the workspace itself is to be seen.
@@ -65,7 +65,7 @@ class Environment:
         pip.chmod(0o755)
 
     def install(self, *arguments: str | Path) -> None:
-        """Install as a user would; what that requires must be here, as nothing is fetched."""
+        """Install as a user would. All requirements must be present, because nothing is fetched."""
         done = self.run("pip", "install", *arguments)
         assert done.returncode == 0, done.stdout + done.stderr
 

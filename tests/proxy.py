@@ -35,7 +35,7 @@ class Proxy:
         self.blackhole = False
         """Nothing passes either way, and no connection ends: a cable that was pulled."""
         self.lose_replies = False
-        """Requests pass, answers are dropped: what was asked for is done, and nobody hears of it."""
+        """Requests pass and replies are dropped: the service does its work, and the client does not hear of it."""
         self.latency = 0.0
         """Seconds, each way."""
         self.resets = 0.0
@@ -64,7 +64,7 @@ class Proxy:
 
     @contextlib.contextmanager
     def cut_off(self) -> Iterator[None]:
-        """Let nothing pass for so long; what stood then is reset."""
+        """Let nothing pass during the block; then reset the connections."""
         self.blackhole = True
         yield
         self.blackhole = False
@@ -72,7 +72,7 @@ class Proxy:
 
     @contextlib.contextmanager
     def losing_replies(self) -> Iterator[None]:
-        """Drop all answers for so long; what stood then is reset."""
+        """Drop all replies during the block; then reset the connections."""
         self.lose_replies = True
         yield
         self.lose_replies = False

@@ -35,7 +35,7 @@ def address(variable: str, make: Callable[[], LocalServer]) -> Iterator[str]:
 
 
 def started(server: Server, variable: str) -> Server:
-    """Start the server. Where it cannot be had the test is skipped, or fails where `CI` is set."""
+    """Start the server. If it cannot be started, skip the test, or fail it if `CI` is set."""
     try:
         server.start()
     except LocalStackError as error:

@@ -1,1 +1,1 @@
-"""What yadtq answers to bad input and to services that are dead, wrong or unfit: one table, tried and printed."""
+"""The answers of yadtq to bad input and to dead, wrong or unfit services: a table that is tried and printed."""

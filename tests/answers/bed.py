@@ -44,7 +44,7 @@ class Answer(NamedTuple):
 
 
 class Case(NamedTuple):
-    """One thing that goes wrong: what is done, and what must be answered.
+    """One thing that goes wrong: an action, and the answer that it must get.
 
     row: the number in the catalogue of bad inputs, or `service`. done: the command, as it is shown. text: a regular
     expression that the answer must contain. writes: it may leave records.

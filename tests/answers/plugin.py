@@ -1,4 +1,4 @@
-"""The cases of plugins and tasks that cannot be had, and of tasks that end as none should."""
+"""Cases: plugins and tasks that cannot be loaded, and tasks that end in ways a task should not."""
 
 from __future__ import annotations
 

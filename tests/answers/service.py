@@ -402,15 +402,9 @@ CASES = [
     on_record(
         "an unknown check", ["doctor", "--accept", "persistense"], 2, "there is no such check; there are clients"
     ),
-    after(
-        "all is well but that nobody works", 0, "warning  workers      no worker is online → start one: `yadtq worker`"
-    ),
-    after(
-        "a task waits, and nobody works", 1, "problem  workers      no worker is online, and 1 task waits", tuple(ADD)
-    ),
-    after(
-        "what waits is soon too old for Kafka", 1, "problem  retention .*1 message waiting for more than half", ("OLD",)
-    ),
+    after("no worker is online", 0, "warning  workers      no worker is online → start one: `yadtq worker`"),
+    after("a task waits for a worker", 1, "problem  workers      no worker is online, and 1 task waits", tuple(ADD)),
+    after("a message waits for too long", 1, "problem  retention .*1 message waiting for more than half", ("OLD",)),
     after("there are dead letters", 1, "warning  dead-letters queue default: up to 1 dead letter", ("OLD",)),
     program("a client from before a fork", 0, "child 0 parent queued", FORK, "os.fork()"),
     program(

@@ -72,7 +72,7 @@ def _same_id(bed: Bed) -> Answer:
 
 
 def _pipe(bed: Bed) -> Answer:
-    """Name a pipe that nobody writes to."""
+    """Name a pipe that has no writer."""
     import os  # noqa: PLC0415
 
     path = bed.folder / "pipe"

@@ -27,7 +27,7 @@ AT_A_TIME = 4
 
 
 class Tried(NamedTuple):
-    """What a case answered, how long it took, and what is wrong with that."""
+    """The answer to a case, its duration, and the faults found in it."""
 
     case: Case
     answer: Answer

@@ -1,4 +1,4 @@
-"""What a page shows of a command's output, as a pattern: what differs from run to run may be anything of its kind.
+"""The output that a page shows, as a pattern: a value that differs from run to run may be any value of its kind.
 
 `…` is what the page leaves out: alone on a line any lines, within one any text. A task's ID stands for the same
 task throughout a page.
@@ -33,12 +33,12 @@ _KINDS = (
     ("…", ".*?"),
 )
 _SAID = r"(?:using the local stack in .*\n)?"
-"""What each command says on stderr: a page need not show it every time."""
+"""Lines that every command may write to stderr. A page need not show them."""
 _TOKEN = re.compile("|".join(f"({shown})" for shown, _ in (*_KINDS, (UUID, ""))))
 
 
 def pattern_of(text: str, ids: Mapping[str, str]) -> re.Pattern[str]:
-    """Return the pattern of what a page shows. ids: what the page's IDs stand for, so far as that is known.
+    """Return the pattern of the shown output. ids: the real IDs that are known for the page's IDs.
 
     Other IDs are found in the match by `learnt`.
     """

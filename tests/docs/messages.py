@@ -1,4 +1,4 @@
-"""Every text in the code, with `…` for what is filled in: what a message on a page must come from."""
+"""Every text in the code, with `…` for each inserted value: each message on a page must match one."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Block(NamedTuple):
 
     @property
     def place(self) -> str:
-        """Where it stands, for messages."""
+        """The page and line, for messages."""
         return f"{self.page.relative_to(ROOT)}:{self.line}"
 
 

@@ -1,4 +1,4 @@
-"""A shell in which a page's commands are typed; what lasts (a worker, say) has a terminal of its own."""
+"""A shell in which a page's commands are typed; one that keeps running (a worker) gets another terminal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PATIENCE = 90.0
 """Seconds for one command, and for what a lasting one is to print."""
 _LASTS = re.compile(r"(\w+=\S+ )*(yadtq (worker|dev)|python (worker|monitor)\.py|yadtq monitor(?!.*--once))\b")
 _BEGUN = "…\n00:00:00 INFO tasks: …\n"
-"""What a worker says last before it is online, where the page does not show what it says."""
+"""The last line of a worker before it is online, for pages that do not show its lines."""
 _ASKS = re.compile(r"\byadtq (query|monitor)\b(?!.*--follow)")
 """Shows how things stand just now: a reader who is too early looks again."""
 AGAIN = 40.0
@@ -97,7 +97,7 @@ class Terminal:
         self._lasting.clear()
 
     def without_services(self) -> None:
-        """Forget the tests' services: what follows has those that it starts."""
+        """Forget the services of the tests: later commands use those that the page starts."""
         self._run(f"unset {' '.join(_ADDRESSES)}")
 
     def unblock(self, plugins: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""What a page shows and what a command prints: what may differ may, and nothing else."""
+"""Shown and printed output: values that may differ do, and a difference elsewhere is found."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class WorkerProcess:
         return self.process.pid
 
     def log(self) -> str:
-        """What it has logged so far."""
+        """Return its log."""
         return self.log_file.read_text(errors="replace")
 
     def signal(self, number: int) -> None:

@@ -44,14 +44,14 @@ def held(gate: str) -> str:
     until = time.monotonic() + 100
     while not Path(gate).exists():
         if time.monotonic() > until:
-            raise TimeoutError("nobody opened the gate")
+            raise TimeoutError("the gate was not opened")
         time.sleep(0.02)
     return current().worker_id
 
 
 @task(name="site.ameet")
 async def ameet(count: int) -> tuple[int, int]:
-    """Wait until so many tasks have begun; return the process and the loop that they share."""
+    """Wait until this number of tasks has begun; return the process and the loop that they share."""
     import asyncio  # noqa: PLC0415
 
     begin()

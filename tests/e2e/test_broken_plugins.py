@@ -1,4 +1,4 @@
-"""Workers and commands beside plugins that cannot be had: who refuses, who goes on, and what they say."""
+"""Workers and commands beside plugins that cannot be loaded: they refuse or go on, and name the plugin."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HASTE = "from yadtq_core import entrypoints\nentrypoints.IMPORT_SECONDS = 1.0\n"
 
 @pytest.fixture
 def here(tmp_path: Path, redis_url: str, namespace: str) -> Iterator[Site]:
-    """A site on the streams of the store; what is put into its folder `installed` is."""
+    """A site on the streams of the store; distributions in its folder `installed` count as installed."""
     with site(tmp_path, redis_url.replace("://", "+streams://", 1), redis_url, namespace, 3.0) as made:
         (tmp_path / "installed").mkdir()
         made.environment["PYTHONPATH"] += os.pathsep + str(tmp_path / "installed")

@@ -1,4 +1,4 @@
-"""What happens to tasks when workers and children are killed, stopped, told to end, or kept busy."""
+"""Tasks when workers and children are killed, stopped, terminated, or kept busy."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ def test_kafka_stopped_killed_and_its_topic_made_anew(
             time.sleep(1.0)
             killed.settle(90)
         _make_anew(here, kafka, f"yadtq.{namespace}.default")
-        time.sleep(2.0)  # what comes in these moments may be passed over, and is swept
+        time.sleep(2.0)  # a message of these seconds may be passed over; the sweep publishes it again
         assert here.client.submit("site.square", 3).result(timeout=60) == 9
         assert worker.terminate(30) == 0, worker.log()
 
@@ -249,7 +249,7 @@ def test_a_topic_full_of_rubbish_stops_nobody(here: Site, kafka_url: str, namesp
     began = time.monotonic()
     flaky = here.client.submit("site.flaky", 1, 0.2)
     assert flaky.result(timeout=60) == 2
-    assert time.monotonic() - began < 15.0  # sweeps go on, whatever rests
+    assert time.monotonic() - began < 15.0  # unreadable messages do not stop the sweep
     consumer = KafkaConsumer(bootstrap_servers=servers)
     dead = TopicPartition(f"{topic}.dead", 0)
     wait_until(lambda: consumer.end_offsets([dead])[dead] == len(rubbish), "all rubbish is among the dead letters", 60)

@@ -1,4 +1,4 @@
-"""The tier of one Redis: what happens when that Redis is killed and comes back."""
+"""The tier of one Redis, when that Redis is killed and started again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is built is what works: all wheels in fresh environments, and a plugin's task run for somebody without it."""
+"""The built wheels work in fresh environments, and a plugin's task runs for a client without the plugin."""
 
 from __future__ import annotations
 

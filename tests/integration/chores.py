@@ -65,7 +65,7 @@ def hold_the_gil(seconds: float) -> None:
 
 @task(name="chores.hold_the_gil_while_locked")
 def hold_the_gil_while_locked(path: str, go: str) -> None:
-    """Once `go` is there, let no other thread of this process run for as long as somebody has `path` locked."""
+    """Once `go` exists, hold the interpreter for as long as another process has `path` locked."""
     current().progress(0.0, "ready")
     while not Path(go).exists():
         time.sleep(0.01)
@@ -75,7 +75,7 @@ def hold_the_gil_while_locked(path: str, go: str) -> None:
 
 @task(name="chores.meet")
 def meet(folder: str, count: int) -> int:
-    """Wait until so many runs are here at the same time; return the process."""
+    """Wait until this number of runs is here at the same time; return the process."""
     (Path(folder) / current().id).touch()
     until = time.monotonic() + 60
     while len(list(Path(folder).iterdir())) < count:

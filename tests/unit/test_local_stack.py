@@ -19,7 +19,7 @@ Answering = Callable[[bytes], str]
 
 @pytest.fixture
 def answering() -> Iterator[Answering]:
-    """Return the address of a server that gives one answer to whatever it is asked."""
+    """Return the address of a server that gives the same answer to every request."""
     servers: list[socket.socket] = []
 
     def make(answer: bytes) -> str:

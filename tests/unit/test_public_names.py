@@ -1,4 +1,4 @@
-"""Plugins stand on the public names of yadtq_core alone: what stands behind those may change with every release."""
+"""Plugins import public names of yadtq_core only: everything else may change with every release."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A service that cannot be had: its tests are skipped with the reason, and fail where CI is set."""
+"""A service that cannot be started: its tests are skipped with the reason, or fail if CI is set."""
 
 from __future__ import annotations
 

@@ -255,7 +255,7 @@ def test_an_address_of_the_wrong_kind_shows_no_password_either(tmp_path: Path) -
 
 
 def test_an_address_is_carried_as_it_is(tmp_path: Path) -> None:
-    """What is wrong with one is for whoever opens it to say."""
+    """A fault in an address is reported when the address is opened, not when settings are read."""
     url = "redis://:pä55wörd@host"
     assert loaded(tmp_path, {"YADTQ_BACKEND": url}).backend == url
 

@@ -14,7 +14,7 @@ from verification.faults.checker import INVARIANTS, check
 from verification.faults.good import CANCELLED, FAILED, HANDED, KILLED, PLAIN, REFUSED, RETRIED, RULES, UNKNOWN, good
 from verification.faults.view import LOG_LOST
 
-E = TypeVar("E", bound=h.Event)
+E = TypeVar("E", bound=h.HistoryEvent)
 Spoil = Callable[[list[h.Known]], list[h.Known]]
 
 
@@ -225,7 +225,7 @@ SPOILT: dict[str, tuple[str, Spoil]] = {
     ),
     "a run is repeated without a retry": ("I8", added(second_run_of_plain)),
     "a lease is run twice": ("I8", added(same_fence_twice)),
-    "a handed back run was not": ("I8", changed(h.Released, lambda _: None)),
+    "the release of a run is missing": ("I8", changed(h.Released, lambda _: None)),
     "a counter drifts": ("I9", changed(h.Freeze, drifted, lambda freeze: freeze.final)),
     "a counter drifts for a while": ("I9", changed(h.Freeze, drifted, lambda freeze: not freeze.final)),
     "poison runs on": ("I10", record(KILLED, lost=5)),
@@ -238,7 +238,7 @@ SPOILT: dict[str, tuple[str, Spoil]] = {
     "a result is wrong": ("I14", record(PLAIN, result="10")),
     "a result is another task's": ("I14", record(UNKNOWN, result="[1,5]")),
     "a good task fails": ("I14", record(PLAIN, status="failed", result="", error="{}")),
-    "a good task is cancelled by nobody": ("I14", record(PLAIN, status="cancelled", result="")),
+    "a good task is cancelled without a request": ("I14", record(PLAIN, status="cancelled", result="")),
     "a cancelled task was not": ("I14", changed(h.Cancelled, lambda _: None)),
     "what always fails succeeds": ("I14", changed(h.Submit, others_submit, lambda event: event.id == PLAIN)),
     "nothing finishes for long": ("I15", moved(h.Finished, 30.0, of(HANDED))),
@@ -246,7 +246,7 @@ SPOILT: dict[str, tuple[str, Spoil]] = {
     "a fenced run's effect wins": ("I16", added(newer_effect)),
     "a worker swells": ("I17", changed(h.Memory, lambda one: structs.replace(one, resident=10**9))),
     "a worker ends badly": ("I18", changed(h.Exited, lambda one: structs.replace(one, code=1))),
-    "what was handed back waits": ("I18", moved(h.Started, 2.5, run_of(HANDED, 2))),
+    "a released run waits too long": ("I18", moved(h.Started, 2.5, run_of(HANDED, 2))),
 }
 
 
@@ -280,14 +280,14 @@ def test_a_store_that_lost_everything_may_repeat_what_had_ended() -> None:
 
 
 def forgotten(before: float) -> list[h.Known]:
-    """The plain task's record is gone at the end, and a loss of the store came so long after its end."""
+    """Return a history without the plain task's record, and with a loss of the store `before` seconds after it."""
     events = without_final(PLAIN)(good())
     at = last(events, h.Finished, of(PLAIN)).a + before
     return [*events, h.Fault("harness", at, at + 0.01, "lost", ("*",), loses=True)]
 
 
 def test_only_what_ended_long_before_everything_was_lost_may_be_gone() -> None:
-    """What ended within two heartbeats of the loss is run again; and who loses a second keeps what is older."""
+    """A task that ended within two heartbeats of the loss runs again. A loss of a second keeps older records."""
     everything = structs.replace(RULES, forgets=True)
     assert "I1" not in check(forgotten(2.5), everything)
     assert "I1" in check(forgotten(1.5), everything)
@@ -322,11 +322,11 @@ def test_what_was_settled_long_before_everything_was_lost_is_not_read_again() ->
     assert "I3" not in check(heard_of_a_loss(end.a + 2.2, says=commit.b - 1.2), everything)
     lately = heard_of_a_loss(end.a + 1.0, says=commit.b - 1.2)
     assert "I3" in check(lately, everything)
-    assert "I3" not in check(lately, RULES), "who loses a moment keeps what is older"
+    assert "I3" not in check(lately, RULES), "a loss of a moment keeps older records"
 
 
 def test_an_offset_that_the_broker_gave_twice_says_nothing_of_the_commits_beyond_it() -> None:
-    """The second message at an offset is swept: whoever stood beyond it passes over it."""
+    """A consumer beyond the offset does not read its second message, and the sweep publishes it again."""
     commit = last(good(), h.Committing)
 
     def second(topic: h.Topic) -> h.Topic:

@@ -1,4 +1,4 @@
-"""What is recorded is what was asked and answered, and what is told of a history is what is in it."""
+"""The recorder writes questions and answers as they were, and the report agrees with the history."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Fault runs on real services: a harness that breaks things, the history of what everybody saw, and its checker."""
+"""Fault runs on real services: a harness that causes faults, the history that all processes write, and its checker."""

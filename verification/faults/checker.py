@@ -19,7 +19,7 @@ Rule = Callable[[View, Rules], Iterator[str]]
 
 
 def every_accepted_task_ends_once(view: View, rules: Rules) -> Iterator[str]:
-    """I1: what was accepted has one terminal record at the end, and ended once in each life of the store."""
+    """I1: each accepted task has one terminal record at the end, and ended once in each life of the store."""
     if view.final is None:
         yield "there is no final dump"
         return
@@ -38,7 +38,7 @@ def every_accepted_task_ends_once(view: View, rules: Rules) -> Iterator[str]:
 
 
 def _may_be_forgotten(view: View, rules: Rules, task_id: str) -> bool:
-    """Return whether a task ended so long before everything was lost that it is not run again."""
+    """True when a task ended early enough before a total loss of the store that it must not run again."""
     ended = max(view.ended(task_id), default=math.inf)
     loss = next((loss for loss in view.losses if loss.a > ended), None)
     return rules.forgets and loss is not None and ended < loss.b - rules.again
@@ -105,7 +105,7 @@ def nothing_is_committed_early(view: View, rules: Rules) -> Iterator[str]:
 
 
 def _settled_after(view: View, rules: Rules, losses: int) -> Callable[[str], float]:
-    """Return what tells when a message was first settled, as it counts after so many losses of the store."""
+    """Return a function for the time at which a message was first settled, after `losses` losses of the store."""
     noticed = view.losses[:losses]
 
     def settled(task_id: str) -> float:
@@ -170,7 +170,7 @@ def ended_is_ended(view: View, rules: Rules) -> Iterator[str]:
 def _see(
     view: View,
     seen: dict[tuple[str, int], list[tuple[float, float, str, int]]],
-    event: h.Event,
+    event: h.HistoryEvent,
     states: Sequence[tuple[str, str, int]],
 ) -> None:
     era = view.era(event.b, event.a)
@@ -254,7 +254,7 @@ def poison_is_bounded(view: View, rules: Rules) -> Iterator[str]:
 
 
 def lost_runs_start_again_soon(view: View, rules: Rules) -> Iterator[str]:
-    """I11: what a killed worker ran is begun again within the limit."""
+    """I11: the runs of a killed worker begin again within the limit."""
     if rules.restart is not None:
         for task_id, seconds in restarts(view):
             if seconds > rules.restart:
@@ -286,7 +286,7 @@ def every_message_is_dealt_with(view: View, rules: Rules) -> Iterator[str]:
         if committed.get((end.queue, end.partition), 0) < end.offset:
             settled = committed.get((end.queue, end.partition), 0)
             yield f"{end.queue}/{end.partition} is settled up to {settled} of {end.offset}"
-    # What was cancelled before anybody found its message needs no answer.
+    # A task that was cancelled before a worker found its message needs no answer.
     asked = view.cancels.keys() | {one.id for event in view.of(h.Claimed) for one in event.got}
     for message in topic.messages:
         if message.id and message.id not in asked:
@@ -297,7 +297,7 @@ def every_message_is_dealt_with(view: View, rules: Rules) -> Iterator[str]:
 
 
 def a_refusal_is_final(view: View, rules: Rules) -> Iterator[str]:
-    """I13: what was refused never runs."""
+    """I13: a refused task never runs."""
     for task_id, outcome in view.outcomes.items():
         if outcome == "fail" and view.starts.get(task_id):
             yield f"the submit of {task_id} was refused, and it ran"
@@ -315,7 +315,7 @@ def results_are_right(view: View, rules: Rules) -> Iterator[str]:
             yield f"{task_id}: {submit.task}{submit.arguments} is {wanted}, its record says {record.result:.80}"
 
 
-def _end_explained(view: View, rules: Rules, task_id: str, record: h.Row) -> bool:
+def _end_explained(view: View, rules: Rules, task_id: str, record: h.RecordRow) -> bool:
     cancelled = record.status == "cancelled" and task_id in view.cancels
     poison = record.status == "failed" and record.lost > rules.lost_limit
     return cancelled or poison
@@ -326,7 +326,7 @@ def _wanted(submit: h.Submit) -> object:
 
 
 def work_goes_on(view: View, rules: Rules) -> Iterator[str]:
-    """I15: while there is work, something finishes every now and then, whatever single fault there is."""
+    """I15: while tasks wait, the gap between two ends stays below the limit, during any single fault."""
     if rules.gap is None:
         return
     times = sorted(end.a for ends in view.ends.values() for end in ends)

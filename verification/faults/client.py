@@ -26,9 +26,9 @@ from yadtq_core.settings import load
 CONNECT_SECONDS = 60.0
 MOST = 10
 BEHIND_SECONDS = 0.5
-"""A client that was held up makes up for so much of it."""
+"""Delay (seconds) that a client makes up for by submitting faster."""
 CANCEL_SECONDS = 1.5
-"""How much later an unwanted task is cancelled, at most: before it begins, while it runs, or after."""
+"""The longest delay until an unwanted task is cancelled: before it begins, while it runs, or after."""
 
 MIXED = (
     *("add", "add", "add", "add", "square", "square", "effect", "effect"),
@@ -36,13 +36,12 @@ MIXED = (
 )
 
 
-class Plan(Struct, frozen=True):
-    """What a client is to do.
+class ClientPlan(Struct, frozen=True):
+    """The work of one client.
 
-    count: how many tasks are to be accepted; where many are refused it gives up at `MOST` times as many. rate: how
-    many a second it begins at most. threads: how many submit at a time. naps: how long those tasks take that sleep, at
-    most (seconds). kinds: the tasks, drawn at random; those that are `unwanted` are cancelled a moment later.
-    repeats: each submit is made so often.
+    count: the number of tasks to be accepted; after `MOST` times as many submits it stops. rate: submits a second, at
+    most. threads: submits at a time. naps: the longest sleep (seconds) of a task that sleeps. kinds: the tasks, drawn
+    at random; the `unwanted` ones are cancelled a moment later. repeats: how many times each submit is made.
     """
 
     count: int
@@ -54,7 +53,7 @@ class Plan(Struct, frozen=True):
     repeats: int = 1
 
 
-class Asked(Struct, frozen=True):
+class PlannedSubmit(Struct, frozen=True):
     """One call to be submitted."""
 
     id: str
@@ -62,7 +61,7 @@ class Asked(Struct, frozen=True):
     arguments: list[float]
 
 
-def calls(plan: Plan) -> Iterator[Asked]:
+def calls(plan: ClientPlan) -> Iterator[PlannedSubmit]:
     """Yield the calls of a plan; the same for the same seed, but for their IDs."""
     draw = random.Random(plan.seed)
     for _ in range(MOST * plan.count):
@@ -79,7 +78,7 @@ def calls(plan: Plan) -> Iterator[Asked]:
             "killer": [number],
             "unwanted": [round(draw.uniform(0.1, 2.0), 3), number],
         }
-        yield Asked(
+        yield PlannedSubmit(
             str(uuid.UUID(int=draw.getrandbits(64) << 64 | uuid.uuid4().int >> 64, version=4)),
             "faults.square" if kind == "long" else f"faults.{kind}",
             arguments[kind],
@@ -89,7 +88,7 @@ def calls(plan: Plan) -> Iterator[Asked]:
 class Submitting:
     """Threads that submit what a plan says, no faster than it says."""
 
-    def __init__(self, client: Client, plan: Plan, writer: h.Writer) -> None:
+    def __init__(self, client: Client, plan: ClientPlan, writer: h.Writer) -> None:
         self._client = client
         self._plan = plan
         self._writer = writer
@@ -118,7 +117,7 @@ class Submitting:
                 self._accepted += "ok" in outcomes
                 self._changed.notify_all()
 
-    def _take(self) -> Asked | None:
+    def _take(self) -> PlannedSubmit | None:
         """Return the next call when its time has come; None once enough are accepted."""
         with self._changed:
             # One that is under way may still be refused.
@@ -137,7 +136,7 @@ class Submitting:
     def _missing(self) -> int:
         return self._plan.count - self._accepted - self._under_way
 
-    def _submit(self, asked: Asked) -> str:
+    def _submit(self, asked: PlannedSubmit) -> str:
         who, b, said = self._writer.who, h.now(), ""
         self._writer.write(h.Submit(who, b, b, asked.id, asked.task, asked.arguments))
         try:
@@ -175,7 +174,7 @@ def connected() -> Client:
 
 def main() -> None:
     """Run the plan that the first argument tells."""
-    plan = msgspec.convert(json.loads(sys.argv[1]), Plan)
+    plan = msgspec.convert(json.loads(sys.argv[1]), ClientPlan)
     load()  # a setting that is wrong is told before anything is waited for
     with connected() as client:
         Submitting(client, plan, h.writer_of_environment()).run()

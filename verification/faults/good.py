@@ -27,7 +27,7 @@ class Teller:
         self.messages: list[h.Stored] = []
 
     def span(self, seconds: float = 0.01) -> tuple[float, float]:
-        """Return the times of the next event, so many seconds later."""
+        """Return the times of the next event, `seconds` later."""
         self.at = round(self.at + seconds, 6)
         return self.at, round(self.at + WIDTH, 6)
 
@@ -85,15 +85,19 @@ class Teller:
         self.tell(h.Asked(worker, b, b, [(task_id, fence, status)]))
         self.tell(h.Finished(worker, b, a, [h.Code(task_id, fence, code, status)]))
 
-    def freeze(self, rows: dict[str, h.Row], open_: Sequence[str], counts: dict[str, int], *, final: bool) -> None:
+    def freeze(
+        self, rows: dict[str, h.RecordRow], open_: Sequence[str], counts: dict[str, int], *, final: bool
+    ) -> None:
         """The harness looks at the whole store."""
         b, a = self.span()
         self.tell(h.Freeze("harness", b, a, b * 1000, rows, dict.fromkeys(open_, b * 1000), counts, final))
 
 
-def row(task_id: str, task: str, status: str, fence: int, attempt: int, *, result: str = "", error: str = "") -> h.Row:
+def row(
+    task_id: str, task: str, status: str, fence: int, attempt: int, *, result: str = "", error: str = ""
+) -> h.RecordRow:
     """Return a record."""
-    return h.Row(status, fence, attempt, 0, task, f"d-{task_id[-2:]}", result, error)
+    return h.RecordRow(status, fence, attempt, 0, task, f"d-{task_id[-2:]}", result, error)
 
 
 def good() -> list[h.Known]:
@@ -101,7 +105,7 @@ def good() -> list[h.Known]:
     t = Teller()
     b, a = t.span()
     t.tell(h.Clock("harness", b, a, (b + a) / 2 * 1000))
-    rows: dict[str, h.Row] = {}
+    rows: dict[str, h.RecordRow] = {}
     _plain_and_retried(t, rows)
     _killed(t, rows)
     _cancelled_and_failed(t, rows)
@@ -124,7 +128,7 @@ def good() -> list[h.Known]:
     return t.events
 
 
-def _plain_and_retried(t: Teller, rows: dict[str, h.Row]) -> None:
+def _plain_and_retried(t: Teller, rows: dict[str, h.RecordRow]) -> None:
     t.submit(PLAIN, "faults.effect", [0.1, 3])
     fence = t.claim("w2", PLAIN, 1)
     t.start("w2", PLAIN, 1, fence)
@@ -145,7 +149,7 @@ def _plain_and_retried(t: Teller, rows: dict[str, h.Row]) -> None:
     rows[RETRIED] = row(RETRIED, "faults.flaky", "success", second, 2, result="[1,5]")
 
 
-def _killed(t: Teller, rows: dict[str, h.Row]) -> None:
+def _killed(t: Teller, rows: dict[str, h.RecordRow]) -> None:
     t.submit(KILLED, "faults.square", [1, 4])
     first = t.claim("w1", KILLED, 1)
     t.start("w1", KILLED, 1, first)
@@ -160,10 +164,10 @@ def _killed(t: Teller, rows: dict[str, h.Row]) -> None:
     t.span(0.2)
     t.finish("w1", KILLED, first, "success", "fenced")
     t.finish("w2", KILLED, second, "success")
-    rows[KILLED] = h.Row("success", second, 2, 1, "faults.square", f"d-{KILLED[-2:]}", "16")
+    rows[KILLED] = h.RecordRow("success", second, 2, 1, "faults.square", f"d-{KILLED[-2:]}", "16")
 
 
-def _cancelled_and_failed(t: Teller, rows: dict[str, h.Row]) -> None:
+def _cancelled_and_failed(t: Teller, rows: dict[str, h.RecordRow]) -> None:
     t.submit(CANCELLED, "faults.add", [1, 2])
     b, a = t.span()
     t.tell(h.Cancelled("client", b, a, [(CANCELLED, "cancelled")]))
@@ -179,7 +183,7 @@ def _cancelled_and_failed(t: Teller, rows: dict[str, h.Row]) -> None:
     t.tell(h.Published("w2", b, a, [(FAILED, "0:0")], dead=True))
 
 
-def _handed(t: Teller, rows: dict[str, h.Row]) -> None:
+def _handed(t: Teller, rows: dict[str, h.RecordRow]) -> None:
     t.submit(HANDED, "faults.square", [1, 6])
     first = t.claim("w3", HANDED, 1)
     t.start("w3", HANDED, 1, first)
@@ -193,7 +197,7 @@ def _handed(t: Teller, rows: dict[str, h.Row]) -> None:
     rows[HANDED] = row(HANDED, "faults.square", "success", second, 2, result="36")
 
 
-def _freeze(t: Teller, rows: dict[str, h.Row], open_: Sequence[str], *, final: bool) -> None:
+def _freeze(t: Teller, rows: dict[str, h.RecordRow], open_: Sequence[str], *, final: bool) -> None:
     counts: dict[str, int] = {}
     for one in rows.values():
         name = f":{one.status}" if one.status in ("success", "failed", "cancelled") else f"default:{one.status}"

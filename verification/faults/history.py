@@ -28,8 +28,8 @@ def now() -> float:
     return round(time.monotonic(), 6)
 
 
-class Event(Struct, frozen=True, omit_defaults=True, tag_field="ev"):
-    """What all events have: who wrote it, and the time before and after."""
+class HistoryEvent(Struct, frozen=True, omit_defaults=True, tag_field="ev"):
+    """The fields of all events: the writer, and the time before and after."""
 
     who: str
     b: float
@@ -39,13 +39,13 @@ class Event(Struct, frozen=True, omit_defaults=True, tag_field="ev"):
 # What the harness and its clients write.
 
 
-class Clock(Event, frozen=True, tag="clock"):
+class Clock(HistoryEvent, frozen=True, tag="clock"):
     """Redis's clock between `b` and `a`."""
 
     redis_ms: float
 
 
-class Submit(Event, frozen=True, tag="submit"):
+class Submit(HistoryEvent, frozen=True, tag="submit"):
     """A call is about to be submitted."""
 
     id: str
@@ -53,7 +53,7 @@ class Submit(Event, frozen=True, tag="submit"):
     arguments: list[float]
 
 
-class Submitted(Event, frozen=True, tag="submitted"):
+class Submitted(HistoryEvent, frozen=True, tag="submitted"):
     """How that ended: `ok` (accepted), `fail` (refused for certain), `info` (may still run)."""
 
     id: str
@@ -61,10 +61,10 @@ class Submitted(Event, frozen=True, tag="submitted"):
     said: str = ""
 
 
-class Fault(Event, frozen=True, tag="fault"):
-    """Something was broken at `b` and whole again at `a`.
+class Fault(HistoryEvent, frozen=True, tag="fault"):
+    """A fault that began at `b` and ended at `a`.
 
-    repeats: whose runs may be repeated for it: nobody's (empty), everybody's (`*`), or those of these workers.
+    repeats: the workers whose runs may be repeated because of it: none (empty), all (`*`), or these.
     loses: the store lost writes at `b`. since: recovery is counted from `b` (a worker's fault) or from `a`.
     """
 
@@ -74,21 +74,21 @@ class Fault(Event, frozen=True, tag="fault"):
     since: str = "a"
 
 
-class Exited(Event, frozen=True, tag="exited"):
+class Exited(HistoryEvent, frozen=True, tag="exited"):
     """A worker that was asked to end (at `b`) has ended."""
 
     worker: str
     code: int
 
 
-class Memory(Event, frozen=True, tag="memory"):
+class Memory(HistoryEvent, frozen=True, tag="memory"):
     """Resident bytes of a worker's own process."""
 
     worker: str
     resident: int
 
 
-class Row(NamedTuple):
+class RecordRow(NamedTuple):
     """A record as it stands."""
 
     status: str
@@ -101,11 +101,11 @@ class Row(NamedTuple):
     error: str = ""
 
 
-class Freeze(Event, frozen=True, tag="freeze"):
+class Freeze(HistoryEvent, frozen=True, tag="freeze"):
     """Everything in the store at one moment; `final` once, when all has come to rest."""
 
     redis_ms: float
-    records: dict[str, Row]
+    records: dict[str, RecordRow]
     open: dict[str, float]
     counts: dict[str, int]
     final: bool = False
@@ -119,8 +119,8 @@ class Offset(NamedTuple):
     offset: int
 
 
-class Group(Event, frozen=True, tag="group"):
-    """What the broker says is committed."""
+class Group(HistoryEvent, frozen=True, tag="group"):
+    """The committed offsets, read from the broker."""
 
     offsets: list[Offset]
 
@@ -134,7 +134,7 @@ class Stored(NamedTuple):
     id: str
 
 
-class Topic(Event, frozen=True, tag="topic"):
+class Topic(HistoryEvent, frozen=True, tag="topic"):
     """All that stands in the topic, in the dead letters, and where each partition ends.
 
     Read at the end, and before the topic is deleted.
@@ -148,7 +148,7 @@ class Topic(Event, frozen=True, tag="topic"):
 # What tasks write.
 
 
-class Started(Event, frozen=True, tag="started"):
+class Started(HistoryEvent, frozen=True, tag="started"):
     """A run has begun."""
 
     id: str
@@ -157,7 +157,7 @@ class Started(Event, frozen=True, tag="started"):
     worker: str
 
 
-class Effect(Event, frozen=True, tag="effect"):
+class Effect(HistoryEvent, frozen=True, tag="effect"):
     """A run wrote to the ledger, which takes no fence lower than one it has."""
 
     id: str
@@ -168,7 +168,7 @@ class Effect(Event, frozen=True, tag="effect"):
 # What the recording backend, broker and consumer write.
 
 
-class Asked(Event, frozen=True, tag="asked"):
+class Asked(HistoryEvent, frozen=True, tag="asked"):
     """(ID, fence, status or reason) of runs whose end or return is about to be written.
 
     It counts though its answer may never come.
@@ -185,7 +185,7 @@ class Create(NamedTuple):
     code: str
 
 
-class Created(Event, frozen=True, tag="created"):
+class Created(HistoryEvent, frozen=True, tag="created"):
     """Records were written."""
 
     got: list[Create]
@@ -203,7 +203,7 @@ class Claim(NamedTuple):
     started_ms: int
 
 
-class Claimed(Event, frozen=True, tag="claimed"):
+class Claimed(HistoryEvent, frozen=True, tag="claimed"):
     """Messages were claimed, or offered."""
 
     nonce: str
@@ -219,71 +219,71 @@ class Code(NamedTuple):
     about: str = ""
 
 
-class Extended(Event, frozen=True, tag="extended"):
+class Extended(HistoryEvent, frozen=True, tag="extended"):
     """Leases were extended."""
 
     got: list[Code]
 
 
-class Finished(Event, frozen=True, tag="finished"):
+class Finished(HistoryEvent, frozen=True, tag="finished"):
     """Outcomes were written."""
 
     got: list[Code]
 
 
-class Released(Event, frozen=True, tag="released"):
+class Released(HistoryEvent, frozen=True, tag="released"):
     """Runs were given back."""
 
     got: list[Code]
 
 
-class Swept(Event, frozen=True, tag="swept"):
+class Swept(HistoryEvent, frozen=True, tag="swept"):
     """A sweep returned these: (ID, status, whether a lease had ended)."""
 
     redis_ms: float
     got: list[tuple[str, str, bool]]
 
 
-class Cancelled(Event, frozen=True, tag="cancelled"):
+class Cancelled(HistoryEvent, frozen=True, tag="cancelled"):
     """Tasks were cancelled: (ID, code)."""
 
     got: list[tuple[str, str]]
 
 
-class Read(Event, frozen=True, tag="read"):
+class Read(HistoryEvent, frozen=True, tag="read"):
     """Records were read: (ID, status, attempt, fence)."""
 
     got: list[tuple[str, str, int, int]]
 
 
-class Epochs(Event, frozen=True, tag="epochs"):
+class Epochs(HistoryEvent, frozen=True, tag="epochs"):
     """A heartbeat's answer tells other epochs than the one before."""
 
     ids: list[str]
 
 
-class Published(Event, frozen=True, tag="published"):
+class Published(HistoryEvent, frozen=True, tag="published"):
     """The broker acknowledged messages, or did not within the wait: (ID, position or empty)."""
 
     got: list[tuple[str, str]]
     dead: bool = False
 
 
-class Assigned(Event, frozen=True, tag="assigned"):
+class Assigned(HistoryEvent, frozen=True, tag="assigned"):
     """Partitions came and went: (queue, number)."""
 
     gained: list[tuple[str, int]]
     lost: list[tuple[str, int]]
 
 
-class Committing(Event, frozen=True, tag="committing"):
+class Committing(HistoryEvent, frozen=True, tag="committing"):
     """A worker gave offsets to be committed."""
 
     offsets: list[Offset]
 
 
-class Failed(Event, frozen=True, tag="failed"):
-    """A call raised: what it was to do may be done or not."""
+class Failed(HistoryEvent, frozen=True, tag="failed"):
+    """A call raised: its work may be done or not."""
 
     call: str
     error: str
@@ -303,7 +303,7 @@ class Writer:
         self.who = who
         self._file = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
-    def write(self, event: Event) -> None:
+    def write(self, event: HistoryEvent) -> None:
         """Append one event."""
         os.write(self._file, b"\n" + msgspec.json.encode(event) + b"\n")
 
@@ -318,7 +318,7 @@ def writer_of_environment() -> Writer:
 
 
 class Reader:
-    """Reads a history while it is written; `events` are all so far, `torn` counts the lines that are none."""
+    """Reads a history while it is written: the events, and the number of torn lines."""
 
     def __init__(self, file: Path) -> None:
         self.events: list[Known] = []

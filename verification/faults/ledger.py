@@ -1,4 +1,4 @@
-"""What the tasks of the fault runs write outside of yadtq: a ledger that takes no fence lower than one it has."""
+"""The ledger that tasks of the fault runs write to, outside yadtq: it refuses a fence lower than its latest one."""
 
 from __future__ import annotations
 

@@ -184,9 +184,9 @@ class Lookout:
                 self._writer.write(h.Memory("harness", at, at, name, pages * _PAGE))
 
 
-def _row(fields: list[bytes | None]) -> h.Row:
+def _row(fields: list[bytes | None]) -> h.RecordRow:
     status, fence, attempt, lost, task, digest, result, error = [(one or b"").decode() for one in fields]
-    return h.Row(status, int(fence or 0), int(attempt or 0), int(lost or 0), task, digest, result, error)
+    return h.RecordRow(status, int(fence or 0), int(attempt or 0), int(lost or 0), task, digest, result, error)
 
 
 def _id_of(body: bytes | None) -> str:

@@ -1,4 +1,4 @@
-"""What becomes of the tasks of the fault runs, written a second time: the checker computes with this."""
+"""The expected ends of the tasks of the fault runs: a second implementation, for the checker."""
 
 from __future__ import annotations
 

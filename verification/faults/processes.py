@@ -53,7 +53,7 @@ class Process:
         return self._process.poll()
 
     def log(self) -> str:
-        """What it has logged so far."""
+        """Return its log."""
         return self._log.read_text(errors="replace")
 
     def signal(self, number: int) -> None:

@@ -34,7 +34,7 @@ def produce(scene: Scene, bodies: Sequence[bytes]) -> None:
 
 
 def messages_by_hand(scene: Scene, count: int) -> list[bytes]:
-    """Return messages that nobody submitted, and tell the history of them as accepted submits."""
+    """Return messages that no client submitted, and write them into the history as accepted submits."""
     draw, bodies = random.Random(count), []
     for _ in range(count):
         task_id, numbers = str(uuid.uuid4()), [draw.randrange(1000) for _ in range(3)]
@@ -73,7 +73,7 @@ def delete_topic(scene: Scene) -> None:
 
 
 def grow_topic(scene: Scene, partitions: int) -> None:
-    """Give the topic so many partitions in all."""
+    """Grow the topic to this number of partitions."""
     admin = _admin(scene)
     try:
         admin.create_partitions({Names(scene.namespace).topic(QUEUE): partitions})

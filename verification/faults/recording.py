@@ -95,14 +95,14 @@ def _backend(settings: Settings) -> Backend:
 
 
 class Failpoint:
-    """Kills this process once something has been done so often."""
+    """Kills this process once an event has happened the given number of times."""
 
     def __init__(self, name: str) -> None:
         wanted, _, times = os.environ.get(FAILPOINT, "").partition(":")
         self._left = int(times) if wanted == name else 0
 
     def passed(self, times: int) -> None:
-        """It was done so many times more."""
+        """Count `times` more events."""
         if self._left > 0:
             self._left -= times
             if self._left <= 0:
@@ -249,7 +249,7 @@ class RecordedBackend:
         self._writer.write(h.Asked(self._who, at, at, list(runs)))
 
     def _ask(self, call: str, question: Callable[[], T]) -> tuple[float, T]:
-        """Return when it was asked, and the answer; what is raised is written down."""
+        """Return the time of the question, and the answer. Write an error into the history."""
         b = h.now()
         try:
             return b, question()
@@ -259,7 +259,7 @@ class RecordedBackend:
 
 
 class RecordedPublication:
-    """`interfaces.Publication`: what is acknowledged is written down once."""
+    """`interfaces.Publication`: each acknowledgement is written into the history once."""
 
     def __init__(
         self, behind: Publication, ids: Sequence[str], broker: RecordedBroker, b: float, *, dead: bool
@@ -286,7 +286,7 @@ class RecordedPublication:
 
 
 class RecordedBroker:
-    """`interfaces.Broker`: what it acknowledges is written down, and what its consumers commit."""
+    """`interfaces.Broker`: acknowledgements and commits are written into the history."""
 
     def __init__(self, behind: Broker, writer: h.Writer) -> None:
         self._behind = behind

@@ -1,4 +1,4 @@
-"""A row of the fault matrix: what is broken and how, and what may come of it; and running it."""
+"""A row of the fault matrix: its fault, the rules that must hold, and the code that runs it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TROUBLES = (NotAtRest, AssertionError, YadtqError, KafkaError, redis.RedisError
 
 
 class Skip(Exception):
-    """What the row needs is not on this machine."""
+    """A requirement of the row is missing on this machine."""
 
 
 class Row(Struct, frozen=True, kw_only=True):
@@ -174,7 +174,7 @@ def repeats(view: View) -> int:
 
 
 def recovery(view: View) -> list[float]:
-    """Return the recoveries: of workers' faults, and of services'; what waited for two outages counts for the last."""
+    """Return the recoveries of workers' and services' faults. After two outages, a task counts for the last."""
     found = [seconds for _, seconds in restarts(view)]
     faults = [fault for fault in view.of(h.Fault) if fault.since == "a"]
     for number, fault in enumerate(faults):

@@ -16,7 +16,7 @@ import redis
 from kafka.errors import KafkaError
 
 from verification.faults import history as h
-from verification.faults.client import Plan
+from verification.faults.client import ClientPlan
 from verification.faults.ledger import LEDGER
 from verification.faults.lookout import Lookout
 from verification.faults.processes import Process
@@ -43,7 +43,7 @@ def _behind(ends: Sequence[h.Offset], committed: Sequence[h.Offset]) -> bool:
 
 
 def runs(events: Sequence[h.Known], worker: str, least: float) -> bool:
-    """Return whether a worker runs something that it began at least so many seconds ago."""
+    """True when a worker has a run that began at least `least` seconds ago."""
     begun: dict[str, float] = {}
     for event in events:
         if isinstance(event, h.Started) and event.worker == worker:
@@ -55,10 +55,10 @@ def runs(events: Sequence[h.Known], worker: str, least: float) -> bool:
 
 
 class Scene:
-    """What a row is given.
+    """The services and processes of one row.
 
-    tasks: how many are to be submitted. lease: seconds. outage: how long an outage is to last (seconds), where the
-    row has one. `client` is the harness's own, which goes straight and is not recorded.
+    tasks: the number to submit. lease: seconds. outage: the length of a long outage (seconds), in rows that have one.
+    `client` belongs to the harness: it uses no proxy and is not recorded.
     """
 
     def __init__(self, stage: Stage, folder: Path, *, tasks: int, lease: float, outage: float) -> None:
@@ -75,7 +75,7 @@ class Scene:
         self.processes: list[Process] = []
         self._clients: list[Process] = []
         self.at_end = ExitStack()
-        """What a row has started besides processes."""
+        """Closes, at the end, all that a row starts besides processes."""
         self.workers_by_name: dict[str, Process] = {}
         self._install_recorder()
         self.client = Client.connect(
@@ -125,8 +125,8 @@ class Scene:
         environment: Mapping[str, str] | None = None,
         **plan: Any,
     ) -> Process:
-        """Start a client that submits; what its plan does not say is told by the scene."""
-        whole = Plan(**({"count": self.tasks, "seed": len(self.processes)} | plan))
+        """Start a client that submits; the scene fills in the parts that the plan leaves out."""
+        whole = ClientPlan(**({"count": self.tasks, "seed": len(self.processes)} | plan))
         command = ["-m", "verification.faults.client", msgspec.json.encode(whole).decode()]
         fatal = {FAILPOINT: failpoint} if failpoint else {}
         client = self._start(name, command, name, place, fatal | dict(environment or {}))
@@ -202,11 +202,11 @@ class Scene:
             time.sleep(_LOOK_SECONDS)
 
     def events(self) -> list[h.Known]:
-        """Return what the history says so far."""
+        """Return the events written until now."""
         return self._reader.read()
 
     def started(self, least: int, worker: str = "") -> Callable[[], bool]:
-        """Return the condition that so many runs have begun (with this worker)."""
+        """Return the condition that `least` runs have begun (in this worker)."""
 
         def condition() -> bool:
             begun = [one for one in self.events() if isinstance(one, h.Started) and worker in ("", one.worker)]
@@ -248,9 +248,9 @@ class Scene:
             return repr(error)
 
     def last_look(self) -> None:
-        """Write all that stands at the end into the history.
+        """Write the final state into the history.
 
-        What a worker had sent before it was cut off may have come since: the group is given time to settle that too.
+        Messages that a worker had sent before it was cut off may have arrived late: the group gets time to settle them.
         """
         topic = self.lookout.topic()
         until = time.monotonic() + _SETTLE_SECONDS
@@ -262,7 +262,7 @@ class Scene:
         return {name: process.pid for name, process in self.workers_by_name.items() if process.exit_code is None}
 
     def close(self) -> None:
-        """End every process, and let go."""
+        """End every process, and release everything else."""
         self.lookout.end()
         with suppress(Exception):  # its services may be gone
             self.client.close()

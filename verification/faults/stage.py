@@ -1,6 +1,6 @@
 """The services of the fault runs: one Kafka and one Valkey, each behind two proxies, and all ended at the end.
 
-`near` is what everybody uses, `far` is for whoever is to be cut off alone. The harness itself goes straight.
+All processes use `near`; a process that is to be cut off alone uses `far`. The harness uses no proxy.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def hog(seconds: float, number: int) -> int:
 
 @task(name="faults.flaky", retries=5)
 def flaky(failures: int, number: int) -> list[int]:
-    """Fail so many times, then succeed."""
+    """Fail `times` times, then succeed."""
     begin()
     run = current()
     if ledger.failures(run.id) < failures:

@@ -12,24 +12,24 @@ from msgspec import Struct
 
 from verification.faults import history as h
 
-E = TypeVar("E", bound=h.Event)
+E = TypeVar("E", bound=h.HistoryEvent)
 
 TERMINAL = frozenset({"success", "failed", "cancelled"})
 SLACK_MS = 50.0
 """Redis's clock is the machine's, which is slewed; and what it says is read a round trip later."""
 
 NEAR = 0.1
-"""Seconds: what was sent so shortly before a fault may have lost its answer by it."""
+"""Seconds before a fault in which a request may have lost its answer."""
 BACK_SECONDS = 0.5
-"""So long a store may have answered again before the harness knew."""
+"""Seconds for which a store may have answered again before the harness noticed."""
 REWIND_SECONDS = 1.0
-"""So long after a worker heard of a loss may it commit what it had settled before: the rewind is another thread's."""
+"""Seconds after a worker heard of a loss in which it may commit old offsets: another thread does the rewind."""
 LOG_LOST = "broker lost its last second"
 """The fault by which offsets of the log are given a second time."""
 
 
 class Rules(Struct, frozen=True, kw_only=True):
-    """What the checker must know of a run. Durations are seconds; None: not looked at."""
+    """Limits for the checker. Durations are seconds; None: not checked."""
 
     lease: float
     lost_limit: int = 3
@@ -46,7 +46,7 @@ class Rules(Struct, frozen=True, kw_only=True):
 
     @property
     def again(self) -> float:
-        """What ended later than so long before everything was lost runs again: two heartbeats, which may be early."""
+        """A task that ended within this time before a total loss runs again: two heartbeats, which may be early."""
         return 2 / 3 * self.lease - NEAR
 
     def outlasts(self, at: float, loss: h.Fault) -> bool:
@@ -69,7 +69,7 @@ class Lease(NamedTuple):
 
 
 class Written(NamedTuple):
-    """What a worker was answered about one run: by `extend`, `finish` or `release`."""
+    """The answer of `extend`, `finish` or `release` for one run."""
 
     id: str
     fence: int
@@ -136,7 +136,7 @@ class View:
 
     @cached_property
     def with_broker(self) -> dict[str, float]:
-        """By when the broker had each ID's message, or nobody needed it there: it was claimed before, or cancelled."""
+        """The time from which each ID's message was in the broker, or not needed there (claimed, cancelled)."""
         found: dict[str, float] = {}
         for published in self.of(h.Published):
             if not published.dead:
@@ -247,7 +247,7 @@ class View:
         return [fault for fault in self.of(h.Fault) if fault.loses]
 
     def era(self, b: float, a: float) -> int | None:
-        """Return in which life of the store something happened; None where that cannot be told."""
+        """Return the life of the store in which an event happened; None if that is not certain."""
         era = 0
         for loss in self.losses:
             if b >= loss.a:
@@ -275,7 +275,7 @@ class View:
 
     @cached_property
     def settled(self) -> dict[str, list[float]]:
-        """When somebody knew that a task's message need not be kept, by ID; sorted."""
+        """The times at which a process knew that a task's message need not be kept, by ID; sorted."""
         found: dict[str, list[float]] = defaultdict(list)
         for event in self.of(h.Claimed):
             for one in event.got:
@@ -295,8 +295,8 @@ class View:
     def log(self) -> dict[tuple[str, int], list[h.Stored]]:
         """The topic's messages by queue and partition, as it was first made.
 
-        Without those at offsets that a loss of the log's tail gave a second time: who stood beyond them passes over
-        them, and they are swept.
+        Messages at offsets that were given a second time after a loss of the log's tail are left out: a consumer beyond
+        them does not read them, and the sweep publishes them again.
         """
         found: dict[tuple[str, int], list[h.Stored]] = defaultdict(list)
         reused = [self._given_twice(fault) for fault in self.of(h.Fault) if fault.name == LOG_LOST]

@@ -18,9 +18,9 @@ def moment(world: World, dump: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for task_id, row in records.items():
         status = row.get("st", "")
         if status in UNFINISHED and task_id not in due:
-            yield "I5", f"{short(task_id)} is {status} and nobody is to look at it"
+            yield "I5", f"{short(task_id)} is {status} and not in the index of open records"
         if status in ("success", "cancelled") and task_id in due:
-            yield "I5", f"{short(task_id)} has ended as {status} and is still to be looked at"
+            yield "I5", f"{short(task_id)} has ended as {status} and is still in the index of open records"
     for task_id in due.keys() - records.keys():
         yield "I5", f"{short(task_id)} is to be looked at and has no record"
     yield from _counters(world, dump, records)
@@ -62,10 +62,10 @@ def end(world: World, dump: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _accepted(world: World) -> Iterator[tuple[str, str]]:
-    """I1: what was accepted has ended, and its record says so.
+    """I1: each accepted task has ended, and its record agrees.
 
-    A store that lost everything excuses only what had ended, and what was in the store alone. One that lost its last
-    moments excuses only that: what was submitted and ended in them is run again.
+    After a total loss of the store, exceptions are tasks that had ended and tasks that were in the store alone. After
+    a loss of the last moments there is no other exception: tasks submitted and ended in them run again.
     """
     truth = world.truth
     for task_id in sorted(world.accepted()):
@@ -89,7 +89,7 @@ def _records(world: World) -> Iterator[tuple[str, str]]:
         if state.st == "success" and state.re.encode() != submitted.result:
             yield "I14", f"{short(task_id)} gives {state.re}, not {submitted.result!r}"
         if state.st == "cancelled" and task_id not in world.cancelled:
-            yield "I4", f"{short(task_id)} is cancelled, which nobody asked for"
+            yield "I4", f"{short(task_id)} is cancelled without a request"
         if state.st == "failed" and not _may_fail(world, state.lost, submitted.plan):
             yield "I14", f"{short(task_id)} has failed without a reason"
 
@@ -100,7 +100,7 @@ def _may_fail(world: World, lost: int, plan: Any) -> bool:
 
 
 def _refused(world: World) -> Iterator[tuple[str, str]]:
-    """I13: what was refused for certain never ran, and no record is its."""
+    """I13: a task that was refused for certain never ran, and has no record."""
     for key, answers in sorted(world.answers.items()):
         surely = len(answers) == world.asked[key] and set(answers) == {"refused"}
         if surely and world.truth.states.get(key[0], NONE).ha == key[1]:
@@ -117,7 +117,7 @@ def _conflicts(world: World) -> Iterator[tuple[str, str]]:
 
 
 def _dead_letters(world: World) -> Iterator[tuple[str, str]]:
-    """I5: what has failed has a dead letter."""
+    """I5: each failed task has a dead letter."""
     for task_id, state in sorted(world.truth.states.items()):
         if state.st == "failed" and task_id not in world.kafka.dead:
             yield "I5", f"{short(task_id)} has failed without a dead letter"

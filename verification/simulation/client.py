@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from verification.simulation.history import short
 from verification.simulation.plan import TaskPlan
-from verification.simulation.strands import Process
+from verification.simulation.strands import SimulatedProcess
 from verification.simulation.world import World
 from yadtq_core.client.background import Confirmer
 from yadtq_core.client.submitter import Submitter
@@ -16,7 +16,7 @@ from yadtq_core.model import Submission
 from yadtq_core.wire import envelope
 
 TOGETHER_SECONDS = 0.3
-"""What is to be submitted within so long goes in one batch."""
+"""Submits due within this time (seconds) go in one batch."""
 SUBMIT_SECONDS = 1.5
 
 
@@ -40,7 +40,7 @@ class SimulatedClient:
                 if at is not None:
                     actions.append(Action(at, kind, plan))
         self._actions = sorted(actions)
-        self.process: Process | None = None
+        self.process: SimulatedProcess | None = None
         self.done = False
 
     def start(self) -> None:
@@ -51,7 +51,7 @@ class SimulatedClient:
         self.process = process
         self._world.loom.spawn(process, "main", lambda: self._main(process))
 
-    def _main(self, process: Process) -> None:
+    def _main(self, process: SimulatedProcess) -> None:
         world = self._world
         backend, broker = world.backend(process), world.broker(process)
         confirmer = Confirmer(backend)

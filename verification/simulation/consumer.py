@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from verification.simulation.log import Kafka, Member, name_of
-from verification.simulation.strands import Process
+from verification.simulation.strands import SimulatedProcess
 from verification.simulation.weather import Weather
 from yadtq_core.errors import BrokerUnavailable, EnvelopeError
 from yadtq_core.model import Delivery, Partition, Place, Unreadable
@@ -16,9 +16,9 @@ STEP = 0.2
 
 
 class Consumer:
-    """What the client's side knows: its partitions, where each is read, what was given to be committed."""
+    """The state of a member: its partitions, the position in each, and the offsets given to commit."""
 
-    def __init__(self, kafka: Kafka, weather: Weather, process: Process, queues: Sequence[str]) -> None:
+    def __init__(self, kafka: Kafka, weather: Weather, process: SimulatedProcess, queues: Sequence[str]) -> None:
         self._kafka = kafka
         self._weather = weather
         self._process = process
@@ -146,7 +146,7 @@ class Consumer:
         self._loom.after(self._weather.delay(), lambda: self._arrives(member, mine, number))
 
     def _arrives(self, member: Member, offsets: Mapping[Partition, tuple[int, str]], number: int) -> None:
-        """A commit arrives, unless a newer one of the same partition has; what does not is tried again."""
+        """A commit arrives, unless a newer one of the same partition has. A lost one is tried again."""
         still = {each: self._given[each] for each in offsets if each in self._given}
         if member is not self._member or not still:
             return

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from verification.simulation.history import History, short
 from verification.simulation.stand_ins import Event
-from verification.simulation.strands import Process, Signal
+from verification.simulation.strands import Signal, SimulatedProcess
 from yadtq_core.child.pipe import Done
 from yadtq_core.model import Error, Lease, Status
 from yadtq_core.worker.values import Death, News
@@ -17,7 +17,7 @@ RESPAWN_SECONDS = 0.4
 
 
 class Run(NamedTuple):
-    """What a run will do: how long it takes, how it ends, and whether it minds being cancelled."""
+    """The course of a run: its duration, its end, and whether it stops when it is cancelled."""
 
     seconds: float
     status: Status
@@ -53,7 +53,7 @@ class Executor:
 
     def __init__(
         self,
-        process: Process,
+        process: SimulatedProcess,
         history: History,
         *,
         children: int,
@@ -167,14 +167,14 @@ class Executor:
         return taken
 
     def cancel(self, task_id: str) -> None:
-        """Tell a running task that somebody asked to cancel it."""
+        """Tell a running task that it was cancelled."""
         for child in self._children:
             for entry in child.given.values():
                 if entry.lease.id == task_id:
                     entry.cancelled = True
 
     def held(self, *, older_than: float = 0.0) -> list[Lease]:
-        """Return the leases of all jobs held for so long."""
+        """Return the leases of all jobs held for at least `older_than` seconds."""
         limit = self._loom.now - older_than
         kept = [entry.lease for child in self._children for entry in child.given.values() if entry.at <= limit]
         return kept + ([lease for lease, _ in self._heard.ended] if older_than == 0.0 else [])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from verification.simulation.client import SimulatedClient
 from verification.simulation.history import short
 from verification.simulation.log import Entry, name_of
-from verification.simulation.plan import ONE_FAULT, Fault, WorkerPlan
+from verification.simulation.plan import ONE_FAULT, PlannedFault, WorkerPlan
 from verification.simulation.worker import SimulatedWorker
 from verification.simulation.world import World
 from yadtq_core.model import shard_of
@@ -37,7 +37,7 @@ class Faults:
             loom.at(fault.at, self._call_of(fault))
         loom.at(self._world.plan.ends_at, self._well_again)
 
-    def _call_of(self, fault: Fault) -> Callable[[], None]:
+    def _call_of(self, fault: PlannedFault) -> Callable[[], None]:
         carry_out = getattr(self, "_" + fault.kind.replace(" ", "_"))
 
         def call() -> None:
@@ -55,14 +55,14 @@ class Faults:
 
     # Workers
 
-    def _crash(self, fault: Fault) -> None:
+    def _crash(self, fault: PlannedFault) -> None:
         worker = self._one_of(fault.x)
         if worker.process is not None:
             self._world.history.tell(worker.plan.name, "is killed")
             worker.process.kill()
             self._later(fault.seconds, worker.start)
 
-    def _pause(self, fault: Fault) -> None:
+    def _pause(self, fault: PlannedFault) -> None:
         worker = self._one_of(fault.x)
         process = worker.process
         if process is not None:
@@ -70,15 +70,15 @@ class Faults:
             process.pause(children=fault.kind == "pause")
             self._later(fault.seconds, process.resume)
 
-    def _pause_parent(self, fault: Fault) -> None:
+    def _pause_parent(self, fault: PlannedFault) -> None:
         self._pause(fault)
 
-    def _child(self, fault: Fault) -> None:
+    def _child(self, fault: PlannedFault) -> None:
         worker = self._one_of(fault.x)
         if worker.alive and worker.executor is not None:
             worker.executor.child_dies()
 
-    def _zombie(self, fault: Fault) -> None:
+    def _zombie(self, fault: PlannedFault) -> None:
         """A worker sleeps through its leases; awake, it loses a child, is told to stop, or goes on."""
         worker = self._one_of(fault.x)
         process, executor = worker.process, worker.executor
@@ -96,25 +96,25 @@ class Faults:
 
         self._later(self._world.plan.lease * (1.1 + fault.y), wakes)
 
-    def _stop(self, fault: Fault) -> None:
+    def _stop(self, fault: PlannedFault) -> None:
         worker = self._one_of(fault.x)
         worker.stop()
         self._later(fault.seconds + 1.5, worker.start)
 
-    def _join(self, fault: Fault) -> None:
+    def _join(self, fault: PlannedFault) -> None:
         known = self._one_of(fault.x).plan
         guest = SimulatedWorker(self._world, WorkerPlan(f"x{len(self._guests)}", known.queues, known.tasks, 1, 1))
         self._guests.append(guest)
         guest.start()
         self._later(fault.seconds, guest.stop)
 
-    def _twin(self, fault: Fault) -> None:
+    def _twin(self, fault: PlannedFault) -> None:
         twin = SimulatedWorker(self._world, self._one_of(fault.x).plan)
         self._guests.append(twin)
         twin.start()
         self._later(fault.seconds, twin.stop)
 
-    def _client_dies(self, fault: Fault) -> None:
+    def _client_dies(self, fault: PlannedFault) -> None:
         if self._client.process is not None and not self._client.done:
             self._world.history.tell("client", "is killed")
             self._client.process.kill()
@@ -122,32 +122,32 @@ class Faults:
 
     # The networks
 
-    def _store_loss(self, fault: Fault) -> None:
+    def _store_loss(self, fault: PlannedFault) -> None:
         self._world.weather.store_loss = 0.1 + 0.4 * fault.x
         self._later(fault.seconds, lambda: setattr(self._world.weather, "store_loss", 0.0))
 
-    def _late_burst(self, fault: Fault) -> None:
+    def _late_burst(self, fault: PlannedFault) -> None:
         self._world.weather.store_loss = 0.9
         self._later(fault.seconds / 4, lambda: setattr(self._world.weather, "store_loss", 0.0))
 
-    def _kafka_loss(self, fault: Fault) -> None:
+    def _kafka_loss(self, fault: PlannedFault) -> None:
         self._world.weather.kafka_loss = 0.2 + 0.6 * fault.x
         self._later(fault.seconds, lambda: setattr(self._world.weather, "kafka_loss", 0.0))
 
-    def _store_away(self, fault: Fault) -> None:
+    def _store_away(self, fault: PlannedFault) -> None:
         self._world.weather.store_away = True
         self._later(fault.seconds, lambda: setattr(self._world.weather, "store_away", False))
 
-    def _kafka_away(self, fault: Fault) -> None:
+    def _kafka_away(self, fault: PlannedFault) -> None:
         self._world.weather.kafka_away = True
         self._later(fault.seconds, lambda: setattr(self._world.weather, "kafka_away", False))
 
-    def _store_cut(self, fault: Fault) -> None:
+    def _store_cut(self, fault: PlannedFault) -> None:
         name = self._one_of(fault.x).plan.name
         self._world.weather.cut_from_store.add(name)
         self._later(fault.seconds, lambda: self._world.weather.cut_from_store.discard(name))
 
-    def _kafka_cut(self, fault: Fault) -> None:
+    def _kafka_cut(self, fault: PlannedFault) -> None:
         name = self._one_of(fault.x).plan.name
         self._world.weather.cut_from_kafka.add(name)
         self._later(fault.seconds, lambda: self._world.weather.cut_from_kafka.discard(name))
@@ -158,17 +158,17 @@ class Faults:
         self._runs += 1
         return f"run{self._runs}"
 
-    def _store_restart(self, fault: Fault) -> None:
+    def _store_restart(self, fault: PlannedFault) -> None:
         """A clean restart: nothing is lost."""
         self._store_away(fault._replace(seconds=min(fault.seconds, 0.5)))
         self._world.server.restarted(self._new_run())
         self._world.truth.doubted = True
 
-    def _last_second(self, fault: Fault) -> None:
-        """The store loses what it was told last: up to two heartbeats, or twice that where it loses but once.
+    def _last_second(self, fault: PlannedFault) -> None:
+        """The store loses its last writes: up to two heartbeats, or twice that in a history with one loss.
 
-        Twice: what was rebuilt from an old message after another loss may be lost with it, as the protocol says.
-        It comes back as another run of the server, as after a crash or a failover; a run does not lose what it has.
+        With two losses, a record that was rebuilt from an old message may be lost again, as the protocol says. The
+        store comes back as another run of the server, as after a crash or a failover: one run never loses writes.
         """
         if self._saved:
             return
@@ -179,13 +179,13 @@ class Faults:
         most = (4 if alone else 2) * world.plan.lease / 3
         world.loom.after(0.2 + fault.y * (most - 0.2), lambda: self._restore(fault))
 
-    def _restore(self, fault: Fault) -> None:
+    def _restore(self, fault: PlannedFault) -> None:
         if not self._saved:
             return  # it was emptied meanwhile
         self._saved = False
         world = self._world
         world.server.restore()
-        if not self.over and fault.y > 0.5:  # whoever could have told others of what is lost
+        if not self.over and fault.y > 0.5:  # a worker that could have told others of the loss
             for number in range(len(self._workers) if world.plan.theme in ONE_FAULT else 1):
                 self._crash(fault._replace(x=(fault.x + number / len(self._workers)) % 1.0))
         world.server.restarted(self._new_run())
@@ -193,7 +193,7 @@ class Faults:
             self._store_away(fault._replace(seconds=min(fault.seconds, 1.0)))
         world.truth.stored_anew(world.server.dump(), "the store has lost its last moments")
 
-    def _lost_twice(self, fault: Fault) -> None:
+    def _lost_twice(self, fault: PlannedFault) -> None:
         """A worker sleeps while the store loses its last moments, and loses them again."""
         loss = fault._replace(y=0.5, x=max(fault.x, 0.67))
         self._last_second(loss)
@@ -201,19 +201,19 @@ class Faults:
         self._later(lasts - 0.02, lambda: self._pause(fault._replace(kind="pause", seconds=2 * lasts + 1.0)))
         self._later(lasts + 0.7, lambda: self._last_second(loss))
 
-    def _flush_and_last_second(self, fault: Fault) -> None:
-        """What is rebuilt from old messages after the store was emptied is lost once more."""
+    def _flush_and_last_second(self, fault: PlannedFault) -> None:
+        """Records that were rebuilt from old messages after the store was emptied are lost again."""
         self._flush(fault)
         self._later(0.2 + 1.5 * fault.y, lambda: self._last_second(fault))
 
-    def _flush(self, fault: Fault) -> None:
+    def _flush(self, fault: PlannedFault) -> None:
         self._saved = False
         world = self._world
         run = f"run{self._runs}" if fault.x < 0.5 else self._new_run()
         world.server.empty(run)
         world.truth.stored_anew({}, "FLUSHALL")
 
-    def _absence(self, fault: Fault) -> None:
+    def _absence(self, fault: PlannedFault) -> None:
         """All workers are gone for longer than records are kept; meanwhile the store is emptied."""
         for worker in self._workers:
             if worker.process is not None:
@@ -222,8 +222,8 @@ class Faults:
         for worker in self._workers:
             self._later(self._world.plan.result_ttl + fault.y, worker.start)
 
-    def _copies(self, fault: Fault) -> None:
-        """Messages stand in the log once more, and once more."""
+    def _copies(self, fault: PlannedFault) -> None:
+        """Messages are copied in the log, some of them twice."""
         kafka = self._world.kafka
         places = [(partition, entry) for partition, log in sorted(kafka.logs.items()) for entry in log if entry.id]
         for number in range(COPIES[int(fault.y * len(COPIES))]):
@@ -240,14 +240,14 @@ class Faults:
                 self._world.history.tell("broker", f"has {short(entry.id)} again at {name_of(target)}:{offset}")
 
     def everything_again(self) -> None:
-        """Every message stands in the log once more: after a group was deleted, say, its whole topic is read again."""
+        """Every message is copied in the log: as when a group was deleted and its whole topic is read again."""
         kafka = self._world.kafka
         for partition, log in sorted(kafka.logs.items()):
             for entry in [entry for entry in log if entry.id]:
                 kafka.append(partition, entry._replace(timestamp_ms=self._world.now_ms))
         self._world.history.tell("broker", "has every message once more")
 
-    def _junk(self, fault: Fault) -> None:
+    def _junk(self, fault: PlannedFault) -> None:
         partition = sorted(self._world.kafka.logs)[0]
         self._world.kafka.append(partition, Entry("", b'{"v":1,"id":', self._world.now_ms))
 

@@ -24,7 +24,7 @@ class History:
         return self._loom.now
 
     def tell(self, who: str, what: str) -> None:
-        """Note what somebody did, or what happened to them."""
+        """Note an action of a process, or an event that it met."""
         self.lines.append((self._loom.now, who, what))
 
     def violated(self, rule: str, what: str) -> Violation:

@@ -8,14 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from verification.simulation.consumer import Consumer
 from verification.simulation.history import short
 from verification.simulation.log import Entry, Kafka, name_of
-from verification.simulation.strands import Process, Signal
+from verification.simulation.strands import Signal, SimulatedProcess
 from verification.simulation.weather import Weather
 from yadtq_core.errors import BrokerUnavailable, ConfigurationRefused
 from yadtq_core.interfaces import Outgoing
 from yadtq_core.model import Finding, Partition, shard_of
 
 DELIVERY_SECONDS = 10.0
-"""After so long a producer gives a message up."""
+"""Seconds after which a producer drops a message."""
 _AGAIN_SECONDS = 0.3
 
 
@@ -44,7 +44,9 @@ class Broker:
     replayable = True
     partitioned = False
 
-    def __init__(self, kafka: Kafka, weather: Weather, process: Process, rng: random.Random, shards: int) -> None:
+    def __init__(
+        self, kafka: Kafka, weather: Weather, process: SimulatedProcess, rng: random.Random, shards: int
+    ) -> None:
         self._kafka = kafka
         self._weather = weather
         self.process = process
@@ -126,7 +128,7 @@ class Broker:
         return self._unacknowledged
 
     def undeliverable(self, positions: Sequence[tuple[str, str]]) -> Sequence[bool]:
-        """For each: True where it lies below the committed offset or the log's start, or at or past its end."""
+        """For each position: True when it is below the committed offset or the log's start, or at or past its end."""
         self._ask()
         return [self._gone(queue, position) for queue, position in positions]
 

@@ -9,7 +9,7 @@ from typing import Any
 import hiredis
 
 from verification.simulation.server import START_US, Server
-from verification.simulation.strands import Process
+from verification.simulation.strands import SimulatedProcess
 from verification.simulation.truth import FIELDS, Carried, Truth
 from verification.simulation.weather import Fate, Weather
 from yadtq_core.errors import BackendUnavailable, YadtqError
@@ -19,7 +19,9 @@ from yadtq_core.net.redis_errors import ServerError
 class Line:
     """One process's connections. Each request and each answer takes a moment, in which others go on."""
 
-    def __init__(self, process: Process, server: Server, weather: Weather, truth: Truth, rng: random.Random) -> None:
+    def __init__(
+        self, process: SimulatedProcess, server: Server, weather: Weather, truth: Truth, rng: random.Random
+    ) -> None:
         self._process = process
         self._loom = process.loom
         self._server = server

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from verification.simulation.history import History
-from verification.simulation.strands import Loom, Process, Signal
+from verification.simulation.strands import Loom, Signal, SimulatedProcess
 from yadtq_core.model import Partition
 
 
@@ -21,7 +21,7 @@ class Entry(NamedTuple):
 class Member:
     """One membership in the group. `queues` it serves; `left` once it is out."""
 
-    def __init__(self, process: Process, queues: tuple[str, ...], number: int) -> None:
+    def __init__(self, process: SimulatedProcess, queues: tuple[str, ...], number: int) -> None:
         self.process = process
         self.queues = queues
         self.number = number
@@ -72,7 +72,7 @@ class Kafka:
 
     # The group
 
-    def join(self, process: Process, queues: tuple[str, ...]) -> Member:
+    def join(self, process: SimulatedProcess, queues: tuple[str, ...]) -> Member:
         """Become a member; partitions come with later polls."""
         self._joined += 1
         member = Member(process, queues, self._joined)
@@ -90,7 +90,7 @@ class Kafka:
             del self.owners[partition]
         self._balance(f"{member.process.name} {why}")
 
-    def expire(self, unreached: Callable[[Process], bool]) -> None:
+    def expire(self, unreached: Callable[[SimulatedProcess], bool]) -> None:
         """Put out members of whom nothing was heard for a session."""
         now = self._loom.now
         for member in list(self.members):

@@ -78,14 +78,14 @@ SCRIPTS = (
            missed="the index has the time, and no message of a delayed task is in the log before it"),
     # Sweeps, retries, ends
     Mutant("sweep: a live lease", "sweep.lua", "if waits > now then", "if waits > now and status ~= 'processing' then",
-           missed="a second net: what is due in the index has no live lease, as every extension moves it there"),
+           missed="a second check: a record due in the index has no live lease, because every extension moves it"),
     Mutant("sweep: no second look at the score", "sweep.lua", "if not due[i] or tonumber(due[i]) > now then return 0 end", "",
            missed="two sweeps hand out one record; the claim gives it to one, and a copy in the log is DONE"),
-    Mutant("sweep: what is stale is forgotten", "sweep.lua", "  back_to_queue(key, r, 'lo', lost", "  close(ids[i])\n  back_to_queue(key, r, 'lo', lost"),
+    Mutant("sweep: a stale record is forgotten", "sweep.lua", "  back_to_queue(key, r, 'lo', lost", "  close(ids[i])\n  back_to_queue(key, r, 'lo', lost"),
     Mutant("sweep: the fence of a due retry stays", "sweep.lua", "back_to_queue(key, r, 'fe', text((tonumber(r[FENCE]) or 0) + 1))", "back_to_queue(key, r)"),
     Mutant("sweep: the queue is not told", "sweep.lua", "  count(r[QUEUE], r[STATUS], -1)\n  count(r[QUEUE], 'queued', 1)", ""),
     Mutant("sweep: what has ended stays open", "sweep.lua", "close(ids[i], KEYS[2 + n + i])\n    return 0", "return 0",
-           missed="every script that ends a record closes it itself: this is only a second net"),
+           missed="every script that ends a record closes it itself: this is a second check"),
     Mutant("retry: keeps its position", "finish.lua", "call('HDEL', key, 'nc', 'in', 'po', 'rl',", "call('HDEL', key, 'nc', 'in', 'rl',",
            missed="its message is below the committed offset soon, which is looked up before it is published again"),
     Mutant("retry: not in the index", "finish.lua", "local due = text(now + ARGV[a + 5])\n  look_at(id, due)", "local due = text(now + ARGV[a + 5])",
@@ -103,7 +103,7 @@ SCRIPTS = (
     # Epochs
     Mutant("epoch: its ID is used again", "epoch.lua", "  id = ARGV[1]\n", "  id = id or 'first'\n"),
     Mutant("epoch: a lower mark is not noticed", "epoch.lua", " or (id == known_id and mark < known_mark)", "",
-           missed="a second net: what loses writes is another run of the server"),
+           missed="a second check: a server that lost writes is another run"),
     Mutant("epoch: another run is not noticed", "epoch.lua", " or server ~= run_id", ""),
     Mutant("epoch: from is the time of its making", "epoch.lua", "local from = id and mark or known_mark", "local from = now"),
 )  # fmt: skip

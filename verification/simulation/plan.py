@@ -14,7 +14,7 @@ QUEUES = ("default", "other")
 
 
 class TaskPlan(NamedTuple):
-    """One submit: when (seconds), what, and how its runs go. `fails`: so many runs fail before one succeeds."""
+    """One submit: time (seconds), task, and the course of its runs. `fails`: failed runs before the first success."""
 
     at: float
     id: str
@@ -35,7 +35,7 @@ class TaskPlan(NamedTuple):
     """When the same ID comes with other arguments."""
 
 
-class Fault(NamedTuple):
+class PlannedFault(NamedTuple):
     """Something that goes wrong: when, what, for how long, and two numbers from 0 to 1 that say what else."""
 
     at: float
@@ -62,7 +62,7 @@ class Plan(NamedTuple):
     theme: str
     workers: tuple[WorkerPlan, ...]
     tasks: tuple[TaskPlan, ...]
-    faults: tuple[Fault, ...]
+    faults: tuple[PlannedFault, ...]
     partitions: tuple[Partition, ...]
     shards: int
     lease: float
@@ -72,7 +72,7 @@ class Plan(NamedTuple):
     result_ttl: float
     unknown_task_ttl: float
     session: float
-    """A member of the group of whom nothing is heard for so many seconds is out; leases may be shorter or longer."""
+    """A member that is silent for this many seconds is removed from the group; leases may be shorter or longer."""
     confirm: str
     ends_at: float
     """When everything is well again."""
@@ -106,7 +106,7 @@ THEMES = (
 
 
 class Mix(NamedTuple):
-    """What the tasks of a theme are like: the chance of each kind. deadly: kills its child or its worker."""
+    """The tasks of a theme: the chance of each kind. deadly: kills its child or its worker."""
 
     rare: float = 0.15
     long: float = 0.15
@@ -204,14 +204,19 @@ def _tasks(rng: random.Random, queues: tuple[str, ...], busy: float, lease: floa
     return tuple(sorted(tasks))
 
 
-def _faults(rng: random.Random, kinds: tuple[str, ...], busy: float, *, once: bool) -> tuple[Fault, ...]:
+def _faults(rng: random.Random, kinds: tuple[str, ...], busy: float, *, once: bool) -> tuple[PlannedFault, ...]:
     if not kinds:
         return ()
     count = 1 if once else rng.choice((1, 2, 3, 5, 8))
     return tuple(
         sorted(
-            Fault(rng.uniform(0.3, busy), rng.choice(kinds), rng.choice((0.2, 1.0, 2.5, 5.0)) * rng.uniform(0.5, 1.2),
-                  rng.random(), rng.random())
+            PlannedFault(
+                rng.uniform(0.3, busy),
+                rng.choice(kinds),
+                rng.choice((0.2, 1.0, 2.5, 5.0)) * rng.uniform(0.5, 1.2),
+                rng.random(),
+                rng.random(),
+            )
             for _ in range(count)
         )
-    )  # fmt: skip
+    )

@@ -21,16 +21,16 @@ from verification.simulation.world import World
 from yadtq_core.worker import restart
 
 HEAL_SECONDS = 120.0
-"""After the last fault everything has ended within so long (I1)."""
+"""Seconds after the last fault within which every task must end (I1)."""
 LOOK_SECONDS = 0.5
 MOMENTS = 3
 """At which the store is looked at as a whole, besides the end."""
 QUIET_LOOKS = 3
-"""So often in a row nothing was left to do: by then every worker has had a heartbeat, and has rewound if it must."""
+"""Consecutive looks that find nothing left to do: by then every worker had a heartbeat, and a rewind if needed."""
 EXPIRE_SECONDS = 0.5
 
 
-class Result(NamedTuple):
+class HistoryResult(NamedTuple):
     """How one history went; `problem` is empty where all rules held."""
 
     seed: int
@@ -41,7 +41,7 @@ class Result(NamedTuple):
     world: World
 
 
-def run(seed: int, server: Server, mutant: Mutant | None = None) -> Result:
+def run(seed: int, server: Server, mutant: Mutant | None = None) -> HistoryResult:
     """Let the history of a seed happen, and judge it; with a mistake in a rule, where `mutant` is one.
 
     A mistake in a script is the server's: `Server.use`. What production code raises by it breaks the history too.
@@ -67,7 +67,7 @@ def run(seed: int, server: Server, mutant: Mutant | None = None) -> Result:
     finally:
         vars(restart)["process_started"] = started
         logging.disable(logging.NOTSET)
-    return Result(seed, world.plan.theme, problem, world.history.digest(), world.loom.now, world)
+    return HistoryResult(seed, world.plan.theme, problem, world.history.digest(), world.loom.now, world)
 
 
 def _happen(world: World) -> None:
@@ -108,7 +108,7 @@ def _judge(world: World, *, at_the_end: bool) -> None:
 
 
 def _quiet(world: World, client: SimulatedClient) -> bool:
-    """Return whether nothing is left to do: all has ended, is buried and settled, every partition has its worker."""
+    """True when nothing is left: all tasks ended, dead letters published, offsets settled, partitions assigned."""
     if not client.done or any(state.st not in ENDED for state in world.truth.states.values()):
         return False
     if any(world.kafka.committed(part) != world.kafka.end(part) for part in world.kafka.logs):

@@ -43,7 +43,7 @@ class Server:
                 raise AssertionError(f"{script.name}: {answer}")
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._socket.close()
 
     def send(self, commands: Sequence[Sequence[Any]]) -> list[Any]:

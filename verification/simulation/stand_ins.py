@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace, TracebackType
 from typing import Any
 
-from verification.simulation.strands import Loom, Process, Signal, Strand
+from verification.simulation.strands import Loom, Signal, SimulatedProcess, Strand
 
 WITH_A_CLOCK = ("yadtq_core.worker.", "yadtq_core.client.submitter", "yadtq_core.client.background")
 WITH_RANDOM_TOKENS = (*WITH_A_CLOCK, "yadtq_core.backends.redis.backend")
@@ -52,7 +52,7 @@ class Condition(Lock):
         self._lock.__exit__(kind, error, at)
 
     def wait(self, timeout: float | None = None) -> None:
-        """Let go of the lock until notified, at most so long."""
+        """Release the lock until notified, for at most `timeout` seconds."""
         self._lock.__exit__(None, None, None)
         try:
             self._loom.wait(timeout, self._news)
@@ -90,7 +90,7 @@ class Event:
         self._set = False
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it is set, at most so long."""
+        """Wait until it is set, for at most `timeout` seconds."""
         if not self._set:
             self._loom.wait(timeout, self._news)
         return self._set
@@ -113,12 +113,12 @@ class Thread:
         return self._strand is not None and not self._strand.ended
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait until it has ended, at most so long."""
+        """Wait until it has ended, for at most `timeout` seconds."""
         if self._strand is not None and not self._strand.ended:
             self._loom.wait(timeout, self._strand.end)
 
 
-def process_of(loom: Loom) -> Process:
+def process_of(loom: Loom) -> SimulatedProcess:
     """Return the process whose strand runs now."""
     process = loom.current.process
     assert process is not None

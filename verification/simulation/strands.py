@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 MOST_EVENTS = 400_000
-"""Of one history: one that goes on for longer goes round in a circle."""
+"""The limit of steps in one history: a longer one is an endless loop."""
 
 
 class Killed(BaseException):
@@ -24,7 +24,7 @@ class Stuck(Exception):
     """The history does not end."""
 
 
-class Process:
+class SimulatedProcess:
     """What is killed and paused as a whole: a worker or a client. `number` serves as its process ID.
 
     `offset` is how far its monotonic clock is from the history's: every process has its own.
@@ -39,7 +39,7 @@ class Process:
         self.paused_since: float | None = None
         self._frozen: list[Strand] = []
         self.silent_since: float | None = None
-        """Since when nobody hears of it: it is paused, or dead."""
+        """The time from which it is silent: paused or dead."""
         self.children_paused = False
 
     def check(self) -> None:
@@ -84,13 +84,13 @@ class Process:
 class Strand:
     """A thread of a process, or the one that drives the history (without a process)."""
 
-    def __init__(self, process: Process | None, name: str) -> None:
+    def __init__(self, process: SimulatedProcess | None, name: str) -> None:
         self.process = process
         self.name = name
         self.baton = threading.Lock()
         self.baton.acquire()
         self.ticket = 0
-        """Counts its waits: what would wake an earlier one is stale."""
+        """The number of its waits: an event for an earlier wait is stale."""
         self.ended = False
         self.end = Signal()
 
@@ -131,11 +131,11 @@ class Loom:
         heapq.heappush(self._heap, (max(when, self.now), self._draw(), self._count, call, 0))
 
     def fail(self, failure: BaseException) -> None:
-        """End the history with this, whoever may catch it on its way."""
+        """End the history with this error, even if code in between catches it."""
         self._failure = self._failure or failure
 
     def after(self, seconds: float, call: Callable[[], None]) -> None:
-        """Call something so much later."""
+        """Call `call` after `seconds`."""
         self.at(self.now + seconds, call)
 
     def wake(self, strand: Strand, when: float | None = None) -> None:
@@ -144,7 +144,7 @@ class Loom:
         moment = self.now if when is None else max(when, self.now)
         heapq.heappush(self._heap, (moment, self._draw(), self._count, strand, strand.ticket))
 
-    def spawn(self, process: Process, name: str, run: Callable[[], object]) -> Strand:
+    def spawn(self, process: SimulatedProcess, name: str, run: Callable[[], object]) -> Strand:
         """Begin a strand; it first runs when its turn comes."""
         strand = Strand(process, name)
         process.strands.append(strand)
@@ -169,7 +169,7 @@ class Loom:
         return strand
 
     def wait(self, seconds: float | None, signal: Signal | None = None) -> None:
-        """Wait so long, or until the signal; without either for ever. Raises Killed where the process was killed."""
+        """Wait for `seconds` or until the signal; without either, for ever. Raise Killed if the process was killed."""
         me = self.current
         if me.process is not None:
             me.process.check()
@@ -205,7 +205,7 @@ class Loom:
             self.run(self.now + 1.0)
 
     def _pass_on(self, me: Strand | None) -> None:
-        """Hand over to whoever is next; return when it is `me`'s turn again."""
+        """Switch to the next strand; return when it is `me`'s turn again."""
         turn = self._next()
         if turn is me:
             assert me is not None

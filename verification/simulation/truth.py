@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from verification.simulation.history import History, short
-from verification.simulation.strands import Process
+from verification.simulation.strands import SimulatedProcess
 
 FIELDS = ("st", "fe", "at", "dl", "nc", "lo", "in", "re", "po", "ha", "tk", "qu", "ca")
 ENDED = frozenset({"success", "failed", "cancelled"})
@@ -36,7 +36,7 @@ ALLOWED = {
     "cancel": {("queued", "cancelled"), ("scheduled", "cancelled")},
     "buried": set[tuple[str, str]](),
 }
-"""Which script may lead from which status ('' is no record) to which other."""
+"""The status changes that each script may make ('' is no record)."""
 
 
 class State(NamedTuple):
@@ -81,9 +81,9 @@ class End(NamedTuple):
 
 
 class Carried(NamedTuple):
-    """A call of a script that was carried out. `late`: whoever sent it had given up."""
+    """A call of a script that was carried out. `late`: the sender had stopped waiting."""
 
-    process: Process
+    process: SimulatedProcess
     script: str
     keys: Sequence[str]
     arguments: Sequence[Any]
@@ -125,15 +125,15 @@ class Truth:
         self.begun: Counter[str] = Counter()
         """How many runs of each have begun."""
         self.flushed: set[str] = set()
-        """IDs that had ended so long before the store lost everything that they are not run again."""
+        """IDs of tasks that ended early enough before a total loss of the store that they must not run again."""
         self.excepted: set[str] = set()
-        """IDs that a loss of the store may have lost for good: what is not in the broker."""
+        """IDs that a loss of the store may have lost for ever: the broker does not have them."""
         self.expired: set[str] = set()
         self.losses = 0
         self.doubted = False
         """The store has lost something or begun anew, which to the workers looks alike."""
 
-    def who(self, process: Process) -> str:
+    def who(self, process: SimulatedProcess) -> str:
         """Return who acts, for the history."""
         return f"{process.name}/{process.loom.current.name}"
 
@@ -231,8 +231,8 @@ class Truth:
             raise broken("I6", f"{name} was to be cancelled and is begun")
         if not self.losses and task_id not in self.expired and int(after.at) <= self.begun[task_id]:
             raise broken("I6", f"{name} is given as attempt {after.at}, {self.begun[task_id]} have begun")
-        # What expired may have been lost by a store that began anew since it was submitted: then it is run again.
-        # So is what was submitted in the very millisecond in which the store's first record was.
+        # An expired record may have been lost by a store that started empty since the submit: then the task runs again.
+        # So does a task that was submitted in the very millisecond of the store's first record.
         unsure = self.doubted or self._created.get(task_id) == self._born
         remembered = not (unsure and task_id in self.expired)
         if remembered and self._ended.get(task_id) == self.era:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from enum import Enum
 
-from verification.simulation.strands import Process
+from verification.simulation.strands import SimulatedProcess
 
 QUICK = (0.0002, 0.003)
 SLOW = (0.01, 0.4)
@@ -18,9 +18,9 @@ class Fate(Enum):
     ARRIVES = 0
     LOST = 1
     UNANSWERED = 2
-    """Carried out; nobody hears of it."""
+    """Carried out; the reply is lost."""
     LATE = 3
-    """Carried out after whoever sent it has given up."""
+    """Carried out after the sender has stopped waiting."""
     TWICE = 4
     """The connection was lost after it was carried out, and it is sent again."""
 
@@ -37,11 +37,11 @@ class Weather:
         self.store_loss = 0.0
         self.kafka_loss = 0.0
 
-    def store_reached(self, process: Process) -> bool:
+    def store_reached(self, process: SimulatedProcess) -> bool:
         """Whether the store hears this process now."""
         return not self.store_away and process.name not in self.cut_from_store
 
-    def kafka_reached(self, process: Process) -> bool:
+    def kafka_reached(self, process: SimulatedProcess) -> bool:
         """Whether the broker hears this process now."""
         return not self.kafka_away and process.name not in self.cut_from_kafka
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from verification.simulation.executor import Executor
 from verification.simulation.plan import WorkerPlan
-from verification.simulation.strands import Killed, Process
+from verification.simulation.strands import Killed, SimulatedProcess
 from verification.simulation.world import World
 from yadtq_core.model import WorkerIdentity
 from yadtq_core.plugin.loading import Plugins
@@ -24,7 +24,7 @@ class SimulatedWorker:
     def __init__(self, world: World, plan: WorkerPlan) -> None:
         self._world = world
         self.plan = plan
-        self.process: Process | None = None
+        self.process: SimulatedProcess | None = None
         self.executor: Executor | None = None
         self._signals: supervisor.Signals | None = None
 
@@ -53,13 +53,13 @@ class SimulatedWorker:
             self.process.kill()
 
     def _task_killed(self, what: str) -> None:
-        """A task has killed its child, or its whole worker, which somebody starts again."""
+        """A task has killed its child, or its whole worker, which is started again."""
         if what == "worker" and self.process is not None:
             self._world.history.tell(self.plan.name, "is killed by a task")
             self.process.kill()
             self._world.loom.after(self._world.rng.uniform(0.1, 2 * self._world.plan.lease), self.start)
 
-    def _main(self, process: Process, number: int) -> None:
+    def _main(self, process: SimulatedProcess, number: int) -> None:
         world, plan = self._world, self.plan
         incarnation = f"{plan.name}-{number % 1000}"
         identity = WorkerIdentity(plan.name, incarnation, "host", number, float(number))

@@ -15,7 +15,7 @@ from verification.simulation.line import Line
 from verification.simulation.log import Kafka, name_of
 from verification.simulation.plan import Plan, TaskPlan
 from verification.simulation.server import START_US, Server
-from verification.simulation.strands import Loom, Process
+from verification.simulation.strands import Loom, SimulatedProcess
 from verification.simulation.truth import NONE, Truth
 from verification.simulation.weather import Weather
 from yadtq_core.backends.redis.backend import RedisBackend
@@ -26,7 +26,7 @@ from yadtq_core.wire import envelope
 NAMESPACE = "sim"
 
 
-class Submitted(NamedTuple):
+class SubmittedTask(NamedTuple):
     """A message that was submitted, and what it is to give."""
 
     plan: TaskPlan
@@ -35,7 +35,7 @@ class Submitted(NamedTuple):
 
 
 class World:
-    """One history's world. What is drawn at random while it runs comes from `rng`."""
+    """One history's world. All random choices during the run come from `rng`."""
 
     def __init__(self, plan: Plan, server: Server) -> None:
         self.plan = plan
@@ -47,28 +47,28 @@ class World:
         self.truth = Truth(self.history, plan.lost_limit, plan.lease)
         self.kafka = Kafka(self.loom, self.history, list(plan.partitions), plan.session)
         self.kafka.committing = self._committing
-        self.submitted: dict[tuple[str, str], Submitted] = {}
+        self.submitted: dict[tuple[str, str], SubmittedTask] = {}
         """By ID and digest."""
         self.asked: Counter[tuple[str, str]] = Counter()
         """How often each was submitted; a client that died has had no answer."""
         self.answers: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
-        """What each submit was answered: ok, refused, unknown."""
+        """The answers to each submit: ok, refused, unknown."""
         self.cancelled: set[str] = set()
         self.begun: set[tuple[str, int]] = set()
         self._numbers = 0
-        self._processes: dict[int, Process] = {}
+        self._processes: dict[int, SimulatedProcess] = {}
 
     @property
     def now_ms(self) -> int:
         """The store's clock."""
         return (START_US + int(self.loom.now * 1e6)) // 1000
 
-    # What processes are made of
+    # The parts of processes
 
-    def process(self, name: str) -> tuple[Process, int]:
+    def process(self, name: str) -> tuple[SimulatedProcess, int]:
         """Make a process; return it with its process ID."""
         self._numbers += 1
-        process = Process(self.loom, name, self.rng.uniform(1.0, 1e5))
+        process = SimulatedProcess(self.loom, name, self.rng.uniform(1.0, 1e5))
         number = 10_000_000 + self._numbers  # above what Linux gives
         self._processes[number] = process
         return process, number
@@ -78,7 +78,7 @@ class World:
         process = self._processes.get(number)
         return None if process is None or process.dead else float(number)
 
-    def backend(self, process: Process) -> RedisBackend:
+    def backend(self, process: SimulatedProcess) -> RedisBackend:
         """Return a process's backend."""
         line = Line(process, self.server, self.weather, self.truth, self.rng)
         plan = self.plan
@@ -94,7 +94,7 @@ class World:
             unknown_task_ttl=plan.unknown_task_ttl,
         )
 
-    def broker(self, process: Process) -> Broker:
+    def broker(self, process: SimulatedProcess) -> Broker:
         """Return a process's broker."""
         return Broker(self.kafka, self.weather, process, self.rng, self.plan.shards)
 
@@ -135,7 +135,7 @@ class World:
         arguments = msgspec.json.encode([numbers, {}])
         message = envelope.build(plan.task, arguments, id=plan.id, queue=plan.queue, retries=plan.retries)
         result = msgspec.json.encode(sum(numbers))
-        self.submitted[message.id, message.digest] = Submitted(plan, message, result)
+        self.submitted[message.id, message.digest] = SubmittedTask(plan, message, result)
         return message
 
     def run_of(self, lease: Lease) -> Run:
@@ -150,7 +150,7 @@ class World:
             retry_in = self.rng.uniform(0.0, 1.5) if status is Status.SCHEDULED else None
         return Run(seconds, status, retry_in, result, plan.minds_cancel, plan.kills)
 
-    def began(self, process: Process, incarnation: str, lease: Lease) -> None:
+    def began(self, process: SimulatedProcess, incarnation: str, lease: Lease) -> None:
         """A child begins a run."""
         self.history.tell(process.name, f"begins {short(lease.id)} f…{lease.fence % 10_000_000:07d}")
         if (lease.id, lease.fence, incarnation) not in self.truth.granted:
@@ -161,7 +161,7 @@ class World:
         self.truth.begun[lease.id] += 1
 
     def _committing(self, partition: Partition, old: int, new: int) -> None:
-        """Judge a commit: all that it covers must need nobody any more."""
+        """Check a commit: no message that it covers may still be needed."""
         for offset in range(max(old, self.kafka.starts[partition]), new):
             entry = self.kafka.logs[partition][offset]
             task_id, state = entry.id, self.truth.states.get(entry.id, NONE)

@@ -13,7 +13,7 @@ from yadtq_core import task
 
 
 class Unprintable(Exception):
-    """Its text cannot be had."""
+    """An error whose `__str__` raises."""
 
     def __str__(self) -> str:
         raise RuntimeError("no text")

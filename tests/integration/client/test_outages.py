@@ -1,4 +1,4 @@
-"""A Kafka or a Redis that goes away: what a submit says is what happened."""
+"""Outages of Kafka and Redis: the answer of a submit agrees with what happened."""
 
 from __future__ import annotations
 

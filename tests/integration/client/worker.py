@@ -31,7 +31,7 @@ class Worker:
         self.seen: list[Message] = []
 
     def run(self, count: int, task: Callable[[Message], Any] = doubled, timeout: float = 60.0) -> None:
-        """End so many tasks with what `task` returns for their messages."""
+        """End `count` tasks, each with the result of `task` for its message."""
         deadline = time.monotonic() + timeout
         done = 0
         while done < count:

@@ -56,7 +56,7 @@ class Place:
 def place(
     tmp_path: Path, secure_kafka: SecureKafka, make_redis: Callable[..., TlsRedis], namespace: str
 ) -> Iterator[Place]:
-    """Services whose user may do what docs/clusters.md says, topics that were provisioned by somebody else."""
+    """Services whose user has the grants of docs/clusters.md, with topics that another user provisioned."""
     redis = make_redis()
     inside = open_store(redis.plain)
     inside.run("ACL", "SETUSER", USER, "on", f">{PASSWORD}", *ACL.split())

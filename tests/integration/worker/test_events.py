@@ -1,4 +1,4 @@
-"""What a real worker tells plugins: all of it, in order, whatever a plugin does with it."""
+"""The events of a real worker: plugins get all of them in order, even if one of the plugins fails."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_the_events_of_a_worker_in_their_order_beside_a_plugin_that_raises_in_ea
 
 
 class Stuck:
-    """A listener that does not come back until it is let go."""
+    """A listener that blocks until the test lets it return."""
 
     def __init__(self) -> None:
         self.go = threading.Event()

@@ -1,4 +1,4 @@
-"""The executor with real child processes: what is given runs once, or is taken back, or is told to be lost."""
+"""The executor with real child processes: each job runs once, or is taken back, or is reported as lost."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ def test_only_what_has_waited_long_is_taken_back(crew: Callable[..., Crew]) -> N
 def test_every_job_runs_once_or_is_taken_back(
     crew: Callable[..., Crew], tmp_path: Path, processes: int, threads: int
 ) -> None:
-    """Thousands of jobs so short that the children race with whoever takes them back."""
+    """Thousands of jobs so short that the children race with the thread that takes them back."""
     workers = crew(processes, threads)
     trace = tmp_path / "trace"
     trace.touch()

@@ -78,7 +78,7 @@ def test_what_cannot_be_read_is_buried_and_what_a_newer_yadtq_can_read_is_left_t
     wait_until(lambda: list(queues.dead.values()) == [b"nonsense"], "the dead letter stands")
     wait_until(lambda: sum(map(len, queues.pending.values())) == 1, "it is settled")
     assert client.submit("chores.add", 1, 2).result(timeout=30) == 3
-    time.sleep(2.5 * settings.claim_stale_seconds)  # it goes round: given out again after each lease, never copied
+    time.sleep(2.5 * settings.claim_stale_seconds)  # it is delivered again after each lease, and never copied
     assert [entry.body for entry in queues.pending["default"].values()] == [newer]
     assert queues.waiting["default"] == {}
     assert len(queues.dead) == 1

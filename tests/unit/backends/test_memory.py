@@ -46,7 +46,7 @@ def bed(store: MemoryStore) -> Records:
 
 def test_a_result_is_kept_for_a_day_and_then_its_message_is_too_old(bed: Records, clock: Clock) -> None:
     bed.backend.heartbeat(bed.worker, STATS, ())
-    clock.seconds += 1.0  # what is submitted later than the first epoch was made is in no copy that was lost
+    clock.seconds += 1.0  # a task submitted after the first epoch was made cannot be in a copy that was lost
     one = bed.submit()[0]
     bed.finish(outcome(one.message.id, bed.run(one)))
     clock.seconds += DAY - 0.001

@@ -1,4 +1,4 @@
-"""One run of a task: whatever a task does or raises ends as a `Done`, in words that can be kept."""
+"""One run of a task: every result and every error ends as a `Done` that can be stored."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Stage:
         return self.job(name, JsonSerializer().dumps((args, {})), retries, attempt, seq)
 
     def job(self, name: str, arguments: bytes, retries: int | None = None, attempt: int = 1, seq: int = 1) -> Done:
-        """Run a job; what comes back must pass the pipe."""
+        """Run a job; its result must pass the pipe."""
         body = message(name, arguments, queue="slow", headers={"trace": "t"}, retries=retries)
         done = self.runner.run(Job(seq, body, attempt, 77))
         assert decode_report(frame(done)[4:]) == done
@@ -388,7 +388,7 @@ def test_arguments_of_another_shape_are_refused_and_never_guessed(stage: Stage, 
 
 
 def test_a_task_that_cannot_be_had_fails_the_run(stage: Stage) -> None:
-    assert error_of(stage.job("nobody", b"[[],{}]", retries=5)) == Error("UnknownTask", "unknown task 'nobody'")
+    assert error_of(stage.job("shop.none", b"[[],{}]", retries=5)) == Error("UnknownTask", "unknown task 'shop.none'")
 
 
 # Retries

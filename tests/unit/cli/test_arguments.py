@@ -1,4 +1,4 @@
-"""ARGS on the command line: what is taken, and with which words the rest is refused."""
+"""ARGS on the command line: accepted forms, and the message for each refused one."""
 
 from __future__ import annotations
 

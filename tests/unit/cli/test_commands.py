@@ -1,4 +1,4 @@
-"""Commands of plugins: listed without an import, called lazily, and what is said of one that cannot be had."""
+"""Commands of plugins: listed without an import, loaded when called, and named if they cannot be loaded."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ empty = typer.Typer()
 @pytest.fixture(autouse=True)
 def nothing_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for variable in ENVIRONMENT.values():  # what a plugin's command is given stays there: put back what was
+    for variable in ENVIRONMENT.values():  # a plugin's command leaves its settings in the environment: restore it
         monkeypatch.setenv(variable, "")
         monkeypatch.delenv(variable)
 

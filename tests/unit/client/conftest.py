@@ -12,7 +12,7 @@ from yadtq_core import Client
 
 @pytest.fixture
 def place() -> Iterator[Installation]:
-    """A backend and a broker in memory; what was opened on them is closed."""
+    """A backend and a broker in memory, whose clients are closed at the end."""
     made = Installation()
     yield made
     made.broker.speak()

@@ -232,7 +232,7 @@ class MemoryBroker:
         return MemoryPublication(self, [message.id for message in messages])
 
     def speak(self) -> None:
-        """Acknowledge everything sent so far, and from now on."""
+        """Acknowledge everything that was sent, and all later messages."""
         with self.changed:
             self.silent = False
             for number, message in enumerate(self.messages):

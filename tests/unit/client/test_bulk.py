@@ -152,4 +152,4 @@ def test_an_error_of_the_callers_own_iterator_is_raised_after_what_was_begun_is_
     with pytest.raises(ZeroDivisionError):
         client.submit_many(calls())
     assert len(place.broker.messages) == 4
-    wait_until(lambda: len(place.backend.positions) == 4, "what was begun is confirmed")
+    wait_until(lambda: len(place.backend.positions) == 4, "the chunk in progress is confirmed")

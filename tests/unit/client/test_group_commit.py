@@ -1,4 +1,4 @@
-"""Group commit: who comes together is carried out together."""
+"""Group commit: calls that arrive together are carried out in one batch."""
 
 from __future__ import annotations
 

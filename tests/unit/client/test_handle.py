@@ -48,7 +48,7 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def later(place: Installation, action: Callable[[], object]) -> None:
-    """Do it in another thread, once somebody waits: when the backend has answered that the task has not ended yet."""
+    """Run it in another thread, once a caller waits: after the backend has answered that the task has not ended."""
     asked = threading.Event()
 
     def look(name: str, items: object) -> None:

@@ -1,4 +1,4 @@
-"""What a submit answers: accepted, refused or unknown, whatever the services do."""
+"""The answers of a submit during every kind of failure of the services: accepted, refused or unknown."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ GIVEN = "0b2f8c1e-5a0d-4c55-9d0e-3f5f7f0c9a11"
 
 
 def failing(method: str, error: Exception, times: int = 1) -> Callable[[str, Sequence[Any]], None]:
-    """Make a backend's method raise so many times."""
+    """Make a backend's method raise the first `times` times."""
     left = [times]
 
     def hook(name: str, items: Sequence[Any]) -> None:

@@ -164,7 +164,7 @@ def test_an_interrupt_is_let_through_in_the_main_thread_alone() -> None:
     thread.start()
     thread.join()
     assert hooks.failures["Wrong", "yadtq_heartbeat"] == 1
-    with pytest.raises(KeyboardInterrupt):  # somebody's Ctrl-C
+    with pytest.raises(KeyboardInterrupt):  # ctrl-C of the user
         hooks.tell("yadtq_heartbeat", worker=None, stats=None)
 
 

@@ -1,4 +1,4 @@
-"""The registry: where tasks come from, what they are called, and what is said when one cannot be had."""
+"""The registry: the sources of tasks, their names, and the errors for a task that cannot be loaded."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Distr
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The working directory, with a shop.py in it; what is imported from it is forgotten at the end."""
+    """The working directory, with a shop.py in it; its modules are forgotten at the end."""
     place = tmp_path / "work"
     place.mkdir()
     (place / "shop.py").write_text(SHOP)

@@ -1,4 +1,4 @@
-"""Annotations: what arguments become before a run, what is refused at submit and before the run, in which words."""
+"""Annotations: the conversion of arguments before a run, and the refusals at submit and before the run."""
 
 from __future__ import annotations
 

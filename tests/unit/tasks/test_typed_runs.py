@@ -1,4 +1,4 @@
-"""A run with typed arguments: what the function is given, and what is told where a message is of another version."""
+"""A run with typed arguments: the values that the function gets, and the error for a message of another version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wire format: what goes in comes out, and nothing that comes from outside can do more than be refused."""
+"""The wire format: a message survives the trip, and bytes from outside are read or refused, nothing else."""
 
 from __future__ import annotations
 

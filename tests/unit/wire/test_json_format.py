@@ -1,4 +1,4 @@
-"""JSON: what it carries, and how it says where what it cannot carry is."""
+"""JSON: the values that it carries, and the place named in the error for one that it cannot carry."""
 
 from __future__ import annotations
 

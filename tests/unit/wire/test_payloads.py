@@ -112,7 +112,7 @@ def test_encoded_arguments_are_one_text_of_base64_in_the_message() -> None:
 @pytest.mark.parametrize("applied", [(), ("zlib",), ("bound", "zlib"), ("zlib", "bound", "zlib")])
 @given(value=st.recursive(st.none() | st.integers() | st.text(), st.lists, max_leaves=5))
 def test_what_leaves_comes_back_wherever_the_codecs_are_installed(applied: tuple[str, ...], value: Any) -> None:
-    """Whatever is applied there: a change of the setting leaves what was written readable."""
+    """The codecs that this side applies do not matter: after a change of the setting, old payloads stay readable."""
     writer, reader = payloads(*applied), payloads()
     data = writer.json.dumps(value)
     raw, names = writer.outgoing_arguments(data, TASK)

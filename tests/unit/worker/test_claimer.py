@@ -1,4 +1,4 @@
-"""The claimer: which claimed runs start, and that a claim without an answer is repeated."""
+"""The claimer: it starts the claimed runs, and repeats a claim that got no answer."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def _submit(call: Call) -> None:
 
 def collect() -> None:
     """Write down all results that there are."""
-    found: dict[str, h.Row] = {}
+    found: dict[str, h.RecordRow] = {}
     for task_id in ids_told():
         one = AsyncResult(task_id, app=app)
         if one.state == "SUCCESS":

@@ -22,7 +22,7 @@ from msgspec import Struct, structs
 
 from verification.faults import history as h
 from verification.faults.checker import every_accepted_task_ends_once, results_are_right
-from verification.faults.peers.plan import BACKEND, BROKER, PARTITIONS, TOPIC, Plan
+from verification.faults.peers.plan import BACKEND, BROKER, PARTITIONS, TOPIC, PeerPlan
 from verification.faults.processes import Process
 from verification.faults.row import Result, recovery
 from verification.faults.rows import ROWS
@@ -33,7 +33,7 @@ from verification.faults.view import Rules, View
 HERE = Path(__file__).parent
 ENVIRONMENTS = ROOT / "build" / "peers"
 QUIET_SECONDS = 45.0
-"""Where nothing has happened for so long, nothing more will: longer than any retry or session of the peers."""
+"""Silence (seconds) after which a run is over: longer than any retry or session of the peers."""
 MOST_SECONDS = 240.0
 
 
@@ -122,7 +122,7 @@ class PeerScene:
 
     def submitter(self, rate: float = 25.0, naps: float = 0.4, threads: int = 4) -> Process:
         """Start a client that submits."""
-        plan = Plan(self.tasks, rate, threads, naps)
+        plan = PeerPlan(self.tasks, rate, threads, naps)
         return self.program("client", "submit", msgspec.json.encode(plan).decode())
 
     @contextmanager
@@ -133,11 +133,11 @@ class PeerScene:
         self.writer.write(h.Fault("harness", b, h.now(), name, repeats, since=since))
 
     def events(self) -> list[h.Known]:
-        """Return what the history says so far."""
+        """Return the events written until now."""
         return self._reader.read()
 
     def wait_started(self, least: int, worker: str = "") -> None:
-        """Wait until so many runs have begun (with this worker)."""
+        """Wait until `least` runs have begun (in this worker)."""
         until = time.monotonic() + 120
         while time.monotonic() < until:
             begun = [one for one in self.events() if isinstance(one, h.Started) and worker in ("", one.worker)]

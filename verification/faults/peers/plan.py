@@ -1,4 +1,4 @@
-"""What the programs of the peers share: the plan they are told, the calls, and how they write into the history."""
+"""Shared by the programs of the peers: the plan, the calls, and the writer of the history."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BROKER, BACKEND, TOPIC = "PEER_BROKER", "PEER_BACKEND", "PEER_TOPIC"
 PARTITIONS = 8
 
 
-class Plan(Struct, frozen=True):
+class PeerPlan(Struct, frozen=True):
     """How many tasks, how many a second, how many at a time, and how long they sleep at most (seconds)."""
 
     count: int
@@ -37,12 +37,12 @@ class Call(Struct, frozen=True):
     at: float
 
 
-def plan_told() -> Plan:
+def plan_told() -> PeerPlan:
     """Return the plan in the second argument of the command line."""
-    return msgspec.json.decode(sys.argv[2], type=Plan)
+    return msgspec.json.decode(sys.argv[2], type=PeerPlan)
 
 
-def calls(plan: Plan) -> Iterator[Call]:
+def calls(plan: PeerPlan) -> Iterator[Call]:
     """Yield the calls of a plan: sums, and squares that sleep."""
     draw = random.Random(1)
     for number in range(plan.count):
@@ -78,7 +78,7 @@ class Scribe:
         self._writer.write(h.Finished(who, at, at, [h.Code(task_id, 0, "ok", "success")]))
         return value
 
-    def collected(self, results: Mapping[str, h.Row]) -> None:
+    def collected(self, results: Mapping[str, h.RecordRow]) -> None:
         """All results that the peer's result store has at the end."""
         at = h.now()
         self._writer.write(h.Freeze(self._writer.who, at, at, 0.0, dict(results), {}, {}, final=True))
@@ -90,6 +90,6 @@ def ids_told() -> list[str]:
     return [event.id for event in events if isinstance(event, h.Submit)]
 
 
-def result(task: str, value: object) -> h.Row:
+def result(task: str, value: object) -> h.RecordRow:
     """Return a record of success."""
-    return h.Row("success", 0, 1, 0, task, "", msgspec.json.encode(value).decode())
+    return h.RecordRow("success", 0, 1, 0, task, "", msgspec.json.encode(value).decode())

@@ -89,7 +89,7 @@ async def _submit(call: Call) -> None:
 
 async def collect() -> None:
     """Write down all results that there are."""
-    found: dict[str, h.Row] = {}
+    found: dict[str, h.RecordRow] = {}
     results = broker.result_backend
     await results.startup()
     for task_id in ids_told():

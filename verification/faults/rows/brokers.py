@@ -70,7 +70,7 @@ def k4(scene: Scene) -> None:
 
 
 def k5(scene: Scene) -> None:
-    """The broker's replies are lost, to everybody: what was asked for is done."""
+    """The broker's replies are lost for all; the requests are carried out."""
     scene.workers("w1", "w2")
     scene.submitter(rate=20)
     for seconds in (2.0, 6.0, 14.0):

@@ -1,7 +1,7 @@
-"""R: a store that is killed, loses what it knew, is replaced, cut off and slow.
+"""R: a store that is killed, loses records, is replaced, cut off and slow.
 
-What is to be repeated later (`flaky`, `doomed`) is left out where the store loses writes: it is as durable as the
-store.
+Tasks with retries (`flaky`, `doomed`) are left out of the rows in which the store loses writes: a retry that waits is
+as durable as the store.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def r3(scene: Scene) -> None:
 
 
 def r4(scene: Scene) -> None:
-    """Somebody empties the store (FLUSHALL)."""
+    """A client empties the store (FLUSHALL)."""
     scene.workers("w1", "w2")
     scene.submitter(rate=30, kinds=DURABLE, naps=0.2)
     scene.wait_for(scene.started(scene.tasks // 3), "it has begun", 60)
@@ -137,7 +137,7 @@ def r7(scene: Scene) -> None:
 
 
 def r8(scene: Scene) -> None:
-    """The store's replies are lost, to everybody: what was asked for is done."""
+    """The store's replies are lost for all; the requests are carried out."""
     scene.workers("w1", "w2")
     scene.submitter(rate=20, naps=0.2)
     for seconds in (0.5, 2.0, 4.0):

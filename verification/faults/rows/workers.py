@@ -16,7 +16,7 @@ NAPPING = (
 )
 KILLERS = 5
 LOST_LIMIT = 3
-"""That of the settings: so often a task is begun again whose child died."""
+"""The limit in the settings: how many times a task whose child died is started again."""
 
 
 def w1(scene: Scene) -> None:
@@ -32,7 +32,7 @@ def w1(scene: Scene) -> None:
 
 
 def w1_again(scene: Scene) -> None:
-    """A worker is killed (SIGKILL) and started again at once under its name, three times; nobody else is there."""
+    """The only worker is killed (SIGKILL) and started again at once under its name, three times."""
     four_slots = ("-c", "2", "--threads", "2")
     scene.workers("w1", options=four_slots)
     scene.submitter(naps=1.2, kinds=NAPPING, rate=25)

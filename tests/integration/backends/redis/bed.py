@@ -32,7 +32,7 @@ class Bed(Records):
         return f"yadtq:{{{self.namespace}:{shard}}}:{kind}"
 
     def score(self, one: Delivery | str) -> int | None:
-        """Return when somebody must look at it (ms), None where it is not in `open`."""
+        """Return the time (ms) at which the sweep must look at it, None if it is not in `open`."""
         task_id = one if isinstance(one, str) else one.message.id
         found = self.store.run("ZSCORE", self.shard_key("open", shard_of(task_id, self.shards)), task_id)
         return None if found is None else int(found)

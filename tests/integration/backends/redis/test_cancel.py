@@ -1,4 +1,4 @@
-"""Cancel: what has not started ends, what runs is told."""
+"""Cancel: a task that has not started ends; a running task hears of it."""
 
 from __future__ import annotations
 

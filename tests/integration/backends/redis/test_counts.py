@@ -1,4 +1,4 @@
-"""Counters and index equal the records, whatever happened: checked against a scan after random lives."""
+"""Counters and index equal the records: compared with a scan after random histories."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Life:
         return list({hold[0].message.id: hold for hold in some}.values())
 
     def finish(self) -> None:
-        """End some runs, once more where the reply was lost."""
+        """End some runs; repeat the call if the reply was lost."""
         some = self.taken()
         for one, answer, by in some:
             end = outcome(one.message.id, answer, self.dice.choice(ENDS))
@@ -90,7 +90,7 @@ class Life:
             self.bed.backend.extend([self.bed.hold(one, answer)], by)
 
     def sweep(self) -> None:
-        """Sweep, confirm, bury."""
+        """Sweep, confirm, and mark dead letters as published."""
         found = self.hasty.sweep(50, 10)[1]
         self.hasty.confirm([(due.id, "0:1") for due in found if due.status is Status.QUEUED])
         self.hasty.buried([due.id for due in found if due.status is Status.FAILED][:2])

@@ -1,4 +1,4 @@
-"""Sweep: what nobody looks after is found by whoever looks first."""
+"""Sweep: a record without a live lease is found by the first worker that sweeps."""
 
 from __future__ import annotations
 

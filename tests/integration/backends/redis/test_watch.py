@@ -1,4 +1,4 @@
-"""Watch: the end of a task is pushed to whoever waits for it."""
+"""Watch: the end of a task is pushed to each client that waits for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Members share a queue: what comes is looked at first, what goes is committed, nothing is lost between them."""
+"""Members share a queue: offsets are committed before a partition goes, and no message is lost."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_what_cannot_be_read_says_why_and_whose_it_is(
 
 
 def test_two_members_share_and_nothing_is_lost_when_they_come_and_go(broker: KafkaBroker, members: Members) -> None:
-    """Each commits what it read: what goes over to another goes on where it was left."""
+    """Each member commits what it read; another member continues from there."""
     sent: set[str] = set()
     first = members.join(broker, name="first")
     everybody = [first]
@@ -163,7 +163,7 @@ def test_a_topic_that_is_deleted_and_made_again_is_read_from_its_start(
 
 
 def test_a_member_that_did_not_poll_for_too_long_forgets_everything(make_broker: Make, members: Members) -> None:
-    """K7, K8: what it knew of its partitions is others' now, so it must not commit it."""
+    """K7, K8: its partitions belong to others now, so it must not commit its old offsets."""
     broker = make_broker(tuning=Tuning(session=6.0, rebalance=6.0))
     broker.ensure(["default"], create=True)
     slow, other = members.join(broker, name="slow"), members.join(broker, name="other")
@@ -186,7 +186,7 @@ def test_a_member_that_did_not_poll_for_too_long_forgets_everything(make_broker:
 def test_a_member_stuck_outside_the_group_is_made_anew(
     make_broker: Make, members: Members, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The watchdog: whatever keeps kafka-python from joining, the worker goes on."""
+    """The watchdog: if kafka-python cannot join the group, the worker replaces the consumer and goes on."""
     broker = make_broker(tuning=Tuning(session=6.0, rebalance=2.0, stuck=1.0))
     broker.ensure(["default"], create=True)
     member = members.join(broker)

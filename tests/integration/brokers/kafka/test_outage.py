@@ -42,7 +42,7 @@ def test_a_killed_broker_comes_back(
         broker.undeliverable([("default", "0:0")])
     until = time.monotonic() + 5.0
     step_until([member], lambda: time.monotonic() > until, "polling goes on, and raises nothing")
-    wait_until(lambda: broker.unacknowledged() == 0, "the messages of the outage are given up")
+    wait_until(lambda: broker.unacknowledged() == 0, "the messages of the outage have expired")
     assert not meanwhile.errors
     server.start()
     after = messages(100)

@@ -1,4 +1,4 @@
-"""What a client publishes stands in the queue once, where its position says."""
+"""A published message is in the queue once, at the position that was returned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the streams broker keeps in Redis, and what it does when that is another, full, emptied or away."""
+"""The keys of the streams broker in Redis, and its answers when Redis is replaced, full, emptied or away."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which partitions a queue's messages go to, and how many may be unacknowledged."""
+"""The partitions that a queue's messages go to, and the limit of unacknowledged messages."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_positions_come_as_they_are_acknowledged() -> None:
     first.success((41, -1, None))
     assert publication.wait(0.0) == ["0:41", None, None, None]
     threading.Timer(0.05, lambda: second.success((7, -1, None))).start()
-    wait_until(lambda: publication.wait(0.1) == ["0:41", None, "3:7", None], "what came meanwhile is told")
+    wait_until(lambda: publication.wait(0.1) == ["0:41", None, "3:7", None], "the second one is reported")
     started = time.monotonic()
     assert publication.wait(0.3) == ["0:41", None, "3:7", None]
     assert 0.25 < time.monotonic() - started < 20.0

@@ -1,6 +1,6 @@
-"""What `internals` reaches into is where it was, and what it mends is still broken.
+"""The internals that `workarounds` uses still exist, and the faults that it works around are still there.
 
-A failure here after an upgrade of kafka-python says what to look at: perhaps a remedy can go.
+A failure here after an upgrade of kafka-python shows what to look at: a workaround may no longer be needed.
 """
 
 from __future__ import annotations

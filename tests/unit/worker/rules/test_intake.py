@@ -1,4 +1,4 @@
-"""Intake's rules, told by a story each. Times are made up; nothing here sleeps or talks to anybody."""
+"""The rules of intake, one story a test. Times are made up, and no test sleeps or does I/O."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def test_the_quiet_after_a_silence_ends(keeper: Keeper) -> None:
 
 
 def test_the_first_word_after_a_silence_is_a_heartbeat_and_never_a_sweep(keeper: Keeper) -> None:
-    """A sweep that reached the healed backend first would take everybody's healthy runs for lost ones."""
+    """A sweep that reached the backend before the extensions would reclaim healthy runs of all workers."""
     beat(keeper, 100.0)
     for now in range(105, 116):
         if keeper.due(float(now)).beat:

@@ -1,4 +1,4 @@
-"""The watermark: what may be committed when messages are done in any order."""
+"""The watermark: the offset that may be committed when messages are done in any order."""
 
 from __future__ import annotations
 

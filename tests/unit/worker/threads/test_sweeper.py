@@ -1,4 +1,4 @@
-"""The sweeper on the memory backend: what it publishes, what it leaves to others, and when a failure is buried."""
+"""The sweeper on the memory backend: publishing again, leaving records to other workers, and dead letters."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Children:
 
 
 class Sent:
-    """A publication of so many messages, acknowledged at once or not at all."""
+    """A publication of `count` messages, acknowledged at once or not at all."""
 
     def __init__(self, positions: list[str | None]) -> None:
         self._positions = positions
@@ -51,7 +51,7 @@ class Sent:
 
 
 class Post:
-    """A broker that gives nobody an old message; notes what it is to publish. `pending`: what is not acknowledged."""
+    """A broker that delivers no old message again; notes what it is to publish. `pending`: what is not acknowledged."""
 
     replayable = True
 
