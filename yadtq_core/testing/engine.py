@@ -16,7 +16,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from yadtq_core.backends.memory import MemoryBackend, MemoryStore
+from yadtq_core.backends.memory import MemoryStore
 from yadtq_core.brokers.memory import MemoryBroker, Queues
 from yadtq_core.child.pipe import job_of
 from yadtq_core.child.runner import Runner
@@ -37,6 +37,7 @@ from yadtq_core.model import (
 from yadtq_core.plugin.hookspecs import hookimpl
 from yadtq_core.plugin.loading import load_plugins
 from yadtq_core.plugin.registry import AnyTask, Registry
+from yadtq_core.records import StoreBackend
 from yadtq_core.settings import Settings
 from yadtq_core.worker.rules.completion import Completion
 from yadtq_core.worker.rules.intake import Intake
@@ -92,10 +93,10 @@ class Engine:
         self._tell("yadtq_worker_started", worker=self._worker)
         self._tell("yadtq_child_started", child=self._child)
 
-    def open_backend(self, settings: Settings) -> MemoryBackend:
+    def open_backend(self, settings: Settings) -> StoreBackend:
         """Return the engine's backend."""
         lease = settings.claim_stale_seconds
-        return MemoryBackend(self.store, lease=lease, lost_limit=settings.lost_limit, result_ttl=settings.result_ttl)
+        return StoreBackend(self.store, lease=lease, lost_limit=settings.lost_limit, result_ttl=settings.result_ttl)
 
     def open_broker(self, settings: Settings) -> MemoryBroker:
         """Return the engine's broker."""
@@ -123,12 +124,13 @@ class Engine:
             ended += outcomes
             if outcomes:
                 continue
-            later = min(self.store.open.values(), default=None)
+            due_at = self.store.due_at
+            later = min(due_at.values(), default=None)
             if later is None or not (jump or later <= self._now * 1000):
                 return ended
             jumps += 1
             if jumps > MAX_JUMPS:
-                raise AssertionError(f"not idle after {MAX_JUMPS} jumps of the clock; open: {sorted(self.store.open)}")
+                raise AssertionError(f"not idle after {MAX_JUMPS} jumps of the clock; open: {sorted(due_at)}")
             self._now = max(self._now, later / 1000)
 
     def assert_submitted(self, task: AnyTask | str, *args: Any, **kwargs: Any) -> Submitted:

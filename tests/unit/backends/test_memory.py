@@ -6,12 +6,13 @@ import pytest
 
 from yadtq_core import Client
 from yadtq_core.backends import memory as backends
-from yadtq_core.backends.memory import MemoryBackend, MemoryStore
+from yadtq_core.backends.memory import MemoryStore
 from yadtq_core.brokers import memory as brokers
 from yadtq_core.brokers.memory import MemoryBroker, Queues
 from yadtq_core.cli.app import run
 from yadtq_core.errors import ConfigurationRefused
 from yadtq_core.model import Past, Status, Verdict
+from yadtq_core.records import StoreBackend
 from yadtq_core.settings import Settings
 from yadtq_core.testing.contracts.readers import Member, messages, publish
 from yadtq_core.testing.contracts.records import STATS, Records, delivery, outcome, submission, worker
@@ -41,7 +42,7 @@ def store(clock: Clock) -> MemoryStore:
 
 @pytest.fixture
 def bed(store: MemoryStore) -> Records:
-    return Records(lambda **settings: MemoryBackend(store, **settings))
+    return Records(lambda **settings: StoreBackend(store, **settings))
 
 
 def test_a_result_is_kept_for_a_day_and_then_its_message_is_too_old(bed: Records, clock: Clock) -> None:

@@ -12,9 +12,10 @@ import pytest
 from msgspec.structs import replace
 
 from tests.waiting import wait_until
-from yadtq_core.backends.memory import MemoryBackend, MemoryStore
+from yadtq_core.backends.memory import MemoryStore
 from yadtq_core.errors import BackendUnavailable
 from yadtq_core.model import Status, WorkerIdentity, WorkerRow
+from yadtq_core.records import StoreBackend
 from yadtq_core.testing.contracts.records import STATS, Records, worker
 from yadtq_core.worker.restart import last_lives, process_started, requeue_of_last_life
 
@@ -85,8 +86,8 @@ def bed() -> Records:
     """One namespace in memory."""
     store = MemoryStore()
 
-    def opened(*, lease: float = 15.0, **given: Any) -> MemoryBackend:
-        return MemoryBackend(store, lease=lease, **given)
+    def opened(*, lease: float = 15.0, **given: Any) -> StoreBackend:
+        return StoreBackend(store, lease=lease, **given)
 
     return Records(opened)
 
@@ -121,7 +122,7 @@ def test_a_task_that_kills_its_worker_again_and_again_fails(bed: Records) -> Non
 
 
 def test_a_backend_that_is_away_keeps_no_worker_from_starting(caplog: pytest.LogCaptureFixture) -> None:
-    class Away(MemoryBackend):
+    class Away(StoreBackend):
         def workers(self) -> list[WorkerRow]:
             raise BackendUnavailable("no answer from here")
 

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple, TypeVar
 from yadtq_core.backends.redis import checks, script_io, scripts
 from yadtq_core.backends.redis.decoding import (
     counts_of,
-    damaged,
     epoch_of,
     record_of,
     reset_of,
@@ -24,7 +23,6 @@ from yadtq_core.backends.redis.decoding import (
     worker_of,
 )
 from yadtq_core.backends.redis.keys import Keys, ShardKeys
-from yadtq_core.backends.redis.script_io import milliseconds
 from yadtq_core.errors import YadtqError
 from yadtq_core.model import (
     Answer,
@@ -52,6 +50,7 @@ from yadtq_core.model import (
 from yadtq_core.net.redis_client import Listener, Store, open_store
 from yadtq_core.net.redis_errors import ServerError, server_text
 from yadtq_core.net.redis_scripts import BATCH, Script, ScriptCall, evaluate
+from yadtq_core.records.terms import damaged, milliseconds
 from yadtq_core.settings import Settings
 
 log = logging.getLogger("yadtq.backend")

@@ -7,11 +7,9 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from yadtq_core.backends.redis.keys import Field
-from yadtq_core.errors import EnvelopeError
 from yadtq_core.model import (
     Attempt,
     Counts,
-    Delivery,
     Epoch,
     Error,
     Past,
@@ -22,7 +20,7 @@ from yadtq_core.model import (
     WorkerRow,
     WorkerStats,
 )
-from yadtq_core.wire import envelope
+from yadtq_core.records.terms import damaged, greatest_loss
 
 JSON = "application/json"
 """The content type that a record need not name."""
@@ -70,12 +68,6 @@ def _wrong(fields: Mapping[bytes, bytes], error: Exception) -> str:
     return str(error)
 
 
-def damaged(task_id: str, reason: str) -> Record:
-    """Return a failed record in place of one that cannot be read."""
-    error = Error("DamagedRecord", f"record is damaged: {reason}")
-    return Record(id=task_id, task="", status=Status.FAILED, queue="", submitted_at=0.0, error=error)
-
-
 def _record(task_id: str, fields: Mapping[str, bytes]) -> Record:
     text = {name: value.decode() for name, value in fields.items() if name in _TEXTS}
     status = Status(text[Field.STATUS])
@@ -111,17 +103,6 @@ def _history(lines: str) -> tuple[Attempt, ...]:
     return tuple(_attempt.decode(line) for line in lines.split("\n") if line)
 
 
-def delivery_of(body: bytes, submitted_at_ms: int) -> Delivery | None:
-    """Return a kept message as a delivery that came from nowhere; None where there is none that can be read."""
-    if not body:
-        return None
-    stamped = envelope.stamp(body, submitted_at_ms) if submitted_at_ms else body
-    try:
-        return Delivery(envelope.decode(stamped), stamped)
-    except EnvelopeError:
-        return None
-
-
 def history_line(worker_id: str, reason: str) -> bytes:
     """Return the beginning of a history line; the script adds attempt and time, which Redis alone knows."""
     return msgspec.json.encode({"worker_id": worker_id, "reason": reason[:200]})[:-1] + b","
@@ -138,12 +119,6 @@ def reset_of(past: bytes, after_ms: int) -> Reset | None:
     """Return the greatest loss that an epoch's past tells of and that ended later than `after_ms`."""
     lines = (line.split(b":") for line in past.split(b";") if line)
     return greatest_loss(((int(mark), int(begins), int(ends)) for _, mark, begins, ends in lines), after_ms)
-
-
-def greatest_loss(windows: Iterable[tuple[int, int, int]], after_ms: int) -> Reset | None:
-    """Return the widest of these (mark, begins, ends; ms), of equal ones the last; None where all are too old."""
-    recent = [Reset(ends / 1000, begins / 1000, mark / 1000) for mark, begins, ends in windows if ends > after_ms]
-    return min(recent, key=lambda reset: (reset.since, -reset.at), default=None)
 
 
 def _text(value: int | bytes) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from yadtq_core.backends.redis.decoding import JSON, delivery_of, history_line
+from yadtq_core.backends.redis.decoding import JSON, history_line
 from yadtq_core.model import (
     Answer,
     CancelCode,
@@ -29,6 +29,7 @@ from yadtq_core.model import (
     Submission,
     Verdict,
 )
+from yadtq_core.records.terms import OTHER_ARGUMENTS, delivery_of, milliseconds
 
 _FINISH = {1: FinishCode.OK, 2: FinishCode.ALREADY, 3: FinishCode.FENCED, 4: FinishCode.MISSING}
 _EXTEND = {1: ExtendCode.OK, 2: ExtendCode.CANCEL}
@@ -36,13 +37,6 @@ _CANCEL = {1: CancelCode.CANCELLED, 2: CancelCode.REQUESTED, 3: CancelCode.ENDED
 _VERDICT = {1: Verdict.RUN, 2: Verdict.BUSY, 3: Verdict.POISON}
 NEEDS_MESSAGE = Answer(Verdict.ERROR, error="the record is missing")
 """Stands for a record that must be rebuilt until the second call, which brings the messages."""
-OTHER_ARGUMENTS = Answer(
-    Verdict.BUSY, wait_ms=5000, error="not run: this message has other arguments than the record of its ID"
-)
-"""The ID was submitted with two sets of arguments: the store had forgotten the first when the second came.
-
-Not settled before the record has ended: were that lost too, this message would be all that is left of the ID.
-"""
 _PLAIN = {
     0: Answer(Verdict.DONE),
     -1: NEEDS_MESSAGE,
@@ -53,11 +47,6 @@ _PLAIN = {
 }
 _CODE = {Status.FAILED: "f", Status.CANCELLED: "c", Status.SCHEDULED: "r"}
 _encode = msgspec.json.Encoder().encode
-
-
-def milliseconds(seconds: float) -> int:
-    """Return a duration as Redis's scripts take it; never 0 for what is longer than nothing."""
-    return max(1, round(seconds * 1000)) if seconds > 0 else 0
 
 
 def submissions_out(submissions: Sequence[Submission]) -> list[Any]:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yadtq_core.backends.redis import script_io
-from yadtq_core.backends.redis.decoding import counts_of, delivery_of, epoch_of, history_line, record_of, worker_of
+from yadtq_core.backends.redis.decoding import counts_of, epoch_of, history_line, record_of, worker_of
 from yadtq_core.backends.redis.keys import ID_LENGTH, Keys
 from yadtq_core.backends.redis.scripts import ALL
 from yadtq_core.model import (
@@ -30,6 +30,7 @@ from yadtq_core.model import (
     Verdict,
     new_id,
 )
+from yadtq_core.records.terms import delivery_of, milliseconds
 from yadtq_core.wire import envelope
 
 ID = "0b2f8c1e-5a0d-4c55-9d0e-3f5f7f0c9a11"
@@ -39,7 +40,7 @@ ID = "0b2f8c1e-5a0d-4c55-9d0e-3f5f7f0c9a11"
     ("seconds", "expected"), [(0.0, 0), (-1.0, 0), (0.0001, 1), (0.0015, 2), (15.0, 15_000), (86400.0, 86_400_000)]
 )
 def test_durations_become_milliseconds_and_never_nothing(seconds: float, expected: int) -> None:
-    assert script_io.milliseconds(seconds) == expected
+    assert milliseconds(seconds) == expected
 
 
 def test_ids_can_be_read_off_the_end_of_every_key() -> None:

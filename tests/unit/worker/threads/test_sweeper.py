@@ -9,10 +9,11 @@ from typing import cast
 import pytest
 from msgspec import structs
 
-from yadtq_core.backends.memory import MemoryBackend, MemoryStore
+from yadtq_core.backends.memory import MemoryStore
 from yadtq_core.interfaces import Broker, Outgoing
 from yadtq_core.model import Delivery, ReleaseReason, Status, WorkerStats
 from yadtq_core.plugin.loading import load_plugins
+from yadtq_core.records import StoreBackend
 from yadtq_core.settings import Settings
 from yadtq_core.testing.contracts.records import STATS, Records, given_back, worker
 from yadtq_core.worker.assembly import Assembly
@@ -86,7 +87,7 @@ class Scene:
     def __init__(self) -> None:
         self.clock = Clock()
         store = MemoryStore(self.clock)
-        self.bed = Records(lambda **settings: MemoryBackend(store, **settings))
+        self.bed = Records(lambda **settings: StoreBackend(store, **settings))
         self.post = Post()
         me = self.bed.worker
         self.parts = Assembly(

@@ -1,0 +1,254 @@
+"""The backend on a store (`interfaces.Backend`): each call is one transaction, decided by the rules of this package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+from yadtq_core.model import (
+    Answer,
+    CancelCode,
+    Counts,
+    CreateCode,
+    Created,
+    Delivery,
+    Due,
+    Epoch,
+    ExtendCode,
+    Finding,
+    FinishCode,
+    Heartbeat,
+    Hold,
+    Outcome,
+    Record,
+    Release,
+    Reset,
+    Status,
+    Submission,
+    WorkerIdentity,
+    WorkerRow,
+    WorkerStats,
+)
+from yadtq_core.records import claims, runs, submits, sweeps
+from yadtq_core.records.batch import RecordBatch, counts, messages
+from yadtq_core.records.moment import Limits, Moment
+from yadtq_core.records.record import StoredRecord
+from yadtq_core.records.store import Store, Transaction
+from yadtq_core.records.subscription import StoreSubscription
+from yadtq_core.records.sweeps import Room, sweep
+from yadtq_core.records.terms import damaged, delivery_of, milliseconds
+from yadtq_core.records.workers import WorkerList
+from yadtq_core.settings import Settings
+
+
+class StoreBackend:
+    """A complete backend on a `Store`. Durations are seconds; `Settings` explains them."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        lease: float = 15.0,
+        publish_grace: float = 10.0,
+        queue_check: float = 60.0,
+        lost_limit: int = 3,
+        result_ttl: float = 86400.0,
+        unknown_task_ttl: float = 86400.0,
+    ) -> None:
+        self._store = store
+        self._subscriptions: dict[str, StoreSubscription] = {}
+        self._limits = Limits(
+            lease=milliseconds(lease),
+            grace=milliseconds(publish_grace),
+            check=milliseconds(queue_check),
+            lost=lost_limit,
+            ttl=milliseconds(result_ttl),
+            unknown=milliseconds(unknown_task_ttl),
+        )
+
+    @classmethod
+    def of(cls, store: Store, settings: Settings) -> StoreBackend:
+        """Return the backend on this store with the limits of these settings."""
+        return cls(
+            store,
+            lease=settings.claim_stale_seconds,
+            publish_grace=settings.publish_grace,
+            queue_check=settings.queue_check,
+            lost_limit=settings.lost_limit,
+            result_ttl=settings.result_ttl,
+            unknown_task_ttl=settings.unknown_task_ttl,
+        )
+
+    def create(self, submissions: Sequence[Submission]) -> Sequence[Created]:
+        """Write the record of each."""
+        with self._batch([submission.message.id for submission in submissions]) as batch:
+            batch.epoch.born = batch.epoch.born or batch.moment.now
+
+            def rule(record: StoredRecord | None, submission: Submission, moment: Moment) -> Created:
+                if record is not None:
+                    return submits.created(record, submission)
+                made = batch.add(submits.new_record(submission, moment), submission.body)
+                return Created(CreateCode.NEW, made.submitted_at, made.status, published=False)
+
+            conflict = Created(CreateCode.CONFLICT, 0, Status.FAILED, published=False)
+            return batch.each(submissions, rule, lambda *_: conflict)
+
+    def confirm(self, positions: Sequence[tuple[str, str]]) -> None:
+        """Store the positions of acknowledged messages."""
+        with self._batch([task_id for task_id, _ in positions]) as batch:
+            batch.each([position for _, position in positions], submits.confirm, lambda *_: None)
+
+    def claim(
+        self, deliveries: Sequence[Delivery], worker: WorkerIdentity, nonce: str, *, nothing_stale: bool = False
+    ) -> Sequence[Answer]:
+        """Ask for the right to run each."""
+        by = claims.Claimant(worker, nonce, nothing_stale)
+        return self._claimed(deliveries, lambda record, one, moment: claims.claim(record, one, by, moment))
+
+    def offer(self, deliveries: Sequence[Delivery]) -> Sequence[Answer]:
+        """Leave each to a worker with a free slot."""
+        return self._claimed(deliveries, lambda record, _, moment: claims.offer(record, moment))
+
+    def _claimed(
+        self, deliveries: Sequence[Delivery], rule: Callable[[StoredRecord, Delivery, Moment], Answer]
+    ) -> list[Answer]:
+        with self._batch([delivery.message.id for delivery in deliveries]) as batch:
+
+            def or_rebuild(record: StoredRecord | None, delivery: Delivery, moment: Moment) -> Answer:
+                if record is None and batch.epoch.too_old(delivery.message.submitted_at_ms, moment):
+                    return claims.TOO_OLD
+                return rule(record or batch.add(claims.rebuilt(delivery, moment), delivery.body), delivery, moment)
+
+            return batch.each(deliveries, or_rebuild, claims.damaged)
+
+    def extend(self, holds: Sequence[Hold], worker: WorkerIdentity) -> Sequence[ExtendCode]:
+        """Extend leases; the fence alone says whose they are."""
+        with self._batch([hold.id for hold in holds]) as batch:
+            return batch.each(holds, runs.extend, lambda *_: ExtendCode.LOST)
+
+    def finish(self, outcomes: Sequence[Outcome], worker: WorkerIdentity) -> Sequence[FinishCode]:
+        """Write how runs ended."""
+        with self._batch([outcome.id for outcome in outcomes]) as batch:
+            return batch.each(outcomes, runs.finish, lambda *_: FinishCode.ERROR)
+
+    def release(self, releases: Sequence[Release], worker: WorkerIdentity) -> Sequence[FinishCode]:
+        """Requeue records without an outcome."""
+        with self._batch([given.id for given in releases]) as batch:
+            return batch.each(releases, partial(runs.release, worker.id), lambda *_: FinishCode.ERROR)
+
+    def held(self, worker: WorkerIdentity) -> Sequence[Hold]:
+        """Return what this incarnation holds."""
+        with self._store.transaction() as tx:
+            records = self._read(tx, tx.held(worker.incarnation)).records()
+        return [Hold(record.id, record.fence) for record in records if record is not None]
+
+    def sweep(self, limit: int, with_messages: int) -> tuple[int, Sequence[Due]]:
+        """Return what is due, the longest due first."""
+        with self._store.transaction() as tx:
+            now = self._store.now_us() // 1000
+            batch = self._read(tx, tx.due(now, limit))
+            leave = len(batch.ids) < limit
+            rooms = [Room(number < with_messages, leave) for number in range(len(batch.ids))]
+            found = [swept for swept in batch.each(rooms, sweep, batch.postpone) if swept is not None]
+            batch.write()
+            bodies = messages(tx, [swept.record.id for swept in found if swept.wants_message])
+        return now, [swept.due(bodies.get(swept.record.id, b"")) for swept in found]
+
+    def messages(self, ids: Sequence[str]) -> Sequence[Delivery | None]:
+        """Return the kept messages."""
+        with self._store.transaction() as tx:
+            records, bodies = self._read(tx, ids).records(), messages(tx, ids)
+        times = [record.submitted_at if record else 0 for record in records]
+        return [delivery_of(bodies.get(task_id, b""), time) for task_id, time in zip(ids, times, strict=True)]
+
+    def buried(self, ids: Sequence[str]) -> None:
+        """Drop the messages of failed records; the records expire from now on."""
+        with self._batch(ids) as batch:
+            batch.each(ids, sweeps.buried, lambda *_: None)
+
+    def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
+        """Return the records."""
+        with self._store.transaction() as tx:
+            return self._read(tx, ids).each(ids, lambda record, *_: record.shown() if record else None, damaged)
+
+    def resets(self, ids: Sequence[str]) -> Sequence[Reset | None]:
+        """Return the greatest recent loss: a store is one shard, so it is the same for all."""
+        with self._store.transaction() as tx:
+            batch = self._read(tx, ())
+            return [batch.epoch.reset(batch.moment)] * len(ids)
+
+    def cancel(self, ids: Sequence[str], reason: str) -> Sequence[CancelCode]:
+        """End what has not started; mark what runs. The reason becomes the record's note."""
+        with self._batch(ids) as batch:
+            return batch.each([reason] * len(ids), submits.cancel, lambda *_: CancelCode.ENDED)
+
+    def watch(self, ids: Sequence[str], channel: str) -> Sequence[bool]:
+        """Report the end of each ID to the subscription with this channel; True for one that has ended already."""
+        subscription = self._subscriptions.get(channel)
+        ended = subscription.watch(ids) if subscription else self._ended(ids)
+        return [task_id in ended for task_id in ids]
+
+    def _ended(self, ids: Sequence[str]) -> set[str]:
+        """Return those of these IDs that have ended or do not exist."""
+        with self._store.transaction() as tx:
+            records = self._read(tx, ids).records()
+        return {task_id for task_id, record in zip(ids, records, strict=True) if record is None or record.ended}
+
+    def subscribe(self) -> StoreSubscription:
+        """Open a channel for `watch`."""
+        subscription = StoreSubscription(
+            self._store.listen(), self._ended, lambda channel: self._subscriptions.pop(channel, None)
+        )
+        self._subscriptions[subscription.channel] = subscription
+        return subscription
+
+    def counts(self) -> Counts:
+        """Return how many records there are by status."""
+        with self._store.transaction() as tx:
+            return counts(tx)
+
+    def heartbeat(self, worker: WorkerIdentity, stats: WorkerStats, known: Sequence[Epoch]) -> Heartbeat:
+        """Record that the worker lives; a store is one shard."""
+        with self._batch(()) as batch:
+            moment = batch.moment
+            WorkerList(batch.tx, moment).beat(worker, stats)
+            batch.tx.purge(moment.now)
+            epoch = batch.epoch.beat(known[0] if known else None, self._store.run_id, moment)
+            return Heartbeat(moment.now, (epoch,))
+
+    def workers(self) -> Sequence[WorkerRow]:
+        """Return the workers seen within the last hour, by name."""
+        with self._store.transaction() as tx:
+            return WorkerList(tx, self._moment()).rows()
+
+    def time_ms(self) -> int:
+        """Return the store's clock."""
+        return self._store.now_us() // 1000
+
+    def check(self) -> None:
+        """Raise unless the store can be reached and used."""
+        self._store.check()
+
+    def findings(self) -> Iterable[Finding]:
+        """Yield what `yadtq doctor` reports about the store."""
+        return self._store.findings()
+
+    def close(self) -> None:
+        """Close the store. Never raises."""
+        self._store.close()
+
+    def _moment(self) -> Moment:
+        us = self._store.now_us()
+        return Moment(us, us // 1000, self._limits)
+
+    def _read(self, tx: Transaction, ids: Sequence[str]) -> RecordBatch:
+        return RecordBatch(tx, self._moment(), ids)
+
+    @contextmanager
+    def _batch(self, ids: Sequence[str]) -> Iterator[RecordBatch]:
+        """Begin a transaction on these records; write at its end what has changed of them."""
+        with self._store.transaction() as tx:
+            batch = self._read(tx, ids)
+            yield batch
+            batch.write()

@@ -1,0 +1,68 @@
+"""The numbers and answers that every backend shares: Redis's scripts and the rules of this package."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from yadtq_core.errors import EnvelopeError
+from yadtq_core.model import Answer, Delivery, Error, Record, Reset, Status, Verdict
+from yadtq_core.wire import envelope
+
+LONGEST_CHECK_MS = 30 * 60 * 1000
+"""The longest time between two checks of one queued record, and the time until a damaged one is due again."""
+RELEASED_CHECK_MS = 1000
+"""A released, offered or reclaimed record only waits for a free slot: a sweep finds it every second."""
+LISTED_MS = 3600 * 1000
+"""A worker is listed for this long after its last heartbeat."""
+HISTORY = 10
+"""Earlier runs that a record keeps."""
+EPOCHS = 50
+"""Epochs that a store remembers."""
+OTHER_ARGUMENTS = Answer(
+    Verdict.BUSY, wait_ms=5000, error="not run: this message has other arguments than the record of its ID"
+)
+"""The answer to a message whose ID was submitted twice with different arguments, after the store had lost the first.
+
+The worker parks it: if the record is lost as well, this message is the only copy of the task.
+"""
+
+
+def milliseconds(seconds: float) -> int:
+    """Return a duration in whole milliseconds; at least 1 for any duration above zero."""
+    return max(1, round(seconds * 1000)) if seconds > 0 else 0
+
+
+def seconds(milliseconds: int | None) -> float | None:
+    """Return a time in seconds, None for None."""
+    return None if milliseconds is None else milliseconds / 1000
+
+
+def worker_lost(times: int) -> Error:
+    """Return the error of a record whose workers were lost more often than `lost_limit` allows."""
+    return Error("WorkerLost", f"worker lost {times} times")
+
+
+def damaged(task_id: str, reason: str) -> Record:
+    """Return a failed record that stands for one that cannot be read."""
+    error = Error("DamagedRecord", f"record is damaged: {reason}")
+    return Record(id=task_id, task="", status=Status.FAILED, queue="", submitted_at=0.0, error=error)
+
+
+def delivery_of(body: bytes, submitted_at_ms: int) -> Delivery | None:
+    """Return a kept message as a delivery without a place in a broker; None if it is empty or cannot be read."""
+    if not body:
+        return None
+    stamped = envelope.stamp(body, submitted_at_ms) if submitted_at_ms else body
+    try:
+        return Delivery(envelope.decode(stamped), stamped)
+    except EnvelopeError:
+        return None
+
+
+def greatest_loss(windows: Iterable[tuple[int, int, int]], after_ms: int) -> Reset | None:
+    """Return the widest of these windows (mark, begins, ends; ms), the latest of equal ones.
+
+    None if all of them ended at `after_ms` or before.
+    """
+    recent = [Reset(ends / 1000, begins / 1000, mark / 1000) for mark, begins, ends in windows if ends > after_ms]
+    return min(recent, key=lambda reset: (reset.since, -reset.at), default=None)
