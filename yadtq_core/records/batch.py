@@ -6,7 +6,6 @@ off the records when they are written, so they cannot disagree with them.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TypeVar
@@ -86,7 +85,7 @@ class RecordBatch:
 
     def write(self) -> None:
         """Write what has changed."""
-        deltas = Counter[str]()
+        deltas: dict[str, int] = {}
         for task_id, record in self._found.items():
             data = encode(record)
             if data != self._stored.get(task_id):
@@ -94,8 +93,9 @@ class RecordBatch:
         if self._entries:
             self.tx.write(self._entries)
         if any(deltas.values()):
-            deltas.update(_counters(self.tx))
-            self._values[COUNTS] = _encode({name: count for name, count in deltas.items() if count})
+            counted = _counters(self.tx)
+            changed = {name: counted.get(name, 0) + delta for name, delta in deltas.items()}
+            self._values[COUNTS] = _encode({name: count for name, count in (counted | changed).items() if count})
         if self._epoch_read and (epoch := _encode(self.epoch)) != self._epoch_read:
             self._values[EPOCH] = epoch
         if self._values:
@@ -109,11 +109,11 @@ class RecordBatch:
                 self._before[task_id] = _counter(record)
         return self._found.get(task_id)
 
-    def _write_one(self, record: StoredRecord, data: bytes, deltas: Counter[str]) -> None:
+    def _write_one(self, record: StoredRecord, data: bytes, deltas: dict[str, int]) -> None:
         before, after = self._before.get(record.id), _counter(record)
         if before is not None:
-            deltas[before] -= 1
-        deltas[after] += 1
+            deltas[before] = deltas.get(before, 0) - 1
+        deltas[after] = deltas.get(after, 0) + 1
         ended = record.ended and before != after
         self._entries.append(Entry(record.id, data, record.due, record.incarnation, record.expires_at, ended))
         if record.expires_at is not None:
