@@ -197,6 +197,7 @@ class StoreBackend:
 
     def subscribe(self) -> StoreSubscription:
         """Open a channel for `watch`."""
+        self._store.now_us()  # raises if the store cannot be reached: one that does not push has not been asked yet
         subscription = StoreSubscription(
             self._store.listen(), self._ended, lambda channel: self._subscriptions.pop(channel, None)
         )
