@@ -1,4 +1,8 @@
-"""How commands and clients find the local stack of their folder: by a file that is believed only after an answer."""
+"""Finds the local stack of a folder, for clients and commands.
+
+A program that runs a stack (`yadtq dev` of yadtq-local) writes `FOLDER/FILE` while it runs: a JSON object with `broker`
+and `backend`, the two addresses. They are used only if the file belongs to this user and the backend answers.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ _PING_SECONDS = 1.0
 
 
 class Addresses(NamedTuple):
-    """Where a running stack is reached, and the folder it belongs to."""
+    """The addresses of a running stack and its folder."""
 
     broker: str
     backend: str
@@ -24,7 +28,7 @@ class Addresses(NamedTuple):
 
 
 def find(start: Path) -> Addresses | None:
-    """Return the stack of the nearest folder at or above `start`; None unless one runs there and answers."""
+    """Return the stack of the nearest folder at or above `start`, or None if none runs there and answers."""
     for folder in (start, *start.parents):
         file = folder / FOLDER / FILE
         if _there(file):
@@ -33,7 +37,7 @@ def find(start: Path) -> Addresses | None:
 
 
 def addresses_found(start: Path) -> tuple[str, Mapping[str, str]] | None:
-    """Return (origin, settings) of the stack found at or above `start`, as `settings.load` asks for them."""
+    """Return (origin, settings) of the stack at or above `start`, in the form that `settings.load` expects."""
     stack = find(start)
     if stack is None:
         return None
@@ -44,11 +48,11 @@ def _there(file: Path) -> bool:
     try:
         return file.is_file()
     except OSError:
-        return False  # somebody else's folder, into which we may not look, has no stack of ours
+        return False  # a folder of another user without read access
 
 
 def _believed(file: Path, folder: Path) -> Addresses | None:
-    """Return what a stack's file tells, if it is our own and the store it names answers."""
+    """Return the addresses in a stack's file if it belongs to this user and its backend answers."""
     try:
         if file.stat().st_uid != os.getuid() or file.stat().st_size > _MAX_FILE_BYTES:
             return None
@@ -64,7 +68,7 @@ def _believed(file: Path, folder: Path) -> Addresses | None:
 
 
 def _answers(backend: str) -> bool:
-    """Return whether somebody speaks Redis at this address of a local server."""
+    """True when a Redis answers at this local address."""
     scheme, _, place = backend.partition("://")
     try:
         if scheme == "unix":
@@ -81,7 +85,7 @@ def _answers(backend: str) -> bool:
 
 
 def _pong(connection: socket.socket) -> bool:
-    """Return whether this is a Redis; an error counts: a full disk is answered so, and the command then says it."""
+    """True when a Redis answers. An error reply (a full disk) counts: the command then shows the error itself."""
     connection.sendall(b"PING\r\n")
     answer = connection.recv(5)
     return answer == b"+PONG" or answer.startswith(b"-")

@@ -125,10 +125,10 @@ CASES = [
     ),
     installed(
         "61",
-        "a built-in command's name",
+        "the name of a built-in command",
         ["worker", "--help"],
         0,
-        "Run tasks: the installed ones",
+        "Run installed tasks",
         "def x(): ...",
         commands={"worker": "acme:x"},
     ),

@@ -399,9 +399,7 @@ CASES = [
         "problem  clock .* was set back by",
         ("HSET", "yadtq:{%:0}:epoch", "mark", "9999999999999"),
     ),
-    on_record(
-        "an unknown check", ["doctor", "--accept", "persistense"], 2, "there is no such check; there are clients"
-    ),
+    on_record("an unknown check", ["doctor", "--accept", "persistense"], 2, "no such check; known: clients"),
     after("no worker is online", 0, "warning  workers      no worker is online → start one: `yadtq worker`"),
     after("a task waits for a worker", 1, "problem  workers      no worker is online, and 1 task waits", tuple(ADD)),
     after("a message waits for too long", 1, "problem  retention .*1 message waiting for more than half", ("OLD",)),

@@ -120,7 +120,7 @@ ARGUMENTS = [
     cli("22", "a duration at its limit", [*SLEEP, "[86400]"], 0, "Task ID: ", writes=True),
     refused("26", "100,000 arrays in each other", [*ADD, "[" * 100_000], "arguments are nested deeper than 32"),
     refused("27", "900 arrays in each other", [*ADD, "[" * 900 + "]" * 900], "arguments are nested deeper than 32"),
-    refused("29", "a name twice in an object", [*ADD, '[{"a":1,"a":2}]'], "the name 'a' stands twice in an object"),
+    refused("29", "a name twice in an object", [*ADD, '[{"a":1,"a":2}]'], "the name 'a' is twice in an object"),
     refused("30", "a lone surrogate", [*ADD, '["\\ud800"]'], "a string has a lone surrogate"),
     refused("32", "Latin-1 on the command line", [*ADD, '["\udce9"]'], "not UTF-8 at byte 2"),
     refused("32", "a byte order mark", [*ADD, "\ufeff[1]"], "a byte order mark; leave it out"),
@@ -146,14 +146,14 @@ FILES = [
     refused("28", "a device", [*ADD, "@/dev/zero"], "arguments from '/dev/zero' is no regular file"),
     refused("28", "a folder", [*ADD, "@/"], "arguments from '/': is a directory"),
     refused("28", "no such file", [*ADD, "@missing.json"], "arguments from 'missing.json': no such file or directory"),
-    Case("28", "a pipe without a writer", "yadtq submit add @pipe", _pipe, 2, "is no regular file; pipe it in: `@-`"),
+    Case("28", "a pipe without a writer", "yadtq submit add @pipe", _pipe, 2, "is no regular file; use a pipe: `@-`"),
     refused("28", "a batch without an end", ["submit", "--batch", "/dev/zero"], "line 1: has no end within 64 MiB"),
     refused("28", "a batch that is a folder", ["submit", "--batch", "/"], "--batch '/': is a directory"),
     refused("28", "a batch that is not there", ["submit", "--batch", "nosuch"], "--batch 'nosuch': no such file"),
     _batch(
         "28", "a line of 300 KB", '{"task": "add", "args": [' + "1," * 150_000 + "1]}", "line 1: longer than 272 KiB"
     ),
-    _batch("29", "a line with a name twice", '{"task": "add", "task": "mul"}', "the name 'task' stands twice"),
+    _batch("29", "a line with a name twice", '{"task": "add", "task": "mul"}', "the name 'task' is twice"),
     _batch("32", "a line of Latin-1", b'{"task": "\xe9"}', "line 1: not UTF-8 at byte 10"),
     _batch("36", "a line that is no JSON", "add 1 2", "line 1: the line is not JSON: expected a value at column 1"),
     _batch(

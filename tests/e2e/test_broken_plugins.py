@@ -147,4 +147,4 @@ def test_a_thread_that_a_plugin_leaves_behind_does_not_keep_a_worker_from_ending
     worker = here.worker("w", "-c", "1")
     here.wait_online(worker)
     assert worker.terminate(60) == 0
-    assert "left behind by a plugin, and not waited for: thread acme-stays" in worker.log()
+    assert "ending without waiting for threads of plugins: acme-stays" in worker.log()

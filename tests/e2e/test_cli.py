@@ -264,7 +264,7 @@ def test_provision_makes_queues_and_grows_them(shell: Shell) -> None:
     assert refused.returncode == 7
     assert shell.yadtq("provision", "-Q", "slow", "--partitions", "4").returncode == 0
     grown = shell.yadtq("provision", "-Q", "slow", "--partitions", "8")
-    assert grown.stdout.endswith(": queue slow stands with 8 partitions or more\n")
+    assert grown.stdout.endswith(": queue slow is ready with 8 partitions or more\n")
     assert shell.yadtq("provision", "-Q", "slow", "--partitions", "4").returncode == 7
     assert shell.yadtq("submit", "add", "[1]", "--queue", "slow").returncode == 0
 

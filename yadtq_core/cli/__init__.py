@@ -5,8 +5,8 @@ commands do imports them from here.
 """
 
 from yadtq_core.cli.app import main
-from yadtq_core.cli.options import Given, common, whole_number
+from yadtq_core.cli.options import CommonOptions, common, whole_number
 from yadtq_core.cli.output import complain, escape, say
 from yadtq_core.cli.record import progress_text
 
-__all__ = ["Given", "common", "complain", "escape", "main", "progress_text", "say", "whole_number"]
+__all__ = ["CommonOptions", "common", "complain", "escape", "main", "progress_text", "say", "whole_number"]

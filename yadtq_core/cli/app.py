@@ -1,7 +1,6 @@
-"""`yadtq`: the commands put together, and what the shell is told at the end.
+"""The program `yadtq`: puts the commands together and turns errors into messages and exit codes.
 
-Expected errors are one or two lines on stderr and the exit code of their class; a traceback only with
-`--debug`.
+An expected error is one or two lines on stderr and the exit code of its class. `--debug` adds the traceback.
 """
 
 import errno
@@ -18,7 +17,7 @@ from yadtq_core.cli.commands import Commands
 from yadtq_core.cli.config import config
 from yadtq_core.cli.doctor import doctor
 from yadtq_core.cli.monitor import monitor
-from yadtq_core.cli.options import Given, common
+from yadtq_core.cli.options import CommonOptions, common
 from yadtq_core.cli.output import complain, say
 from yadtq_core.cli.plugin import plugins
 from yadtq_core.cli.provision import provision
@@ -29,9 +28,9 @@ from yadtq_core.cli.worker import worker
 from yadtq_core.errors import LocalStackError, Unavailable, YadtqError
 
 INTERRUPTED = 130
-"""What a shell answers for a program that ctrl-C ended: 128 + SIGINT."""
+"""The exit code of a program that ctrl-C ended: 128 + SIGINT."""
 READER_GONE = 141
-"""And for one that wrote to a pipe whose reader has gone: 128 + SIGPIPE."""
+"""The exit code of a program that wrote to a pipe without a reader: 128 + SIGPIPE."""
 
 
 def _version(wanted: bool) -> None:
@@ -42,7 +41,7 @@ def _version(wanted: bool) -> None:
 
 @common
 def yadtq(
-    given: Given,
+    given: CommonOptions,
     *,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
@@ -81,25 +80,25 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command line; return the exit code. Nothing is raised from here."""
-    given = Given()
+    """Run one command line and return the exit code. Raises nothing."""
+    given = CommonOptions()
     try:
         answer = build()(args=arguments or ["--help"], prog_name="yadtq", obj=given, standalone_mode=False)
     except Exception as error:
         if given.debug or "--debug" in arguments:
             _trace(error)
-        return _told(error)
+        return _complain_of(error)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except SystemExit:  # how typer says that the reader of our output has gone
+    except SystemExit:  # typer raises it when the reader of stdout is gone
         return READER_GONE
     return answer if isinstance(answer, int) else 0
 
 
-def _told(error: Exception) -> int:
-    """Say what went wrong on stderr; return the exit code."""
+def _complain_of(error: Exception) -> int:
+    """Print the error on stderr and return the exit code."""
     if isinstance(error, LocalStackError):
-        for line in f"Error: {error}".splitlines():  # the end of a server's log
+        for line in f"Error: {error}".splitlines():  # it quotes the end of a server's log
             complain(line)
         return error.exit_code
     if isinstance(error, YadtqError):
@@ -127,8 +126,8 @@ def _trace(error: Exception) -> None:
 
 
 def _flush() -> None:
-    """Write out what is left; a reader that has gone (`yadtq monitor | head`) is no error."""
-    if sys.stdout is None:  # started with its output closed
+    """Flush stdout. A reader that is gone (`yadtq monitor | head`) is no error."""
+    if sys.stdout is None:  # the program was started with stdout closed
         return
     try:
         sys.stdout.flush()

@@ -1,7 +1,7 @@
-"""A task's arguments as JSON text: strict, because `json.loads` alone takes what others choke on later.
+"""Reads a task's arguments from JSON text, strictly: `json.loads` alone accepts values that fail later in a worker.
 
-Refused here, with the place and what to do: NaN and Infinity, numbers out of range, integers of more than
-1,000 digits, duplicate keys, lone surrogates, nesting deeper than 32, more than 256 KiB.
+Refused with the place and what to do: NaN and Infinity, numbers out of range, integers of more than 1,000 digits,
+duplicate keys, lone surrogates, nesting deeper than 32, more than 256 KiB.
 """
 
 import json
@@ -18,7 +18,7 @@ from yadtq_core.model import MAX_ARGUMENT_BYTES, MAX_NESTING
 from yadtq_core.tasks.task import Task
 
 MAX_DIGITS = 1000
-"""Of an integer given as text; below what CPython takes (4,300), so that sums of them still print."""
+"""Digits of an integer; below the limit of CPython (4,300), so that sums of such integers still print."""
 _ON_COMMAND_LINE = "arguments are"
 _QUOTES = "JSON strings use double quotes; wrap the whole in single quotes: '[\"a\", 1]'"
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
@@ -26,17 +26,17 @@ _REASONS = {
     "Expecting value": "expected a value",
     "Expecting property name enclosed in double quotes": "expected a name in double quotes",
     "Expecting ':' delimiter": "expected ':'",
-    "Unterminated string starting at": "a string without an end begins",
-    "Invalid control character at": "a control character stands in a string (write it as an escape)",
-    "Illegal trailing comma before end of array": "a comma stands before the end",
-    "Illegal trailing comma before end of object": "a comma stands before the end",
+    "Unterminated string starting at": "a string that does not end begins",
+    "Invalid control character at": "a control character in a string (write it as an escape)",
+    "Illegal trailing comma before end of array": "a comma before the end",
+    "Illegal trailing comma before end of object": "a comma before the end",
 }
 
 
 def parse(text: str, *, what: str = _ON_COMMAND_LINE, most: int = MAX_ARGUMENT_BYTES, depth: int = MAX_NESTING) -> Any:
-    """Return the value of JSON text; raises InvalidArguments.
+    """Return the value of JSON text. Raises InvalidArguments.
 
-    what: how errors begin. most: bytes of text. depth: how deep arrays and objects may nest.
+    what: the first words of errors. most: the limit in bytes. depth: the limit of nested arrays and objects.
     """
     _check_bytes(text, what, most)
     if nesting(text.encode()) > depth:
@@ -59,10 +59,10 @@ def parse(text: str, *, what: str = _ON_COMMAND_LINE, most: int = MAX_ARGUMENT_B
 def parse_arguments(name: str, text: str | None, task: Task[..., Any] | None) -> tuple[list[Any], dict[str, Any]]:
     """Return (positional, keyword) arguments from the command line's ARGS: a JSON array or object.
 
-    `@FILE` is read from there, `@-` from stdin: a command line itself carries 128 KiB at most.
+    `@FILE` reads a file and `@-` stdin, because one word of a command line is limited to 128 KiB.
 
-    task: the task where it is known here: one that needs no arguments may be given none, and one whose
-    parameters have no names for callers takes no object.
+    task: the task if it is known here. ARGS may be left out if it needs no arguments, and cannot be an object if its
+    parameters are positional only.
     """
     parameters = None if task is None else list(task.signature.parameters.values())
     if text is None and parameters is not None and all(map(_optional, parameters)):
@@ -83,7 +83,7 @@ def parse_arguments(name: str, text: str | None, task: Task[..., Any] | None) ->
 
 
 def _optional(parameter: Parameter) -> bool:
-    """Return whether a call may leave this out and still mean something: `*numbers` without any is no accident."""
+    """True when a call may leave this parameter out. An empty `*numbers` is refused: it is probably a mistake."""
     return parameter.default is not Parameter.empty or parameter.kind is Parameter.VAR_KEYWORD
 
 
@@ -92,13 +92,13 @@ def _named(parameter: Parameter) -> bool:
 
 
 def kind(value: Any) -> str:
-    """Return what JSON calls a value."""
+    """Return the JSON name of a value's type, with its article."""
     names = {bool: "a boolean", str: "a string", list: "an array", dict: "an object", int: "a number"}
     return "null" if value is None else names.get(type(value), "a number")
 
 
 def _check_bytes(text: str, what: str, most: int) -> None:
-    """Raise InvalidArguments for what is not UTF-8 (the system hands such bytes on as surrogates), or too large."""
+    """Raise InvalidArguments if the text is too large or not UTF-8 (Python then has surrogates in it)."""
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
@@ -146,13 +146,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
-            raise InvalidArguments(f"the name {name[:80]!r} stands twice in an object")
+            raise InvalidArguments(f"the name {name[:80]!r} is twice in an object")
         found[name] = value
     return found
 
 
 def _reason(text: str, error: json.JSONDecodeError, what: str) -> str:
-    """Return what is wrong, with its column, and a hint where a shell has eaten the quotes."""
+    """Return the error with its column, and a hint if the shell has removed the quotes."""
     place = f"at column {error.colno}" if error.lineno == 1 else f"at line {error.lineno} column {error.colno}"
     if error.msg == "Extra data":
         opened = {"[": "the array", "{": "the object"}.get(text.lstrip()[:1], "the value")
@@ -168,7 +168,7 @@ def _reason(text: str, error: json.JSONDecodeError, what: str) -> str:
 
 
 def _closing(text: str) -> str:
-    """Return what would close the innermost array or object that is open at the end of this text."""
+    """Return the bracket that closes the innermost array or object still open at the end of this text."""
     open_ones: list[str] = []
     for character in _STRING.sub("", text):
         if character in "[{":

@@ -1,4 +1,4 @@
-"""`yadtq submit --batch`: a line of JSON a task, thousands at once; a bad line does not stop the good ones."""
+"""`yadtq submit --batch`: submits one task per line of JSON. A bad line does not stop the others."""
 
 import difflib
 import sys
@@ -11,26 +11,26 @@ from yadtq_core import Call, Handle
 from yadtq_core.cli.arguments import kind, parse
 from yadtq_core.cli.known import KnownTasks
 from yadtq_core.cli.output import complain, say, say_json
-from yadtq_core.cli.sources import Row, rows_of
+from yadtq_core.cli.sources import Line, lines_of
 from yadtq_core.client.call import Using, options
 from yadtq_core.client.client import Submitting
 from yadtq_core.errors import InvalidInput, OutcomeUnknown, TaskLoadError, YadtqError
 from yadtq_core.model import MAX_ARGUMENT_BYTES, MAX_NESTING, new_id
 
 MAX_LINE_BYTES = MAX_ARGUMENT_BYTES + 16 * 1024
-"""Arguments at their largest, and headers and names around them."""
+"""The largest arguments, and 16 KiB for headers and names."""
 CHUNK_LINES = 5000
 CHUNK_BYTES = 8 * 1024 * 1024
-"""What is submitted and answered together: enough to keep the broker busy, little enough to hold in memory."""
+"""The bytes submitted together: enough to keep the broker busy, and little enough to hold in memory."""
 _OPTIONS = tuple(Using.__annotations__)
 _FIELDS = ("task", "args", "kwargs", *_OPTIONS)
 
 
-class Batch:
-    """Submits rows and answers for each in its turn.
+class BatchSubmitter:
+    """Submits the tasks of a file and prints one answer per line, in order.
 
-    client: with the options that hold for every line that does not say otherwise. guard: entered around every
-    submit with its IDs, to say what an interruption means. as_json: answer in NDJSON on stdout, errors too.
+    client: has the options of lines that give none. guard: a context entered around each submit with its IDs, which
+    names them if it is interrupted. as_json: print answers and errors as NDJSON on stdout.
     """
 
     def __init__(
@@ -48,14 +48,14 @@ class Batch:
         self._code = 0
 
     def run(self, source: str) -> int:
-        """Submit all rows of a file (`-`: stdin); return the exit code: 0 if all were accepted, else the gravest's."""
+        """Submit all lines of a file (`-`: stdin). Return 0 if all were accepted, else the gravest exit code."""
         with _progress(source) as advance:
-            for chunk in _chunks(rows_of(source, what="--batch", longest=MAX_LINE_BYTES)):
+            for chunk in _chunks(lines_of(source, what="--batch", longest=MAX_LINE_BYTES)):
                 self._submit(chunk)
                 advance(sum(len(row.data) for row in chunk))
         return self._code
 
-    def _submit(self, rows: list[Row]) -> None:
+    def _submit(self, rows: list[Line]) -> None:
         calls: dict[int, Call[Any]] = {}
         errors: dict[int, YadtqError] = {}
         for row in rows:
@@ -74,8 +74,8 @@ class Batch:
             else:
                 self._accepted(row.number, answer)
 
-    def _call(self, row: Row) -> Call[Any]:
-        """Return the call that a line describes; raises InvalidInput for one that describes none."""
+    def _call(self, row: Line) -> Call[Any]:
+        """Return the call that a line describes. Raises InvalidInput if it describes none."""
         if row.error is not None:
             raise InvalidInput(row.error)
         try:
@@ -86,7 +86,7 @@ class Batch:
         self._known.check(fields["task"])
         chosen = {name: fields[name] for name in _OPTIONS if fields.get(name) is not None}
         if "id" not in chosen and "idempotency_key" not in chosen:
-            chosen["id"] = new_id()  # known before the submit, so that an interruption can name it
+            chosen["id"] = new_id()  # chosen before the submit, so that an interruption can name it
         return Call(fields["task"], tuple(fields["args"]), fields["kwargs"], options(**chosen))
 
     def _accepted(self, line: int, handle: Handle[Any]) -> None:
@@ -104,13 +104,13 @@ class Batch:
 
 
 def _graver(one: int, other: int) -> int:
-    """Return the exit code that matters more: unknown, then no service, then refused services, then bad lines."""
+    """Return the graver exit code: outcome unknown, then no service, then refused services, then bad lines."""
     order = (OutcomeUnknown.exit_code, 3, 7)
     return next((code for code in order if code in (one, other)), one or other)
 
 
 def _fields_of(value: Any) -> dict[str, Any]:
-    """Return a line's fields, checked in name and kind."""
+    """Return the fields of a line after a check of their names and types."""
     if not isinstance(value, dict):
         raise InvalidInput(f'expected an object such as {{"task": "add", "args": [1, 2]}}, got {kind(value)}')
     for name in value:
@@ -130,11 +130,11 @@ def _fields_of(value: Any) -> dict[str, Any]:
 
 @contextmanager
 def _progress(source: str) -> Iterator[Callable[[int], None]]:
-    """Show how many bytes of the source are submitted, where stderr is a terminal; gives what counts them."""
+    """Show on a terminal how many bytes are submitted. Yields the function that adds to them."""
     if not sys.stderr.isatty():
         yield lambda size: None
         return
-    from rich.console import Console  # noqa: PLC0415  (50 ms, for those who look)
+    from rich.console import Console  # noqa: PLC0415  (50 ms, needed on a terminal only)
     from rich.progress import Progress  # noqa: PLC0415
 
     total = Path(source).stat().st_size if Path(source).is_file() else None
@@ -144,8 +144,8 @@ def _progress(source: str) -> Iterator[Callable[[int], None]]:
         yield lambda size: shown.advance(bar, size)
 
 
-def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    chunk: list[Row] = []
+def _chunks(rows: Iterable[Line]) -> Iterator[list[Line]]:
+    chunk: list[Line] = []
     size = 0
     for row in rows:
         chunk.append(row)

@@ -1,4 +1,4 @@
-"""`yadtq cancel`: end what has not started, ask what runs to stop."""
+"""`yadtq cancel`: end tasks that have not started, and ask running ones to stop."""
 
 from typing import Annotated
 
@@ -6,7 +6,7 @@ import typer
 
 from yadtq_core import CancelCode
 from yadtq_core.cli.opening import open_client
-from yadtq_core.cli.options import Given, common
+from yadtq_core.cli.options import CommonOptions, common
 from yadtq_core.cli.output import complain, say, say_json
 from yadtq_core.errors import TaskNotFound
 from yadtq_core.model import check_id
@@ -20,12 +20,12 @@ _ANSWERS = {
 
 @common
 def cancel(
-    given: Given,
+    given: CommonOptions,
     *,
     ids: Annotated[list[str], typer.Argument(metavar="ID…", help="IDs of tasks.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a task.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per task.")] = False,
 ) -> None:
-    """Cancel tasks: queued and scheduled ones never start, a running one is asked to stop.
+    """Cancel tasks. A queued or scheduled task never starts; a running one is asked to stop.
 
     For example:
 

@@ -1,10 +1,10 @@
-"""Commands of plugins: listed by name, imported only when one is called.
+"""Commands of plugins. Help lists them by name; each is imported only when it is called.
 
     [project.entry-points."yadtq.commands"]
     images = "acme_images.cli:app"
 
-names a Typer app or a plain function. A built-in command of the same name wins. What stands before the command's name
-(`yadtq --namespace shop images`) is put into its environment, where `Client.connect()` finds it.
+The entry point names a Typer app or a function. A built-in command of the same name wins. Options before the command's
+name (`yadtq --namespace shop images`) are put into the environment for it, where `Client.connect()` reads them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from yadtq_core.cli.options import Given, has_common
+from yadtq_core.cli.options import CommonOptions, has_common
 from yadtq_core.cli.output import complain
 from yadtq_core.errors import PluginError, YadtqError
 from yadtq_core.installed import COMMANDS, blocked_entry_points, entry_points, load, origin_of, place_of, reason
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 BUILT_IN = frozenset(
     "cancel config doctor monitor plugin provision query submit task worker".split()  # noqa: SIM905
 )
-"""The commands of yadtq itself, whose names no plugin can have."""
+"""The commands of yadtq itself. No plugin can have their names."""
 OF_YADTQ_LOCAL = frozenset({"demo", "dev"})
 """The commands of the plugin yadtq-local, for the message when it is not installed."""
 PANEL = "Commands of plugins"
@@ -40,7 +40,7 @@ _OF_EVERY_APP = frozenset({"install_completion", "show_completion"})
 
 
 class Offer(NamedTuple):
-    """A command as one distribution offers it; `error` says why it cannot be called."""
+    """A command that a distribution offers. `error` says why it cannot be called."""
 
     entry_point: EntryPoint
     error: str | None = None
@@ -52,35 +52,35 @@ class Offer(NamedTuple):
 
     @property
     def said(self) -> str:
-        """Distribution, version and place, for messages."""
+        """Distribution, version and place in words, for messages."""
         return f"{origin_of(self.entry_point)} ({place_of(self.entry_point)})"
 
     @property
     def remedy(self) -> str:
-        """How to be rid of it."""
+        """How to leave the command out, for messages."""
         return f"(YADTQ_BLOCK_PLUGINS={self.name} leaves it out)"
 
 
 def offers() -> list[Offer]:
-    """Return what installed distributions offer, by name. Nothing of it is imported."""
+    """Return the commands of installed distributions, by name. Imports none of them."""
     every = [Offer(one) for one in entry_points(COMMANDS)]
     return [one._replace(error=_error(one, [other for other in every if other.name == one.name])) for one in every]
 
 
 def _error(one: Offer, same: list[Offer]) -> str | None:
     if one.name in BUILT_IN:
-        return f"command {one.name!r} of {one.said} has a built-in command's name, which is run {one.remedy}"
+        return f"command {one.name!r} of {one.said} has the name of a built-in command, which runs instead {one.remedy}"
     if not _NAME.fullmatch(one.name):
         allowed = "lower-case letters, digits and '-', 40 at most"
-        return f"command {one.name[:80]!r} of {one.said}: a command's name is made of {allowed} {one.remedy}"
+        return f"command {one.name[:80]!r} of {one.said}: a command's name consists of {allowed} {one.remedy}"
     if len(same) > 1:
         both = " and ".join(other.said for other in same)
-        return f"two commands are named {one.name!r}: {both}; block one's distribution by YADTQ_BLOCK_PLUGINS"
+        return f"two commands are named {one.name!r}: {both}; block the distribution of one with YADTQ_BLOCK_PLUGINS"
     return None
 
 
 class Commands(TyperGroup):
-    """The commands of yadtq, and after them those of plugins: looked for when help or a name not our own is wanted."""
+    """The commands of yadtq, then those of plugins, which are searched only for help or a name that is not built in."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return all names."""
@@ -113,21 +113,21 @@ def _check_missing(name: str) -> None:
 
 
 class PluginCommand(TyperCommand):
-    """Stands for a plugin's command until it is called."""
+    """The placeholder of a plugin's command until it is called."""
 
     def __init__(self, offer: Offer) -> None:
         super().__init__(offer.name, help=f"From {origin_of(offer.entry_point)}.", rich_help_panel=PANEL)
         self._offer = offer
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        """Import the command, and let it read its arguments."""
+        """Import the command and let it read its arguments."""
         command = loaded(self._offer)
         command.invoke = partial(_run, self._offer, command.invoke, has_common(command.params))
         return command.make_context(info_name, args, parent, **extra)
 
 
 def loaded(offer: Offer) -> Any:
-    """Return the command itself, imported; what that prints goes to stderr. Raises PluginError."""
+    """Import and return the command. Output of the import goes to stderr. Raises PluginError."""
     if offer.error is not None:
         raise PluginError(offer.error)
     try:
@@ -140,7 +140,7 @@ def loaded(offer: Offer) -> Any:
 
 
 def as_command(name: str, found: Any) -> Any:
-    """Return what an entry point names as a command; raises PluginError if it is no Typer app or function."""
+    """Return an imported Typer app or function as a command. Raises PluginError for another type."""
     if inspect.isfunction(found) and not inspect.iscoroutinefunction(found):
         app = typer.Typer()
         app.command(name)(found)
@@ -162,7 +162,7 @@ def _run(offer: Offer, invoke: Callable[[Any], Any], common: bool, ctx: Any) -> 
 
     common: the command takes the common options itself, so nothing is put into the environment for it.
     """
-    given = ctx.find_object(Given)
+    given = ctx.find_object(CommonOptions)
     if given is not None and not common:
         given.export()
     try:

@@ -1,4 +1,4 @@
-"""`yadtq config`: the settings in force, and where each came from."""
+"""`yadtq config`: the settings in force and the origin of each."""
 
 import json
 import os
@@ -9,22 +9,22 @@ import msgspec
 import typer
 
 from yadtq_core.cli.opening import open_plugins
-from yadtq_core.cli.options import Given, common
+from yadtq_core.cli.options import CommonOptions, common
 from yadtq_core.cli.output import UNSAFE, say, say_json
 from yadtq_core.settings import FIELDS, Loaded, masked, section_variable
 
 Table = dict[str, tuple[Any, str]]
-"""Values and where each came from, by name."""
+"""Name → (value, origin)."""
 
 
 @common
 def config(
-    given: Given,
+    given: CommonOptions,
     *,
-    origin: Annotated[bool, typer.Option("--origin", help="Say where each value came from.")] = False,
+    origin: Annotated[bool, typer.Option("--origin", help="Show the origin of each value.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show the settings in force, those of plugins too; what is secret is masked.
+    """Show the settings in force, including those of plugins. Secrets are masked.
 
     For example:
 
@@ -50,7 +50,7 @@ def _section(loaded: Loaded, section: str, values: dict[str, Any]) -> Table:
 
 
 def _place(loaded: Loaded, name: str, section: str = "") -> str:
-    """Return where a value came from, in words."""
+    """Return the origin of a value in words."""
     if section and section_variable(section, name) in os.environ:
         return f"environment {section_variable(section, name)}"
     place = loaded.origins.get(f"{section}.{name}" if section else name, "default")
@@ -72,7 +72,7 @@ def _key(name: str) -> str:
 
 
 def _toml(value: Any) -> str:
-    """Return a value as yadtq.toml would have it."""
+    """Return a value as TOML."""
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_toml, value)) + "]"
     if isinstance(value, dict):
@@ -80,7 +80,7 @@ def _toml(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        # As JSON has it, but for what a terminal must not see, and characters of two code units in JSON.
+        # A JSON string, except that characters beyond U+FFFF stay as they are and unsafe ones are escaped.
         text = json.dumps(value, ensure_ascii=False)
         return UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

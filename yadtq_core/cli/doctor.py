@@ -1,4 +1,4 @@
-"""`yadtq doctor`: everything that could be wrong with an installation, and what to do about it."""
+"""`yadtq doctor`: checks an installation and prints what to do about each problem."""
 
 import sys
 from contextlib import redirect_stdout
@@ -8,7 +8,7 @@ import typer
 
 from yadtq_core import __version__
 from yadtq_core.checks import Report, run_checks
-from yadtq_core.cli.options import Given, common
+from yadtq_core.cli.options import CommonOptions, common
 from yadtq_core.cli.output import escape, say, say_json
 from yadtq_core.errors import InvalidInput, Unavailable
 from yadtq_core.model import Finding, Level, some
@@ -18,17 +18,19 @@ _COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "bold red
 
 @common
 def doctor(
-    given: Given,
+    given: CommonOptions,
     *,
     accept: Annotated[
         list[str] | None,
-        typer.Option(metavar="CHECK", help="Take problems of this check for warnings (persistence); repeatable."),
+        typer.Option(
+            metavar="CHECK", help="Report problems of this check (such as persistence) as warnings; repeatable."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Check services, topics, workers and plugins: what was found, and what to do about it.
+    """Check services, topics, workers and plugins. Each finding says what to do.
 
-    Exit 0 without a problem (warnings are none), 1 with one, 3 where a service cannot be reached.
+    Exit code 0: no problems, perhaps warnings. 1: problems. 3: a service cannot be reached.
 
     For example:
 
@@ -36,7 +38,7 @@ def doctor(
         yadtq doctor --accept persistence
     """
     settings = given.load().settings
-    with redirect_stdout(sys.stderr):  # what the import of a task prints is no finding
+    with redirect_stdout(sys.stderr):  # the output of imported tasks is no finding
         report = accepted(run_checks(settings, __version__), accept or [])
     if as_json:
         _say_json(report)
@@ -51,11 +53,11 @@ def doctor(
 
 
 def accepted(report: Report, checks: list[str]) -> Report:
-    """Return the report with the problems of these checks as warnings; raises InvalidInput for a name of none."""
+    """Return the report with the problems of these checks as warnings. Raises InvalidInput for an unknown check."""
     known = sorted({finding.check for finding in report.findings})
     for check in checks:
         if check not in known:
-            raise InvalidInput(f"--accept {check[:40]!r}: there is no such check; there are {', '.join(known)}")
+            raise InvalidInput(f"--accept {check[:40]!r}: no such check; known: {', '.join(known)}")
     findings = [
         finding._replace(level=Level.WARNING) if finding.check in checks and finding.level is Level.PROBLEM else finding
         for finding in report.findings
@@ -69,7 +71,7 @@ def _summary(report: Report) -> str:
 
 
 def _say(report: Report) -> None:
-    """Print a line a finding: level, check, what was found and what to do."""
+    """Print one line per finding: level, check, fact, remedy."""
     for finding in report.findings:
         say(f"{finding.level:<8} {finding.check:<12} {_text(finding)}")
     say(_summary(report))
@@ -91,7 +93,7 @@ def _say_json(report: Report) -> None:
 
 def _show(report: Report) -> None:
     """Show the findings as a table on a terminal."""
-    from rich.console import Console  # noqa: PLC0415  (50 ms, for those who look)
+    from rich.console import Console  # noqa: PLC0415  (50 ms, needed on a terminal only)
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 

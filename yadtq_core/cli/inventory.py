@@ -1,4 +1,4 @@
-"""What is installed, by distribution: plugins, tasks and commands, whether they are blocked, why they cannot be had."""
+"""The plugins, tasks and commands of each installed distribution: blocked or not, and why one cannot be loaded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Item(NamedTuple):
-    """One entry point; `hooks` of a plugin."""
+    """One entry point. `hooks` are those that a plugin implements."""
 
     name: str
     place: str
@@ -27,7 +27,7 @@ class Item(NamedTuple):
 
 
 class Source(NamedTuple):
-    """One distribution and what it offers."""
+    """One distribution with its entry points."""
 
     name: str
     version: str
@@ -37,7 +37,7 @@ class Source(NamedTuple):
 
 
 class Inventory(NamedTuple):
-    """All distributions by name; for each hook that somebody implements the plugins, first called first."""
+    """All distributions by name. order: the plugins of each implemented hook, in the order of their calls."""
 
     sources: list[Source]
     order: dict[str, list[str]]
@@ -45,7 +45,7 @@ class Inventory(NamedTuple):
 
 
 def take_inventory() -> Inventory:
-    """Import everything that is installed and not blocked, and return what there is."""
+    """Import every entry point that is not blocked, and return all of them."""
     plugins, registry = load_plugins(), Registry()
     sources: dict[tuple[str, str], Source] = {}
     for group, items in (("plugins", _plugins(plugins)), ("tasks", _tasks(registry)), ("commands", _commands())):
@@ -61,7 +61,7 @@ def take_inventory() -> Inventory:
 
 
 def _plugins(plugins: Plugins) -> Iterator[tuple[EntryPoint, Item]]:
-    rows = iter(plugins.rows[1:])  # the first is the core's own; the others stand in the order of the entry points
+    rows = iter(plugins.rows[1:])  # the first is the core's own; the others have the order of the entry points
     for entry_point in (*entry_points(HOOKS), *blocked_entry_points(HOOKS)):
         row = next(rows)
         yield entry_point, Item(row.name, place_of(entry_point), row.hooks, row.blocked, row.error)

@@ -1,4 +1,4 @@
-"""Which tasks are known: installed or imported here, or to a worker that is online."""
+"""The known tasks: those installed or imported here, and those of online workers."""
 
 import difflib
 import sys
@@ -13,9 +13,9 @@ from yadtq_core.tasks.task import Task
 
 
 class KnownTasks:
-    """Answers for one command; the workers are asked once, when a task is not known here.
+    """The known tasks for one command. Asks the workers once, when a task is not known here.
 
-    unchecked: let every name pass.
+    unchecked: accept every name.
     """
 
     def __init__(
@@ -28,16 +28,16 @@ class KnownTasks:
         self._passed: set[str] = set()
 
     def here(self, name: str) -> Task[..., Any] | None:
-        """Return the task where it is known here, imported; None otherwise. Raises InvalidTask, TaskLoadError.
+        """Import and return the task if it is known here, else None. Raises InvalidTask, TaskLoadError.
 
-        What an import prints goes to stderr: stdout is the command's own.
+        Output of the import goes to stderr: stdout belongs to the command.
         """
         check_task_name(name)
         with redirect_stdout(sys.stderr):
             return self._registry.get(name) if self._registry.known(name) else None
 
     def check(self, name: str) -> None:
-        """Raise UnknownTask if neither this machine nor a worker that is online knows the task."""
+        """Raise UnknownTask if neither this process nor an online worker knows the task."""
         if self._unchecked or name in self._passed:
             return
         if self.here(name) is None:
@@ -51,4 +51,4 @@ class KnownTasks:
         close = difflib.get_close_matches(name, known, 1)
         listed = ", ".join(known[:MAX_LISTED]) + (", …" if len(known) > MAX_LISTED else "")
         hint = f"did you mean {close[0]!r}? " if close else ""
-        return f"unknown task {name!r}; {hint}known: {listed or 'none'} (--unchecked submits it all the same)"
+        return f"unknown task {name!r}; {hint}known: {listed or 'none'} (--unchecked submits it anyway)"

@@ -1,4 +1,4 @@
-"""Logs on stderr: a line each for people, or a JSON object each for machines."""
+"""Logs on stderr: one line of text or one JSON object per entry."""
 
 import json
 import logging
@@ -13,7 +13,7 @@ _ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"
 
 
 class _Console(logging.Formatter):
-    """`12:03:04 INFO message`, control characters escaped; a traceback keeps its lines."""
+    """`12:03:04 INFO message` with control characters escaped. A traceback keeps its lines."""
 
     def format(self, record: logging.LogRecord) -> str:
         moment = time.strftime("%H:%M:%S", time.localtime(record.created))
@@ -25,7 +25,7 @@ class _Console(logging.Formatter):
 
 
 class _Json(logging.Formatter):
-    """One object a line: time (seconds since the epoch), level, logger, message, and what the call gave as `extra`."""
+    """One object per line: time (seconds since the epoch), level, logger, message, and the fields of `extra`."""
 
     def format(self, record: logging.LogRecord) -> str:
         shown = {
@@ -43,8 +43,8 @@ class _Json(logging.Formatter):
 def set_up(level: str, style: str) -> None:
     """Send logs to stderr. level: debug, info, warning or error; style: console or json.
 
-    The libraries below are heard at debug only: what they say of a service, our own code says once and
-    better.
+    Messages of the libraries kafka, redis and asyncio appear at debug only, because yadtq logs the state of the
+    services itself.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if style == "json" else _Console())

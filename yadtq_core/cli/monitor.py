@@ -1,4 +1,4 @@
-"""`yadtq monitor`: workers and tasks at a glance, once or again and again."""
+"""`yadtq monitor`: print workers and task counts, once or at an interval."""
 
 import sys
 import time
@@ -10,7 +10,7 @@ import typer
 
 from yadtq_core import Client, Status
 from yadtq_core.cli.opening import open_client
-from yadtq_core.cli.options import Given, common, seconds
+from yadtq_core.cli.options import CommonOptions, common, seconds
 from yadtq_core.cli.output import complain, escape, say, to_json
 from yadtq_core.errors import Unavailable
 from yadtq_core.model import Counts, WorkerRow
@@ -23,13 +23,13 @@ Show = Callable[[str], None]
 
 @common
 def monitor(
-    given: Given,
+    given: CommonOptions,
     *,
-    once: Annotated[bool, typer.Option("--once", help="Show it once and end.")] = False,
-    interval: Annotated[str, typer.Option(metavar="S", help="Seconds between two looks.")] = "2",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a look.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Print once and end.")] = False,
+    interval: Annotated[str, typer.Option(metavar="S", help="The interval (2, 500ms).")] = "2",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object each time.")] = False,
 ) -> None:
-    """Show workers and how many tasks there are in each status; until ctrl-C without --once.
+    """Show workers and the number of tasks in each status, until ctrl-C or once with --once.
 
     For example:
 
@@ -47,13 +47,13 @@ def monitor(
 
 
 def say_all(text: str) -> None:
-    """Print the lines of one look."""
+    """Print each line."""
     for line in text.splitlines():
         say(line)
 
 
 def _watch(client: Client, pause: float, show: Show, *, as_json: bool) -> None:
-    """Look again and again; a backend that is away is said so, with the age of what was seen last."""
+    """Print at each interval. While the backend is away, print an error with the age of the last answer."""
     seen, at = "", time.monotonic()
     while True:
         try:
@@ -72,7 +72,7 @@ def _look(client: Client, *, as_json: bool) -> str:
 
 
 def as_text(workers: Any, counts: Counts) -> str:
-    """Return the original's text: a line a worker, and the counts as Python shows a dict."""
+    """Return the text: one line per worker, and the counts as a Python dict."""
     shown = {status.value: counts.total(status) for status in _ALWAYS}
     shown |= {status.value: n for status in _IF_ANY if (n := counts.total(status))}
     rows = [
@@ -84,7 +84,7 @@ def as_text(workers: Any, counts: Counts) -> str:
 
 
 def as_object(workers: Any, counts: Counts) -> dict[str, Any]:
-    """Return the object of `monitor --json`."""
+    """Return the object that `monitor --json` prints."""
     return {
         "workers": [_worker(row) for row in workers],
         "tasks": {status.value: counts.total(status) for status in (*_ALWAYS, *_IF_ANY)},
@@ -121,8 +121,8 @@ def _state(row: WorkerRow) -> str:
 
 @contextmanager
 def _screen() -> Iterator[Show]:
-    """Show one look in the place of the last, for as long as this is entered."""
-    from rich.console import Console  # noqa: PLC0415  (50 ms, for those who look)
+    """Yield a function that replaces the text on the screen."""
+    from rich.console import Console  # noqa: PLC0415  (50 ms, needed on a terminal only)
     from rich.live import Live  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 

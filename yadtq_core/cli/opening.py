@@ -1,6 +1,6 @@
-"""Clients and plugins for commands: what a plugin's code prints while it is loaded goes to stderr.
+"""Opens clients and plugins for commands. Output of a plugin's import goes to stderr.
 
-A plugin that cannot be loaded is one line of warning there, and the command goes on without it.
+A plugin that cannot be loaded is one line of warning, and the command continues without it.
 """
 
 import logging
@@ -25,6 +25,6 @@ def open_plugins() -> Plugins:
 
 
 def open_client(settings: Settings, registry: Registry | None = None) -> Client:
-    """Return a client of these settings; to be closed. Raises as `Client` does."""
+    """Return a client with these settings, to be closed by the caller. Raises the errors of `Client`."""
     with redirect_stdout(sys.stderr):
         return Client(settings, registry=registry)

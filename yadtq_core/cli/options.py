@@ -1,6 +1,6 @@
-"""What every command takes: addresses and logging, before the command's name or after it.
+"""The options of every command, before or after the command's name: addresses and logging.
 
-`@common` adds these options to a command; the command itself gets a `Given` as its first argument instead.
+`@common` adds these options to a command, which gets one `CommonOptions` as its first argument.
 """
 
 import functools
@@ -30,7 +30,7 @@ _COMMON: dict[str, Any] = {
     ],
     "namespace": Annotated[
         str | None,
-        typer.Option(help="Keeps installations that share services apart.", rich_help_panel=_PANEL),
+        typer.Option(help="Separates installations that share services.", rich_help_panel=_PANEL),
     ],
     "log_level": Annotated[
         str | None,
@@ -44,29 +44,29 @@ _COMMON: dict[str, Any] = {
 }
 
 
-class Given:
-    """What the command line said of the common options; a later word wins over an earlier one."""
+class CommonOptions:
+    """The common options of one command line. A later option replaces an earlier one."""
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
         self.debug = False
-        self._told = False
+        self._announced = False
 
     def take(self, values: dict[str, Any]) -> None:
-        """Add the common options that one place on the command line gave."""
+        """Add the options of one place: before or after the command's name."""
         self.debug = bool(values.pop("debug", False)) or self.debug
         self.values |= {name: value for name, value in values.items() if value is not None}
 
     def load(self, *, quiet: bool = True, find_stack: bool = True, **more: Any) -> Loaded:
-        """Return the settings in force, logging set up accordingly.
+        """Return the settings in force and set up logging.
 
-        quiet: log warnings only, unless somebody asked for a level. find_stack: use the local stack of this folder
-        where no address is given. `more` are settings of the command's own.
+        quiet: log warnings only, unless a level is set. find_stack: use the local stack of this folder if no address
+        is set. more: settings from options of the command itself.
         """
         loaded = load(self.values | more, found=addresses_found if find_stack else None)
-        if loaded.origins["broker"].startswith("local stack") and not self._told:
+        if loaded.origins["broker"].startswith("local stack") and not self._announced:
             complain(f"using the {loaded.origins['broker']}")
-            self._told = True
+            self._announced = True
         _not_in_memory(loaded.settings)
         if loaded.settings.log_level == "debug":
             level = "debug"
@@ -76,28 +76,28 @@ class Given:
         return loaded
 
     def export(self) -> None:
-        """Set up logging, and put what the command line said into the environment: for code that is not our own."""
+        """Set up logging and put the options into the environment, for a plugin's command that has its own options."""
         self.load(find_stack=False)
         os.environ.update({ENVIRONMENT[name]: str(value) for name, value in self.values.items()})
 
 
 def _not_in_memory(settings: Settings) -> None:
-    """Raise InvalidSetting for services that would end with this command, and that no worker could reach."""
+    """Raise InvalidSetting for memory services: they end with this process, and no worker can reach them."""
     for setting, address in (("broker", settings.broker), ("backend", settings.backend)):
         if address.startswith("memory:"):
             raise InvalidSetting(
-                f"{setting} = {address!r}: memory is one process's own, no other command would see it; "
-                "it is for code and tests: `yadtq dev` starts services that need no installation"
+                f"{setting} = {address!r}: memory belongs to one process, no other command can see it; "
+                "use it in code and tests: `yadtq dev` starts services that need no installation"
             )
 
 
 def common(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the common options; it is called with `Given` first and its own parameters by name."""
+    """Add the common options to a command. It is called with `CommonOptions` first and its own parameters by name."""
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
 
     @functools.wraps(command)
     def taken(ctx: typer.Context, **values: Any) -> None:
-        given: Given = ctx.ensure_object(Given)
+        given: CommonOptions = ctx.ensure_object(CommonOptions)
         given.take({name: values.pop(name) for name in _COMMON})
         command(given, **values)
 
@@ -119,19 +119,19 @@ def common(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def has_common(parameters: Sequence[Any]) -> bool:
-    """True when these parameters of a command are those that `common` adds, and perhaps more."""
+    """True when a command with these parameters takes the common options."""
     return _COMMON.keys() <= {parameter.name for parameter in parameters}
 
 
 def whole_number(option: str, text: str, least: int, most: int) -> int:
-    """Return a number given as text; ASCII digits only, where `int()` would take `1_0` and digits of any script."""
+    """Return the number in a text of ASCII digits; `int()` would also accept `1_0` and digits of other scripts."""
     if text.isascii() and text.removeprefix("-").isdigit() and least <= int(text[:20]) <= most:
         return int(text)
     raise InvalidInput(f"{option} takes a whole number from {least} to {most}, got {text[:80]!r}")
 
 
 def seconds(option: str, text: str, least: float, most: float) -> float:
-    """Return a duration given as text, within its range."""
+    """Return the seconds of a duration such as `500ms`. Raises InvalidInput if it is out of range."""
     try:
         value = duration(text)
     except InvalidInput as error:

@@ -1,4 +1,4 @@
-"""What is printed: text with everything escaped that could steer a terminal, and JSON in plain ASCII."""
+"""Prints text, with characters escaped that could control a terminal, and JSON in plain ASCII."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from typing import Any
 
 UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # C0, DEL, C1
-    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # what changes the direction of text
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # characters that change the direction of text
     "\u2028\u2029\ufeff"  # line and paragraph separators, byte order mark
     "\ud800-\udfff]"  # lone surrogates, which cannot be printed at all
 )
@@ -15,23 +15,23 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def escape(text: str) -> str:
-    """Return text on one line that does nothing to a terminal: control characters and bidi controls as escapes."""
+    """Return the text on one line, with control characters and bidirectional controls as escapes."""
     return UNSAFE.sub(lambda found: _SHORT.get(found[0]) or _code(found[0]), text)
 
 
 def say(text: str = "") -> None:
-    """Print one line of text on stdout, escaped."""
+    """Print one line on stdout, escaped."""
     print(escape(text), flush=True)  # noqa: T201
 
 
 def say_lines(text: str) -> None:
-    """Print text of several lines (a traceback) on stdout, each line escaped."""
+    """Print several lines (a traceback) on stdout, each escaped."""
     for line in text.splitlines():
         say(line)
 
 
 def complain(text: str) -> None:
-    """Print one line of text on stderr, escaped."""
+    """Print one line on stderr, escaped."""
     print(escape(text), file=sys.stderr, flush=True)  # noqa: T201
 
 
@@ -41,7 +41,7 @@ def say_json(value: Any) -> None:
 
 
 def to_json(value: Any) -> str:
-    """Return a value as one line of JSON in printable ASCII; `json` alone lets DEL through."""
+    """Return a value as one line of JSON in printable ASCII. `json` alone does not escape DEL."""
     return json.dumps(value).replace("\x7f", "\\u007f")
 
 

@@ -1,4 +1,4 @@
-"""`yadtq plugin`: what is installed, and a new one to begin with."""
+"""`yadtq plugin`: list installed plugins, and write a new one."""
 
 import sys
 from contextlib import redirect_stdout
@@ -8,26 +8,26 @@ from typing import Annotated, Any
 import typer
 
 from yadtq_core.cli.inventory import Inventory, Item, Source, take_inventory
-from yadtq_core.cli.options import Given, common
+from yadtq_core.cli.options import CommonOptions, common
 from yadtq_core.cli.output import say, say_json
 from yadtq_core.cli.scaffold import write
 
-plugins = typer.Typer(name="plugin", help="Installed plugins: what they offer and in which order; a new one.")
+plugins = typer.Typer(name="plugin", help="List installed plugins, or write a new one.")
 
 
 @plugins.command("list")
 @common
 def list_plugins(
-    given: Given,
+    given: CommonOptions,
     *,
     order: Annotated[
-        bool, typer.Option("--order", "-v", help="Show for each hook the plugins in the order of their calls.")
+        bool, typer.Option("--order", "-v", help="Show the plugins of each hook in the order of their calls.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show installed plugins: their hooks, tasks and commands, what is blocked, and what cannot be loaded.
+    """Show installed plugins with hooks, tasks and commands, including those that are blocked or cannot be loaded.
 
-    Everything is imported for it. Exit 0 although there are errors: the question was answered.
+    Imports all of them. The exit code is 0 even if some cannot be loaded.
 
     For example:
 
@@ -35,7 +35,7 @@ def list_plugins(
         YADTQ_BLOCK_PLUGINS=acme-images yadtq plugin list
     """
     given.load()
-    with redirect_stdout(sys.stderr):  # what an import prints is no part of the answer
+    with redirect_stdout(sys.stderr):  # the output of imports is not part of the list
         inventory = take_inventory()
     if as_json:
         say_json(_as_json(inventory))
@@ -53,14 +53,14 @@ def list_plugins(
 @plugins.command("new")
 @common
 def new_plugin(
-    given: Given,
+    given: CommonOptions,
     *,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The distribution's name, such as acme-images.")],
     path: Annotated[
-        Path | None, typer.Option("--path", metavar="FOLDER", help="Where to write it; default: NAME, in this folder.")
+        Path | None, typer.Option("--path", metavar="FOLDER", help="The folder to write; default: NAME in this folder.")
     ] = None,
 ) -> None:
-    """Write a package with a task, a hook and a test that passes; nothing is installed.
+    """Write a package with a task, a hook and passing tests. Installs nothing.
 
     For example:
 
@@ -94,7 +94,7 @@ def _item(item: Item) -> dict[str, Any]:
 
 
 def _say(source: Source) -> None:
-    """Print a distribution in a few lines: what it offers by kind, then what is wrong with it."""
+    """Print a distribution: its plugins, tasks and commands, then the blocked ones and the errors."""
     say(f"{source.name} {source.version}".rstrip())
     for item in source.plugins:
         if not item.blocked and item.error is None:

@@ -1,11 +1,11 @@
-"""`yadtq provision`: make what the services need before the first task."""
+"""`yadtq provision`: create topics and keys before the first task."""
 
 from typing import Annotated, Any
 
 import typer
 
 from yadtq_core.cli.opening import open_plugins
-from yadtq_core.cli.options import Given, common, whole_number
+from yadtq_core.cli.options import CommonOptions, common, whole_number
 from yadtq_core.cli.output import complain, say, say_json
 from yadtq_core.plugin.loading import open_backend, open_broker
 from yadtq_core.settings import Settings
@@ -13,17 +13,17 @@ from yadtq_core.settings import Settings
 
 @common
 def provision(
-    given: Given,
+    given: CommonOptions,
     *,
     queues: Annotated[
         list[str] | None, typer.Option("--queue", "-Q", help="A queue; repeatable. Default: those of the settings.")
     ] = None,
     partitions: Annotated[
-        str | None, typer.Option(metavar="N", help="Partitions of each queue; more than before grows them.")
+        str | None, typer.Option(metavar="N", help="Partitions of each queue; more than now adds them.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what stands as one JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Create the namespace's topics, and grow them; changes nothing where all is as wanted.
+    """Create the topics of the namespace, or add partitions. Topics that are as wanted stay unchanged.
 
     For example:
 
@@ -36,17 +36,17 @@ def provision(
     settings = given.load(**more).settings
     parted = _make(settings, grow=partitions is not None)
     if settings.partitions < usual:
-        complain(f"the settings ask for {usual} partitions: say partitions = {settings.partitions} in yadtq.toml too")
+        complain(f"warning: the settings have partitions = {usual}; set {settings.partitions} in yadtq.toml too")
     if as_json:
         say_json({"namespace": settings.namespace, "queues": settings.queues, "partitions": settings.partitions})
         return
     for queue in settings.queues:
         with_them = f" with {settings.partitions} partitions or more" if parted else ""
-        say(f"namespace {settings.namespace}: queue {queue} stands{with_them}")
+        say(f"namespace {settings.namespace}: queue {queue} is ready{with_them}")
 
 
 def _make(settings: Settings, *, grow: bool) -> bool:
-    """Create what is missing; return whether the broker's queues have partitions."""
+    """Create missing topics and keys. True when the broker's queues have partitions."""
     plugins = open_plugins()
     settings = plugins.configure(settings)
     backend = open_backend(settings, plugins)

@@ -1,4 +1,4 @@
-"""`yadtq query`: what the records say, now or until the tasks have ended."""
+"""`yadtq query`: print task records once, or until the tasks have ended."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -7,32 +7,32 @@ import typer
 
 from yadtq_core import Client
 from yadtq_core.cli.opening import open_client
-from yadtq_core.cli.options import Given, common
+from yadtq_core.cli.options import CommonOptions, common
 from yadtq_core.cli.output import complain, say, say_json
 from yadtq_core.cli.record import say_record, say_row
-from yadtq_core.cli.sources import STDIN, rows_of
+from yadtq_core.cli.sources import STDIN, lines_of
 from yadtq_core.client.results import record_as_json
 from yadtq_core.errors import InvalidId, InvalidInput, TaskNotFound
 from yadtq_core.model import ENDED, Record, check_id
 
 MAX_LINE_BYTES = 4096
-"""Of an ID on stdin, with a remark behind it."""
+"""The longest line on stdin: an ID and a comment."""
 LOOK_SECONDS = 0.5
-"""How often `--follow` looks for progress; the end itself is pushed."""
+"""The interval at which `--follow` reads progress. The end of a task is pushed."""
 
 
 @common
 def query(
-    given: Given,
+    given: CommonOptions,
     *,
-    ids: Annotated[list[str], typer.Argument(metavar="ID…", help="IDs of tasks; - reads one a line from stdin.")],
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until all have ended.")] = False,
+    ids: Annotated[list[str], typer.Argument(metavar="ID…", help="IDs of tasks; - reads one per line from stdin.")],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Continue until all have ended.")] = False,
     full: Annotated[
-        bool, typer.Option("--full", help="Show worker, attempts, times, traceback, all of a result.")
+        bool, typer.Option("--full", help="Also show worker, attempts, times, traceback and the whole result.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a task.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per task.")] = False,
 ) -> None:
-    """Show status and result of tasks. A failed task is exit 0: the question was answered.
+    """Show status and result of tasks. The exit code is 0 even if a task failed.
 
     For example:
 
@@ -53,8 +53,8 @@ def query(
 
 
 def _read_ids(show: "_Shower") -> Iterator[str]:
-    """Yield the IDs on stdin, a line each; blank lines and what follows a # are passed over, bad lines are told."""
-    for row in rows_of(STDIN, what="IDs from", longest=MAX_LINE_BYTES):
+    """Yield the IDs on stdin, one per line. Skip blank lines and comments after #; print an error for a bad line."""
+    for row in lines_of(STDIN, what="IDs from", longest=MAX_LINE_BYTES):
         text = row.data.partition(b"#")[0].strip().decode(errors="backslashreplace")
         try:
             if row.error is not None:
@@ -66,7 +66,7 @@ def _read_ids(show: "_Shower") -> Iterator[str]:
 
 
 def _follow(client: Client, ids: list[str], show: "_Shower") -> None:
-    """Show each record when it is first seen and whenever it has changed, until all have ended."""
+    """Print each record at first and after each change, until all tasks have ended."""
     seen: dict[str, Record | None] = {}
     records = client.query(ids)
     while True:
@@ -85,20 +85,20 @@ def _follow(client: Client, ids: list[str], show: "_Shower") -> None:
 
 
 def _news(old: Record | None, new: Record | None) -> bool:
-    def told(record: Record | None) -> Any:
+    def shown(record: Record | None) -> Any:
         return record and (record.status, record.attempt, record.progress, record.note, record.worker_id)
 
-    return bool(told(old) != told(new))
+    return bool(shown(old) != shown(new))
 
 
 class _Shower:
-    """Prints records, and remembers in the exit code whether one was missing, or a line was no ID.
+    """Prints records and keeps the exit code: of a bad line, or of a missing record.
 
-    in_rows: a line each, for many.
+    in_rows: print one line per record.
     """
 
     client: Client
-    """Whom to ask how results are read, and why there is no record; open once the IDs were checked."""
+    """Decodes results and explains a missing record. Set after the IDs were checked."""
 
     def __init__(self, *, full: bool, as_json: bool, in_rows: bool) -> None:
         self._full = full
@@ -108,12 +108,12 @@ class _Shower:
         self.code = 0
 
     def refuse(self, line: int, error: InvalidInput) -> None:
-        """Say of a line that it is no ID."""
+        """Print that a line is no ID."""
         self.code = InvalidId.exit_code
         complain(f"Error: line {line}: {error}")
 
     def all(self, ids: list[str], records: list[Record | None]) -> None:
-        """Print each record, a blank line between two; say of a missing one that it is, and why that may be."""
+        """Print each record, with a blank line between two, and an error with the likely reason for a missing one."""
         missing = [task_id for task_id, record in zip(ids, records, strict=True) if record is None]
         reasons = dict(zip(missing, self.client.not_found(missing), strict=True))
         payloads = self.client.payloads

@@ -1,4 +1,4 @@
-"""A record as text: the original's three lines, and everything on request."""
+"""Prints a task record as text: three lines, or every field with `--full`."""
 
 import json
 from typing import Any
@@ -9,11 +9,11 @@ from yadtq_core.model import Record, Status
 from yadtq_core.wire.payloads import Payloads
 
 MAX_SHOWN = 2000
-"""Characters of a result or error that are shown without `--full`."""
+"""The characters of a result or error that are shown without `--full`."""
 
 
 def say_record(record: Record, payloads: Payloads, *, full: bool = False) -> None:
-    """Print a record: ID, status, then what there is to say of its end or of its way there."""
+    """Print a record: ID, status, then result, error, progress or note."""
     say(f"Task ID: {record.id}")
     say_state(record, payloads, full=full)
     if full:
@@ -21,7 +21,7 @@ def say_record(record: Record, payloads: Payloads, *, full: bool = False) -> Non
 
 
 def say_row(record: Record, payloads: Payloads) -> None:
-    """Print a record in one line: ID, status, and what came of it."""
+    """Print a record in one line: ID, status, and result or error."""
     shown = record_as_json(record, payloads)
     outcome = ""
     if shown["error"] is not None:
@@ -32,7 +32,7 @@ def say_row(record: Record, payloads: Payloads) -> None:
 
 
 def say_state(record: Record, payloads: Payloads, *, full: bool = False) -> None:
-    """Print status and result, error, progress or the reason why it waits."""
+    """Print the status, then result, error, progress or the reason to wait."""
     shown = record_as_json(record, payloads)
     say(f"Status: {record.status}")
     if shown["error"] is not None:
@@ -46,7 +46,7 @@ def say_state(record: Record, payloads: Payloads, *, full: bool = False) -> None
 
 
 def progress_text(progress: str) -> str:
-    """Return `0.4 half way` as `40 % half way`; what is not of this form unchanged."""
+    """Return `0.4 half way` as `40 % half way`, and text of another form unchanged."""
     fraction, _, text = progress.partition(" ")
     try:
         return f"{float(fraction):.0%} {text}".replace("%", " %", 1).rstrip()

@@ -1,4 +1,4 @@
-"""Writes a new plugin: a package with a task, a hook and tests that pass, from the files in `templates/`."""
+"""Writes a new plugin from the files in `templates/`: a package with a task, a hook and passing tests."""
 
 import importlib.util
 import keyword
@@ -16,14 +16,14 @@ _LONGEST = 40
 
 
 def write(name: str, folder: Path) -> list[Path]:
-    """Write the distribution `name` into a folder that is not there yet; return its files.
+    """Write the distribution `name` into a new folder and return its files.
 
-    Raises InvalidInput for a name that cannot be a distribution's and a package's, or that is taken by a module, and
-    for a folder that stands already or cannot be made.
+    Raises InvalidInput if the name cannot be that of a distribution and a package, if a module has it already, and if
+    the folder exists or cannot be created.
     """
     package = _package(name)
     if folder.exists():
-        raise InvalidInput(f"{folder} is there already: choose another name, or another place by --path")
+        raise InvalidInput(f"{folder} exists already: choose another name, or another folder with --path")
     words = {
         "distribution": name,
         "package": package,
@@ -43,14 +43,14 @@ def write(name: str, folder: Path) -> list[Path]:
 
 
 def _package(name: str) -> str:
-    """Return the package of a distribution; raises InvalidInput for a name that cannot be."""
+    """Return the name of a distribution's package. Raises InvalidInput for an impossible name."""
     if not _NAME.fullmatch(name) or len(name) > _LONGEST:
         likely = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:_LONGEST].rstrip("-")
         hint = f"; did you mean {likely}?" if likely != name and _NAME.fullmatch(likely) else ""
         raise InvalidInput(f"not a name: {name[:80]!r}; use words of a-z and 0-9 with '-' between: acme-images{hint}")
     package = name.replace("-", "_")
     if keyword.iskeyword(package) or package in sys.stdlib_module_names:
-        raise InvalidInput(f"{package} is a name of Python's own: choose one like acme-{name}")
+        raise InvalidInput(f"{package} is a name of Python itself: choose one like acme-{name}")
     if package == "yadtq" or importlib.util.find_spec(package):
         hint = "another" if name.startswith("acme-") else f"one like acme-{name}"
         raise InvalidInput(f"{package} is the name of a package that is installed here: choose {hint}")
@@ -58,7 +58,7 @@ def _package(name: str) -> str:
 
 
 def _place(template: Path, package: str) -> Path:
-    """Return where a file belongs: `src/tasks.py.in` is `src/acme_images/tasks.py`."""
+    """Return the path of a template's file: `src/tasks.py.in` becomes `src/acme_images/tasks.py`."""
     place = template.relative_to(_TEMPLATES).with_suffix("")
     if place.parts[0] == "src":
         return Path("src", package, *place.parts[1:])
@@ -66,6 +66,6 @@ def _place(template: Path, package: str) -> Path:
 
 
 def wanted(version: str) -> str:
-    """Return the releases that a plugin made with this one works with: up to the next that may change things."""
+    """Return the version range for a plugin written with this release: up to the next one that may break it."""
     major, minor = map(int, version.split(".")[:2])
     return f">={major}.{minor},<{f'0.{minor + 1}' if major == 0 else major + 1}"

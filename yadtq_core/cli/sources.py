@@ -1,4 +1,4 @@
-"""What commands read from files and from stdin: bounded, checked, and never waited for without need."""
+"""Reads files and stdin for commands, within limits."""
 
 import os
 import stat
@@ -12,22 +12,21 @@ from yadtq_core.errors import InvalidInput
 
 STDIN = "-"
 _SKIP_BYTES = 64 * 1024 * 1024
-"""What is read at most of a line that is too long, to find its end: /dev/zero has none."""
+"""The most that is read to find the end of a line that is too long: /dev/zero has no line end."""
 
 
-class Row(NamedTuple):
-    """One line of a file: its number, from 1, and its bytes; an error where it cannot even be read."""
+class Line(NamedTuple):
+    """One line of a file: its number from 1, its bytes, and an error if it cannot be read."""
 
     number: int
     data: bytes
     error: str | None = None
 
 
-def rows_of(source: str, *, what: str, longest: int) -> Iterator[Row]:
-    """Yield the lines of a file, `-` for stdin; blank ones are passed over.
+def lines_of(source: str, *, what: str, longest: int) -> Iterator[Line]:
+    """Yield the lines of a file (`-`: stdin) that are not blank. Raises InvalidInput if it is no file.
 
-    what: how errors begin. longest: bytes of a line; it ends behind a line that has no end. Raises InvalidInput
-    for what is no file.
+    what: the first words of errors. longest: the limit of a line in bytes. Stops after a line without an end.
     """
     with opened(source, what) as file:
         number = 0
@@ -35,15 +34,17 @@ def rows_of(source: str, *, what: str, longest: int) -> Iterator[Row]:
             number += 1
             if len(line) > longest and not line.endswith(b"\n"):
                 if not _skip_line(file):
-                    yield Row(number, b"", f"has no end within {_SKIP_BYTES // 1024 // 1024} MiB: is this a text file?")
+                    yield Line(
+                        number, b"", f"has no end within {_SKIP_BYTES // 1024 // 1024} MiB: is this a text file?"
+                    )
                     return
-                yield Row(number, b"", f"longer than {longest // 1024} KiB")
+                yield Line(number, b"", f"longer than {longest // 1024} KiB")
             elif line.strip():
-                yield Row(number, line)
+                yield Line(number, line)
 
 
 def text_of(source: str, *, what: str, most: int) -> str:
-    """Return all of a file, `-` for stdin, as text. Raises InvalidInput where it is larger than `most` bytes."""
+    """Return the text of a file (`-`: stdin). Raises InvalidInput if it has more than `most` bytes."""
     with opened(source, what, pipes=False) as file:
         data = file.read(most + 1)
     if len(data) > most:
@@ -56,7 +57,7 @@ def text_of(source: str, *, what: str, most: int) -> str:
 
 @contextmanager
 def opened(source: str, what: str, *, pipes: bool = True) -> Iterator[BinaryIO]:
-    """Open a file to be read, `-` for stdin; raises InvalidInput. pipes: take named pipes and devices too."""
+    """Open a file (`-`: stdin) for reading. Raises InvalidInput. pipes: accept named pipes and devices."""
     if source == STDIN:
         yield sys.stdin.buffer
         return
@@ -65,8 +66,8 @@ def opened(source: str, what: str, *, pipes: bool = True) -> Iterator[BinaryIO]:
     try:
         kind = Path(source).stat().st_mode
         if not pipes and not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
-            raise InvalidInput(f"{what} {source!r} is no regular file; pipe it in: `@-` reads stdin")
-        file = Path(source).open("rb")  # noqa: SIM115  (what the reader raises is not to be taken for this)
+            raise InvalidInput(f"{what} {source!r} is no regular file; use a pipe: `@-` reads stdin")
+        file = Path(source).open("rb")  # noqa: SIM115  (errors of the reader are not errors of opening)
     except (OSError, ValueError) as error:
         reason = os.strerror(error.errno).lower() if isinstance(error, OSError) and error.errno else str(error)
         raise InvalidInput(f"{what} {source!r}: {reason}") from None
@@ -75,7 +76,7 @@ def opened(source: str, what: str, *, pipes: bool = True) -> Iterator[BinaryIO]:
 
 
 def _skip_line(file: BinaryIO) -> bool:
-    """Read on to the end of a line; return whether it has one."""
+    """Read to the end of a line. True when the line has an end."""
     left = _SKIP_BYTES
     while left > 0 and (part := file.readline(1024 * 1024)):
         if part.endswith(b"\n"):

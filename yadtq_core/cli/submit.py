@@ -10,10 +10,10 @@ import typer
 
 from yadtq_core import Client, Handle
 from yadtq_core.cli.arguments import parse_arguments
-from yadtq_core.cli.batch import Batch
+from yadtq_core.cli.batch import BatchSubmitter
 from yadtq_core.cli.known import KnownTasks
 from yadtq_core.cli.opening import open_client
-from yadtq_core.cli.options import Given, common, seconds, whole_number
+from yadtq_core.cli.options import CommonOptions, common, seconds, whole_number
 from yadtq_core.cli.output import complain, say, say_json
 from yadtq_core.cli.record import say_state
 from yadtq_core.client.call import MAX_DELAY, Using
@@ -27,31 +27,37 @@ from yadtq_core.tasks.task import MAX_RETRIES
 
 @common
 def submit(
-    given: Given,
+    given: CommonOptions,
     *,
     task: Annotated[str | None, typer.Argument(metavar="TASK", help="The task's name.")] = None,
     args: Annotated[
         str | None,
-        typer.Argument(metavar="ARGS", help="A JSON array, or an object of named arguments; @FILE or @- reads it."),
+        typer.Argument(
+            metavar="ARGS", help="A JSON array, or an object of named arguments; @FILE reads a file, @- stdin."
+        ),
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit 1 if it failed.")] = False,
-    timeout: Annotated[str | None, typer.Option(metavar="S", help="With --wait: how long (30, 500ms, 10m).")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit code 1 if it failed.")] = False,
+    timeout: Annotated[
+        str | None, typer.Option(metavar="S", help="With --wait: the longest wait (30, 500ms, 10m).")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as one JSON object.")] = False,
     batch: Annotated[
-        str | None, typer.Option(metavar="FILE|-", help='A line of JSON a task: {"task": "add", "args": [1, 2]}.')
+        str | None, typer.Option(metavar="FILE|-", help='One task per line of JSON: {"task": "add", "args": [1, 2]}.')
     ] = None,
     queue: Annotated[str | None, typer.Option(help="The queue; default: default.")] = None,
-    delay: Annotated[str | None, typer.Option(metavar="S", help="Run it no sooner than so much later.")] = None,
-    idempotency_key: Annotated[str | None, typer.Option(help="Equal keys of one task are one task.")] = None,
-    retries: Annotated[str | None, typer.Option(metavar="N", help="How many runs may follow a failed one.")] = None,
+    delay: Annotated[
+        str | None, typer.Option(metavar="S", help="Wait this long before running (30, 500ms, 10m).")
+    ] = None,
+    idempotency_key: Annotated[str | None, typer.Option(help="Submits with the same key become one task.")] = None,
+    retries: Annotated[str | None, typer.Option(metavar="N", help="The number of retries after a failed run.")] = None,
     header: Annotated[
-        list[str] | None, typer.Option(metavar="K=V", help="Text that travels along; repeatable.")
+        list[str] | None, typer.Option(metavar="K=V", help="Text that the task can read; repeatable.")
     ] = None,
     unchecked: Annotated[
-        bool, typer.Option("--unchecked", help="Submit a task that neither this machine nor a worker knows.")
+        bool, typer.Option("--unchecked", help="Submit a task that neither this process nor a worker knows.")
     ] = False,
 ) -> None:
-    """Submit a task, or with --batch many.
+    """Submit a task, or many with --batch.
 
     For example:
 
@@ -67,7 +73,7 @@ def submit(
     with open_client(settings, registry) as client:
         known = KnownTasks(registry, client.workers, unchecked=unchecked)
         if task is None:
-            lines = Batch(client.using(**options), known, interruptible, as_json=as_json)
+            lines = BatchSubmitter(client.using(**options), known, interruptible, as_json=as_json)
             raise typer.Exit(lines.run(batch or "-"))
         handle = _submit_one(client, known, task, args, options)
         if not as_json:
@@ -92,7 +98,7 @@ def _submit_one(client: Client, known: KnownTasks, name: str, text: str | None, 
 
 
 def _end_of(client: Client, handle: Handle[Any], timeout: float | None, *, as_json: bool) -> Record:
-    """Wait for the end; a wait that ends before the task leaves its state on stdout all the same."""
+    """Wait for the end. If the wait ends first, print the state of the task too."""
     try:
         return handle.wait(timeout)
     except WaitTimeout:
@@ -108,7 +114,7 @@ def _end_of(client: Client, handle: Handle[Any], timeout: float | None, *, as_js
 
 @contextmanager
 def interruptible(task_ids: tuple[str, ...]) -> Iterator[None]:
-    """Turn ctrl-C and SIGTERM during a submit into OutcomeUnknown: it may be written already."""
+    """Turn ctrl-C and SIGTERM during a submit into OutcomeUnknown: the task may be stored already."""
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         yield
@@ -150,7 +156,7 @@ def _check_together(
     task: str | None, args: str | None, batch: str | None, *, wait: bool, timeout: str | None, key: str | None
 ) -> None:
     if timeout is not None and not wait:
-        raise InvalidInput("--timeout goes with --wait: it is how long to wait for the end")
+        raise InvalidInput("--timeout goes with --wait: it limits the wait for the end")
     if batch is None and task is None:
         raise InvalidInput("name a task: yadtq submit add '[1, 2, 3]'; or give many with --batch FILE")
     if batch is not None and (task is not None or args is not None):

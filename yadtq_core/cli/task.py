@@ -1,4 +1,4 @@
-"""`yadtq task`: the tasks registered here."""
+"""`yadtq task`: list the tasks registered here."""
 
 import sys
 from contextlib import redirect_stdout
@@ -6,25 +6,25 @@ from typing import Annotated, Any
 
 import typer
 
-from yadtq_core.cli.options import Given, common
+from yadtq_core.cli.options import CommonOptions, common
 from yadtq_core.cli.output import say, say_json, say_lines
 from yadtq_core.errors import TaskLoadError
 from yadtq_core.plugin.registry import Registry, TaskRow
 
-tasks = typer.Typer(name="task", help="Registered tasks: what there is, and where it came from.")
+tasks = typer.Typer(name="task", help="List registered tasks.")
 
 
 @tasks.command("list")
 @common
 def list_tasks(
-    given: Given,
+    given: CommonOptions,
     *,
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Only this one.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a task.")] = False,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show this task only.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per task.")] = False,
 ) -> None:
-    """Show tasks with signature, options, documentation and origin; load errors too.
+    """Show tasks with signature, options, documentation and origin, including those that cannot be loaded.
 
-    Tasks of your own modules are shown where `imports` names them (in yadtq.toml, or YADTQ_IMPORTS=shop).
+    Tasks of your own modules are listed if `imports` names the modules (in yadtq.toml, or YADTQ_IMPORTS=shop).
 
     For example:
 
@@ -32,7 +32,7 @@ def list_tasks(
         yadtq task list add
     """
     registry = Registry(given.load().settings.imports)
-    with redirect_stdout(sys.stderr):  # what an import prints is no part of the answer
+    with redirect_stdout(sys.stderr):  # the output of imports is not part of the list
         rows = [row for row in registry.describe() if name in (None, row.name)]
         if name is not None and not rows:
             registry.get(name)
@@ -62,7 +62,7 @@ def _as_json(row: TaskRow) -> dict[str, Any]:
 
 
 def _say(row: TaskRow, *, whole: bool) -> None:
-    """Print a task in three lines: what it looks like, what it does (all of it if wanted), where it came from."""
+    """Print a task: signature and options, documentation (`whole`: all of it), origin."""
     options = [f"version {row.version}"] if row.version else []
     options += (["async"] if row.is_async else []) + ([f"retries {row.retries}"] if row.retries else [])
     say(f"{row.name}{row.signature}" + (f"  [{', '.join(options)}]" if options else ""))

@@ -1,4 +1,4 @@
-"""`yadtq worker`: run tasks until told to stop."""
+"""`yadtq worker`: run tasks until a signal stops it."""
 
 import os
 import sys
@@ -9,25 +9,25 @@ from typing import Annotated, Any
 
 import typer
 
-from yadtq_core.cli.options import Given, common, whole_number
+from yadtq_core.cli.options import CommonOptions, common, whole_number
 from yadtq_core.cli.output import complain
 
 LINGER_SECONDS = 5.0
-"""How long a worker that has stopped waits for threads that plugins have left behind."""
+"""How long a stopped worker waits for threads that plugins started and did not end."""
 
 
 @common
 def worker(
-    given: Given,
+    given: CommonOptions,
     *,
     modules: Annotated[
-        list[str] | None, typer.Argument(metavar="MODULE…", help="Modules whose @task functions it runs too.")
+        list[str] | None, typer.Argument(metavar="MODULE…", help="Modules with more @task functions to run.")
     ] = None,
     worker_id: Annotated[
-        str | None, typer.Option("--id", help="The worker's name; default: WORKER_ID, else host and process.")
+        str | None, typer.Option("--id", help="The worker's name; default: WORKER_ID, else host and process ID.")
     ] = None,
     queues: Annotated[
-        list[str] | None, typer.Option("--queue", "-Q", help="A queue it serves; repeatable. Default: default.")
+        list[str] | None, typer.Option("--queue", "-Q", help="A queue to serve; repeatable. Default: default.")
     ] = None,
     processes: Annotated[
         str | None, typer.Option("--processes", "-c", metavar="P", help="Children; default: usable cores.")
@@ -36,12 +36,13 @@ def worker(
         str | None, typer.Option("--threads", metavar="T", help="Tasks at a time in each child; default: 1.")
     ] = None,
     lenient: Annotated[
-        bool, typer.Option("--lenient", help="Start without plugins and tasks that cannot be loaded; each is logged.")
+        bool, typer.Option("--lenient", help="Start without plugins and tasks that cannot be loaded; log each.")
     ] = False,
 ) -> None:
-    """Run tasks: the installed ones, and those of the modules named, in the working directory too.
+    """Run installed tasks and those of the modules named, which may be in the working directory.
 
-    SIGTERM or ctrl-C lets running tasks end and hands back the rest; a second one hands back what runs.
+    SIGTERM or ctrl-C drains the worker: running tasks may end, the others are requeued. A second signal requeues the
+    running tasks too.
 
     For example:
 
@@ -56,20 +57,20 @@ def worker(
     settings = given.load(quiet=False, **more).settings
     from yadtq_core.worker import run_worker  # noqa: PLC0415  (other commands need none of it)
 
-    with redirect_stdout(sys.stderr):  # what a plugin prints; a worker has nothing to say on stdout
+    with redirect_stdout(sys.stderr):  # output of plugins; a worker prints nothing on stdout
         code = run_worker(settings, modules or [], lenient=lenient)
     _end_with_threads_of_plugins(code)
     raise typer.Exit(code)
 
 
 def _end_with_threads_of_plugins(code: int) -> None:
-    """Do not return where a plugin has left a thread that will not end: Python would wait for it for ever."""
+    """End the process if a thread of a plugin does not end: Python would wait for it without limit."""
     until = time.monotonic() + LINGER_SECONDS
     left = [one for one in threading.enumerate() if one is not threading.main_thread() and not one.daemon]
     for thread in left:
         thread.join(max(0.0, until - time.monotonic()))
     hanging = [thread.name for thread in left if thread.is_alive()]
     if hanging:
-        complain(f"left behind by a plugin, and not waited for: thread {', '.join(hanging)}")
+        complain(f"ending without waiting for threads of plugins: {', '.join(hanging)}")
         sys.stderr.flush()
         os._exit(code)

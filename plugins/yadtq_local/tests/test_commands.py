@@ -1,4 +1,4 @@
-"""`yadtq demo` and `yadtq dev`: nothing to install, found from below, and gone without a trace in every way to end."""
+"""`yadtq demo` and `yadtq dev`: start without installed services, are found from below, and leave no process."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SHOP = 'from yadtq_core import task\n\n\n@task\ndef price() -> int:\n    """Retu
 
 
 def clean_environment() -> dict[str, str]:
-    """Return our environment without an address."""
+    """Return the environment without settings of yadtq."""
     return {name: value for name, value in os.environ.items() if not name.startswith("YADTQ_")}
 
 
@@ -46,7 +46,7 @@ def yadtq(folder: Path, *arguments: str, timeout: float = 100) -> subprocess.Com
 
 @contextmanager
 def dev(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `yadtq dev` in this folder; end it if the test has not."""
+    """Run `yadtq dev` in this folder, and end it if the test has not."""
     with (folder / "dev.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "yadtq_core.cli", "dev", *arguments],
@@ -70,7 +70,7 @@ def logged(folder: Path) -> str:
 
 
 def pids_of(folder: Path) -> list[int]:
-    """Return the processes that work in this folder."""
+    """Return the IDs of the processes that use this folder."""
     found = []
     for place in Path("/proc").glob("[0-9]*"):
         try:
@@ -82,8 +82,8 @@ def pids_of(folder: Path) -> list[int]:
     return found
 
 
-def tells_its_story(told: subprocess.CompletedProcess[str]) -> None:
-    """Assert that a demo went as it should."""
+def check_demo(told: subprocess.CompletedProcess[str]) -> None:
+    """Assert that a demo printed all steps and no error."""
     assert told.returncode == 0, told.stdout + told.stderr
     assert "dies in the middle of slow_task" in told.stdout
     assert "305 of 305 tasks ended, each exactly once in its record" in told.stdout
@@ -92,17 +92,17 @@ def tells_its_story(told: subprocess.CompletedProcess[str]) -> None:
     assert told.stderr == ""
 
 
-def test_the_demo_tells_its_story_and_ends_well(tmp_path: Path) -> None:
-    tells_its_story(yadtq(tmp_path, "demo", timeout=100))
+def test_the_demo_succeeds(tmp_path: Path) -> None:
+    check_demo(yadtq(tmp_path, "demo", timeout=100))
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.usefixtures("kafka_url")  # skipped where none can be had
-def test_the_demo_tells_its_story_on_a_real_kafka(tmp_path: Path) -> None:
-    tells_its_story(yadtq(tmp_path, "demo", "--kafka", timeout=110))
+@pytest.mark.usefixtures("kafka_url")  # skips if there is no Kafka
+def test_the_demo_succeeds_on_a_real_kafka(tmp_path: Path) -> None:
+    check_demo(yadtq(tmp_path, "demo", "--kafka", timeout=110))
 
 
-def test_the_demo_minds_no_settings_around_it_and_ends_at_once_when_it_is_interrupted(tmp_path: Path) -> None:
+def test_the_demo_ignores_settings_around_it_and_ends_at_once_on_ctrl_c(tmp_path: Path) -> None:
     around, temporary = tmp_path / "around", tmp_path / "temporary"
     around.mkdir()
     temporary.mkdir()
@@ -130,7 +130,7 @@ def test_the_demo_minds_no_settings_around_it_and_ends_at_once_when_it_is_interr
     assert list(temporary.iterdir()) == []
 
 
-def test_a_task_of_ones_own_is_run_found_from_below_and_started_anew_when_it_changes(tmp_path: Path) -> None:
+def test_a_module_is_run_found_from_below_and_restarted_when_it_changes(tmp_path: Path) -> None:
     below = tmp_path / "a" / "b"
     below.mkdir(parents=True)
     (tmp_path / "shop.py").write_text(SHOP.format(1))
@@ -140,7 +140,7 @@ def test_a_task_of_ones_own_is_run_found_from_below_and_started_anew_when_it_cha
         assert json.loads(first.stdout)["result"] == 1
         assert first.stderr == f"using the local stack in {tmp_path}\n"
         (tmp_path / "shop.py").write_text(SHOP.format(20))
-        wait_until(lambda: logged(tmp_path).count("tasks: add") == 2, "the worker was started anew", 60)
+        wait_until(lambda: logged(tmp_path).count("tasks: add") == 2, "the worker restarted", 60)
         second = yadtq(below, "submit", "shop.price", "[]", "--wait", "--json", "--timeout", "60")
         assert json.loads(second.stdout)["result"] == 20
         refused = yadtq(tmp_path, "dev")
@@ -148,17 +148,17 @@ def test_a_task_of_ones_own_is_run_found_from_below_and_started_anew_when_it_cha
         assert "a local stack runs in" in refused.stderr
 
 
-def test_a_module_that_breaks_is_told_once_and_runs_again_when_mended(tmp_path: Path) -> None:
+def test_a_broken_module_is_reported_once_and_runs_again_when_corrected(tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text("this is not Python\n")
     with dev(tmp_path, "shop"):
-        wait_until(lambda: "mend its module" in logged(tmp_path), "it is told", 60)
+        wait_until(lambda: "correct its module" in logged(tmp_path), "it is reported", 60)
         (tmp_path / "shop.py").write_text(SHOP.format(7))
         wait_until(lambda: "tasks: add" in logged(tmp_path), "the worker is up", 60)
-    assert logged(tmp_path).count("mend its module") == 1
+    assert logged(tmp_path).count("correct its module") == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_nothing_is_left_whichever_way_it_ends_and_the_data_stay(tmp_path: Path, number: signal.Signals) -> None:
+def test_no_process_is_left_after_any_signal_and_the_data_stay(tmp_path: Path, number: signal.Signals) -> None:
     with dev(tmp_path) as process:
         wait_until(lambda: "tasks: add" in logged(tmp_path), "the worker is up", 60)
         task_id = json.loads(yadtq(tmp_path, "submit", "add", "[1, 2]", "--wait", "--json").stdout)["task_id"]
@@ -179,7 +179,7 @@ def test_the_files_are_for_their_owner_alone(tmp_path: Path) -> None:
         assert (tmp_path / ".yadtq" / "stack.json").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_second_ctrl_c_hands_back_what_runs_at_once(tmp_path: Path) -> None:
+def test_a_second_ctrl_c_requeues_running_tasks_at_once(tmp_path: Path) -> None:
     with dev(tmp_path, "-c", "1") as process:
         wait_until(lambda: "tasks: add" in logged(tmp_path), "the worker is up", 60)
         task_id = json.loads(yadtq(tmp_path, "submit", "slow_task", "[60]", "--json").stdout)["task_id"]
@@ -212,7 +212,7 @@ def test_a_stack_that_was_killed_can_be_started_again_at_once(tmp_path: Path) ->
         wait_until(lambda: "backend" in logged(tmp_path), "it is up again", 60)
 
 
-def test_a_folder_that_cannot_be_used_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_used_is_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / ".yadtq").touch()
     refused = yadtq(tmp_path, "dev")
     assert refused.returncode == 3

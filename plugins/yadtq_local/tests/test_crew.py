@@ -1,4 +1,4 @@
-"""Which files `yadtq dev` watches."""
+"""The files that `yadtq dev` watches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The local Kafka and Valkey answer, keep their data through a crash, and leave with their parent."""
+"""The local Kafka and Valkey answer, keep their data through a crash, and end with their parent."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_a_listener_for_a_proxy_tells_its_clients_the_proxys_port(
 
 @pytest.mark.parametrize("kind", ["valkey", "kafka"])
 def test_a_server_ends_when_its_parent_is_killed(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    request.getfixturevalue("make_kafka" if kind == "kafka" else "make_valkey")()  # skipped where none can be had
+    request.getfixturevalue("make_kafka" if kind == "kafka" else "make_valkey")()  # skips if there is none
     command = [sys.executable, "-c", STARTS_AND_WAITS, kind, str(tmp_path / "orphan")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None

@@ -1,4 +1,4 @@
-"""What the local stack decides without starting anything: what is missing, cached, and free."""
+"""Decisions of the local servers before a start: missing packages, cached jars, free ports."""
 
 from __future__ import annotations
 

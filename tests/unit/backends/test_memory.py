@@ -139,4 +139,4 @@ def test_what_one_process_opens_under_one_name_it_shares(namespace: str) -> None
 @pytest.mark.parametrize("setting", ["broker", "backend"])
 def test_a_command_refuses_what_would_end_with_it(setting: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["query", f"--{setting}", "memory://", "0b2f8c1e-5a0d-4c55-9d0e-3f5f7f0c9a11"]) == 2
-    assert f"{setting} = 'memory://': memory is one process's own" in capsys.readouterr().err
+    assert f"{setting} = 'memory://': memory belongs to one process" in capsys.readouterr().err

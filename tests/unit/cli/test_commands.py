@@ -20,7 +20,7 @@ from yadtq_core.settings import ENVIRONMENT
 IMAGES = """
 import os
 import typer
-from yadtq_core.cli import Given, common, say, whole_number
+from yadtq_core.cli import CommonOptions, common, say, whole_number
 app = typer.Typer()
 
 @app.command()
@@ -49,7 +49,7 @@ def answers() -> int:
 async def slowly() -> None: ...
 
 @common
-def kept(given: Given, *, times: str = "1") -> None:
+def kept(given: CommonOptions, *, times: str = "1") -> None:
     "Say the namespace."
     say(f"{whole_number('--times', times, 1, 9)} {given.load().settings.namespace} {os.environ.get('YADTQ_NAMESPACE')}")
 
@@ -209,7 +209,8 @@ def test_a_built_in_command_wins(installed: Distributions, capsys: pytest.Captur
     assert run(["--help"]) == 0
     output = capsys.readouterr()
     assert output.err == (
-        "Warning: command 'config' of acme-images 1.2 (acme_images:app) has a built-in command's name, which is run "
+        "Warning: command 'config' of acme-images 1.2 (acme_images:app) "
+        "has the name of a built-in command, which runs instead "
         "(YADTQ_BLOCK_PLUGINS=config leaves it out)\n"
     )
     assert "From acme-images" not in output.out
@@ -223,14 +224,14 @@ def test_two_distributions_with_one_command_are_both_named(
     assert run(["images"]) == 2
     assert one_line(capsys) == (
         "Error: two commands are named 'images': acme-images 1.2 (acme_images:app) and other-images 0.3 "
-        "(other_images:app); block one's distribution by YADTQ_BLOCK_PLUGINS"
+        "(other_images:app); block the distribution of one with YADTQ_BLOCK_PLUGINS"
     )
 
 
 def test_a_name_that_cannot_be(installed: Distributions, capsys: pytest.CaptureFixture[str]) -> None:
     installed.add("acme-images", "1.2", IMAGES, commands={"Im ages": "acme_images:app"})
     assert run(["--help"]) == 0
-    assert "'Im ages' of acme-images 1.2 (acme_images:app): a command's name is made of" in capsys.readouterr().err
+    assert "'Im ages' of acme-images 1.2 (acme_images:app): a command's name consists of" in capsys.readouterr().err
     assert run(["Im ages"]) == 2
     assert "No such command 'Im ages'" in capsys.readouterr().err
 

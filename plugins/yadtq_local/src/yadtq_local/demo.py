@@ -1,4 +1,4 @@
-"""`yadtq demo`: the whole story on this machine: three workers, one of them killed, and nothing lost."""
+"""`yadtq demo`: three workers on this machine, one of them killed, and no task lost."""
 
 import signal
 import tempfile
@@ -7,31 +7,30 @@ from typing import Annotated
 
 import typer
 
-from yadtq_core import InvalidInput
-from yadtq_core.cli import Given, common, complain
+from yadtq_core.cli import CommonOptions, common, complain
+from yadtq_local.dev import check_no_address
 from yadtq_local.stage import open_stage
 from yadtq_local.story import Demo
 
 
 @common
 def demo(
-    given: Given,
+    given: CommonOptions,
     *,
-    kafka: Annotated[bool, typer.Option("--kafka", help="A real Kafka carries the tasks.")] = False,
+    kafka: Annotated[bool, typer.Option("--kafka", help="Use a real Kafka as the broker.")] = False,
 ) -> None:
-    """See it work: brings up services in a temporary folder, three workers, the five built-in tasks and 300 more;
-    kills a worker in the middle of a task and shows how another takes it over. Cleans up; exit code 1 if anything
-    went wrong.
+    """Show yadtq at work: start services in a temporary folder and three workers, run the five built-in tasks and 300
+    more, kill a worker in the middle of a task, and show how another one takes the task over. Removes everything at the
+    end. Exit code 1: something went wrong.
 
     For example:
 
         yadtq demo
         yadtq demo --kafka
     """
-    if given.values.get("broker") or given.values.get("backend"):
-        raise InvalidInput("`yadtq demo` starts services of its own: leave out --broker and --backend")
+    check_no_address("demo", given)
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)  # clean up as after ctrl-C
+        signal.signal(number, signal.default_int_handler)  # end like ctrl-C, with the cleanup
     with tempfile.TemporaryDirectory(prefix="yadtq-demo-") as folder, open_stage() as stage:
         wrong = Demo(Path(folder), stage, kafka=kafka).run()
     for text in wrong:

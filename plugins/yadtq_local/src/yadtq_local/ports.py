@@ -1,4 +1,4 @@
-"""Free ports of the loopback interface, for servers that must find them free again after a restart."""
+"""Free loopback ports for servers, which stay free while a server restarts."""
 
 from __future__ import annotations
 
@@ -9,27 +9,23 @@ from yadtq_core.errors import LocalStackError
 
 LOOPBACK = "127.0.0.1"
 
-# Below the ports that systems lend to outgoing connections (Linux from 32768, macOS from 49152): a client
-# that tries to reach a server which is down could be lent the server's own port, and would then keep it from
-# coming back.
+# Below the ephemeral ports (Linux from 32768, macOS from 49152): otherwise a client that tries to reach a stopped
+# server could get the server's own port as its source port, and the server could not start again.
 _FIRST, _LAST = 15_000, 32_000
 _TRIES = 200
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface that nothing listens on now.
-
-    Raises `LocalStackError` where 200 random ports are all taken.
-    """
+    """Return a loopback port without a listener. Raises LocalStackError if 200 random ports are in use."""
     for _ in range(_TRIES):
         port = random.randint(_FIRST, _LAST)
         if is_free(port):
             return port
-    raise LocalStackError(f"No free port between {_FIRST} and {_LAST} on {LOOPBACK}: stop what listens there.")
+    raise LocalStackError(f"No free port between {_FIRST} and {_LAST} on {LOOPBACK}: stop other servers.")
 
 
 def is_free(port: int) -> bool:
-    """Return whether a server could listen on `port` of the loopback interface now."""
+    """True when a server could listen on this loopback port now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

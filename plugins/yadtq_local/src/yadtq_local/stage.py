@@ -1,4 +1,4 @@
-"""What the demo is shown on: plain lines, and below them on a terminal a live picture of workers and tasks."""
+"""The output of the demo: lines, and on a terminal below them a live picture of workers and tasks."""
 
 import threading
 import time
@@ -16,31 +16,31 @@ from yadtq_core.interfaces import WorkerRow
 
 LOOK_SECONDS = 0.2
 WIDE = 92
-"""Columns of a terminal from which on workers and tasks stand side by side."""
+"""The columns of a terminal from which workers and tasks are side by side."""
 _STATE = {"online": "green", "stopping": "yellow", "offline": "bold red"}
 _STATUS = {Status.SUCCESS: "green", Status.FAILED: "bold red", Status.PROCESSING: "yellow", Status.QUEUED: "dim"}
 _SHOWN = (Status.QUEUED, Status.PROCESSING, Status.SUCCESS, Status.FAILED)
 
 
 class Stage:
-    """Tells the story a line at a time, each with its time."""
+    """Prints lines, each with the seconds since the start."""
 
     def __init__(self) -> None:
         self._begun = time.monotonic()
 
     def tell(self, line: str, style: str = "") -> None:
-        """Tell one line; `style` is a colour for where there are colours."""
+        """Print one line. style: a colour, used on a terminal."""
         say(f"{time.monotonic() - self._begun:5.1f} s  {line}")
 
     def watch(self, client: Client, tasks: Mapping[str, str]) -> None:
-        """Show workers and these tasks (name to ID) from now on, where there is a picture."""
+        """Start the picture of workers and these tasks (name → ID), on a terminal."""
 
     def done(self) -> None:
-        """Nothing happens any more: the picture stays as it is."""
+        """Stop updating the picture."""
 
 
 class LiveStage(Stage):
-    """The same on a terminal, with a live picture below the lines."""
+    """Prints lines on a terminal, with a live picture below them."""
 
     def __init__(self, console: Console) -> None:
         super().__init__()
@@ -50,18 +50,18 @@ class LiveStage(Stage):
         self._watcher: threading.Thread | None = None
 
     def tell(self, line: str, style: str = "") -> None:
-        """Tell one line above the picture; below it once it stands still."""
+        """Print one line: above the picture while it is live, below it afterwards."""
         text = Text(f"{time.monotonic() - self._begun:5.1f} s  ", style="dim")
         self._console.print(text.append(escape(line), style=f"not dim {style}"))
 
     def watch(self, client: Client, tasks: Mapping[str, str]) -> None:
-        """Show workers and tasks until `done`."""
+        """Update the picture of workers and tasks until `done`."""
         self._live.start()
         self._watcher = threading.Thread(target=self._look, args=(client, tasks), name="yadtq-demo", daemon=True)
         self._watcher.start()
 
     def done(self) -> None:
-        """Take the last look."""
+        """Update the picture once more and stop."""
         self._over.set()
         if self._watcher is not None:
             self._watcher.join(5.0)
@@ -78,7 +78,7 @@ class LiveStage(Stage):
 
 
 def picture(client: Client, tasks: Mapping[str, str], width: int) -> RenderableType:
-    """Return workers, the tasks that are followed, and the counts of all, as tables."""
+    """Return tables of the workers and of these tasks, and the counts of all tasks."""
     workers = client.workers()
     records = dict(zip(tasks, client.query(tasks.values()), strict=True))
     counts = client.counts()
@@ -126,7 +126,7 @@ def _table(*names: str) -> Table:
 
 @contextmanager
 def open_stage() -> Iterator[Stage]:
-    """Yield the stage that fits where stdout goes."""
+    """Yield the stage for this stdout: a terminal or not."""
     console = Console(highlight=False)
     stage = LiveStage(console) if console.is_terminal and not console.is_dumb_terminal else Stage()
     try:

@@ -1,4 +1,4 @@
-"""The story that `yadtq demo` plays: services, three workers, some hundred tasks, and a kill."""
+"""The steps of `yadtq demo`: services, three workers, 305 tasks, and a kill."""
 
 import os
 import time
@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 from yadtq_core import Client, Handle, Record, Status, WaitTimeout, YadtqError, call
 from yadtq_core.settings import ALIASES, Settings
+from yadtq_local.guarded import GuardedProcess
 from yadtq_local.stack import Stack
 from yadtq_local.stage import Stage
-from yadtq_local.workers import LocalWorker, end_all
+from yadtq_local.workers import end_all, start_worker
 
 LEASE_SECONDS = 3
 USUAL_LEASE_SECONDS = 15
@@ -27,7 +28,7 @@ KILLED = 128 + 9
 
 
 class Step(NamedTuple):
-    """One call of a built-in task, and the result that proves that it ran."""
+    """One call of a built-in task and its expected result."""
 
     task: str
     arguments: tuple[int, ...]
@@ -35,7 +36,7 @@ class Step(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The call as a user would type it: `add [1, 2, 3]`."""
+        """The call as on a command line: `add [1, 2, 3]`."""
         return f"{self.task} {list(self.arguments)}"
 
 
@@ -45,7 +46,7 @@ EXPECTED = {step.text: step.result for step in STEPS} | {f"add [{n}, 1]": n + 1 
 
 
 class Takeover(NamedTuple):
-    """Who was killed, who took the task over, and after how many seconds."""
+    """The killed worker, the worker that took its task over, and the seconds between."""
 
     victim: str
     heir: str
@@ -53,17 +54,17 @@ class Takeover(NamedTuple):
 
 
 class Demo:
-    """The story, told step by step on a stage. It minds no settings of its surroundings: they are not about it."""
+    """Runs the steps and prints them on a stage. It ignores environment variables and configuration files."""
 
     def __init__(self, folder: Path, stage: Stage, *, kafka: bool) -> None:
         self._folder = folder
         self._stage = stage
         self._kafka = kafka
-        self._workers: dict[str, LocalWorker] = {}
+        self._workers: dict[str, GuardedProcess] = {}
         self._over = False
 
     def run(self) -> list[str]:
-        """Play it; return what went wrong, a line each."""
+        """Run all steps. Return the errors, one line each."""
         begun = time.monotonic()
         with ExitStack() as at_end:
             stack = self._serve(at_end)
@@ -79,7 +80,7 @@ class Demo:
             self._stage.done()
             wrong = self._report(records, takeover)
             self._over = True
-        self._stage.tell(f"Cleaned up: nothing is left. The whole took {time.monotonic() - begun:.1f} s.")
+        self._stage.tell(f"Cleaned up: nothing is left. The demo took {time.monotonic() - begun:.1f} s.")
         return wrong
 
     def _serve(self, at_end: ExitStack) -> Stack:
@@ -98,8 +99,8 @@ class Demo:
     def _hire(self, stack: Stack, client: Client) -> None:
         self._stage.tell(f"Starting three workers ({', '.join(NAMES)}); each runs one task at a time.")
         lease = f"Lease: {LEASE_SECONDS} s, not the usual {USUAL_LEASE_SECONDS}"
-        self._stage.tell(f"{lease}: who is silent for so long loses its task.")
-        (self._folder / "yadtq.toml").touch()  # what stands in one further up is not for these workers
+        self._stage.tell(f"{lease}. A worker silent for this long loses its task.")
+        (self._folder / "yadtq.toml").touch()  # the workers must not read a file in a parent folder
         environment = _environment() | {
             "YADTQ_BROKER": stack.broker,
             "YADTQ_BACKEND": stack.backend,
@@ -109,7 +110,7 @@ class Demo:
         for name in NAMES:
             with (self._folder / f"{name}.log").open("wb") as log:
                 arguments = ["--id", name, "-c", "1"]
-                self._workers[name] = LocalWorker(arguments, environment, folder=self._folder, log=log)
+                self._workers[name] = start_worker(arguments, environment, folder=self._folder, log=log)
         self._until(lambda: sum(row.online for row in client.workers()) == len(NAMES), "all workers are online")
         if any(SLOW.task not in row.stats.tasks for row in client.workers()):
             raise YadtqError("the built-in tasks are not installed: pip install 'yadtq[builtin]'")
@@ -122,15 +123,15 @@ class Demo:
         return handles | {f"add [{number}, 1]": handle for number, handle in enumerate(many)}
 
     def _kill_in_the_middle(self, slow: Handle[Any]) -> Takeover:
-        """Kill the worker that runs slow_task; return who that was, and who had it then."""
+        """Kill the worker that runs slow_task and wait until another worker runs it."""
         self._until(lambda: slow.record().worker_id, "slow_task has begun")
         time.sleep(KILL_AFTER_SECONDS)
         victim = slow.record().worker_id or ""
         self._stage.tell(f"kill -9 {self._workers[victim].pid}: {victim} dies in the middle of slow_task.", "bold red")
-        self._stage.tell(f"Nobody was told. The record still says: processing on {victim}.")
+        self._stage.tell(f"No other worker knows yet. The record still says: processing on {victim}.")
         killed_at = time.monotonic()
         self._workers[victim].kill()
-        self._until(lambda: slow.record().worker_id not in (None, victim), "another took slow_task over")
+        self._until(lambda: slow.record().worker_id not in (None, victim), "another worker took slow_task over")
         seconds, heir = time.monotonic() - killed_at, slow.record().worker_id or ""
         after = f"{seconds:.1f} s after the kill (lease {LEASE_SECONDS} s)"
         self._stage.tell(f"{heir} has taken slow_task over {after}: run 2.", "bold green")
@@ -141,18 +142,19 @@ class Demo:
         records = {text: record for text, record in zip(handles, found, strict=True) if record is not None}
         late = [text for text in handles if text not in records or records[text].finished_at is None]
         if late:
-            raise WaitTimeout(handles[late[0]].id, PATIENCE_SECONDS, f"one of {len(late)} unfinished ones: {late[0]}")
+            raise WaitTimeout(handles[late[0]].id, PATIENCE_SECONDS, f"one of {len(late)} open tasks: {late[0]}")
         return records
 
     def _hear_all(self, client: Client) -> None:
-        """Wait for a heartbeat of each worker: what they say of themselves is of their last."""
+        """Wait for a heartbeat of each worker, so that the counts in the picture are current."""
         ended_at = max(row.last_seen for row in client.workers())
         self._until(
-            lambda: all(row.last_seen > ended_at for row in client.workers() if row.online), "all are heard again"
+            lambda: all(row.last_seen > ended_at for row in client.workers() if row.online),
+            "a heartbeat of each worker",
         )
 
     def _report(self, records: Mapping[str, Record], takeover: Takeover) -> list[str]:
-        """Tell the results and the sum of it; return what is not as it should be."""
+        """Print the results and a summary. Return the errors."""
         for step in STEPS:
             record = records[step.text]
             again = f", run {record.attempt} ({takeover.victim} was killed)" if record.attempt > 1 else ""
@@ -173,7 +175,7 @@ class Demo:
         return wrong
 
     def _dismiss(self) -> None:
-        """End the workers: in order after the last scene, at once where the story breaks off."""
+        """Drain the workers after the last step; kill them if the demo was interrupted."""
         if self._over:
             end_all(list(self._workers.values()), GRACE_SECONDS)
             return
@@ -195,7 +197,7 @@ class Demo:
 
 
 def _environment() -> dict[str, str]:
-    """Return our environment without a setting of yadtq."""
+    """Return the environment without settings of yadtq."""
     ours = {name for name in os.environ if name.startswith("YADTQ_")} | set(ALIASES.values())
     return {name: value for name, value in os.environ.items() if name not in ours}
 

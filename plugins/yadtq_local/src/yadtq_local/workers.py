@@ -1,10 +1,7 @@
-"""Workers as processes of a local stack: each a `yadtq worker` that ends with the process that started it."""
+"""Workers of a local stack: each is a `yadtq worker` process that ends with the process that started it."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 import sys
 import threading
 import time
@@ -12,76 +9,33 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-_GUARD = Path(__file__).with_name("guard.py")
+from yadtq_local.guarded import GuardedProcess
+
 _POLL_SECONDS = 0.02
-HAND_BACK_SECONDS = 5.0
-"""What a worker that was told twice may take: it ends its children and writes down what they ran."""
+REQUEUE_SECONDS = 5.0
+"""The time that a worker has after its second SIGTERM to end its children and requeue their tasks."""
 
 
-class LocalWorker:
-    """One `yadtq worker` process under a guard, so that even kill -9 of the process that started it ends it.
+def start_worker(
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    folder: Path | None = None,
+    log: IO[bytes] | None = None,
+) -> GuardedProcess:
+    """Start a `yadtq worker` process. Its first SIGTERM drains it, a second one ends it at once.
 
-    arguments: what follows `yadtq worker`. environment: all its variables. folder: where it works; default: where
-    we do. log: where it logs; default: our own stderr.
+    arguments: those of `yadtq worker`. environment: all its variables. folder: its working directory; default: that of
+    this process. log: gets its output; default: stderr of this process.
     """
-
-    def __init__(
-        self,
-        arguments: Sequence[str],
-        environment: Mapping[str, str],
-        *,
-        folder: Path | None = None,
-        log: IO[bytes] | None = None,
-    ) -> None:
-        self._guard = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_GUARD), sys.executable, "-m", "yadtq_core.cli", "worker", *arguments],
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            start_new_session=True,  # a terminal's ctrl-C is for us, who then end it in order
-            text=True,
-        )
-        assert self._guard.stdout is not None
-        with self._guard.stdout as told:
-            self.pid = int(told.readline())
-
-    @property
-    def exit_code(self) -> int | None:
-        """Its exit code, None while it runs."""
-        return self._guard.poll()
-
-    def terminate(self) -> None:
-        """Ask it to drain and end; a second time: to end at once."""
-        self._signal(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """End it as a crash does."""
-        self._signal(signal.SIGKILL)
-
-    def wait(self, timeout: float) -> bool:
-        """Return whether it has ended within `timeout` seconds."""
-        try:
-            self._guard.wait(timeout)
-        except subprocess.TimeoutExpired:
-            return False
-        if self._guard.stdin is not None:
-            self._guard.stdin.close()
-        return True
-
-    def _signal(self, number: int) -> None:
-        if self._guard.poll() is None:
-            try:
-                os.kill(self.pid, number)
-            except ProcessLookupError:
-                pass  # it has ended since
+    command = [sys.executable, "-m", "yadtq_core.cli", "worker", *arguments]
+    return GuardedProcess(command, folder=folder, environment=environment, log=log)
 
 
-def end_all(workers: Sequence[LocalWorker], grace: float, hurry: threading.Event | None = None) -> None:
-    """End workers in order; those that still run `grace` seconds later, or once `hurry` is set, hand back what runs.
+def end_all(workers: Sequence[GuardedProcess], grace: float, hurry: threading.Event | None = None) -> None:
+    """Drain workers. After `grace` seconds, or once `hurry` is set, the rest must requeue their running tasks.
 
-    One that does not answer even then is killed, and its tasks wait for the end of their leases.
+    A worker that does not end even then is killed. Its tasks wait for the end of their leases.
     """
     for worker in workers:
         worker.terminate()
@@ -89,14 +43,14 @@ def end_all(workers: Sequence[LocalWorker], grace: float, hurry: threading.Event
         return
     for worker in workers:
         worker.terminate()
-    if not _all_ended(workers, HAND_BACK_SECONDS):
+    if not _all_ended(workers, REQUEUE_SECONDS):
         for worker in workers:
             worker.kill()
-        _all_ended(workers, HAND_BACK_SECONDS)
+        _all_ended(workers, REQUEUE_SECONDS)
 
 
-def _all_ended(workers: Sequence[LocalWorker], seconds: float, hurry: threading.Event | None = None) -> bool:
-    """Return whether all have ended within `seconds`; no longer than until `hurry` is set."""
+def _all_ended(workers: Sequence[GuardedProcess], seconds: float, hurry: threading.Event | None = None) -> bool:
+    """True when all workers end within `seconds`. Stops waiting when `hurry` is set."""
     until = time.monotonic() + seconds
     left = list(workers)
     while left and time.monotonic() < until and not (hurry is not None and hurry.is_set()):
