@@ -19,7 +19,7 @@ from tests.waiting import wait_until
 LOUD = "print('x' * 1_000_000, flush=True)\n"
 HOOK = "from yadtq_core import hookimpl\n@hookimpl\ndef yadtq_heartbeat(worker): ...\n"
 TASK = "from yadtq_core import task\n@task\ndef x() -> str: return 'x'\n"
-HASTE = "from yadtq_core import entrypoints\nentrypoints.IMPORT_SECONDS = 1.0\n"
+HASTE = "from yadtq_core import installed\ninstalled.IMPORT_SECONDS = 1.0\n"
 
 
 @pytest.fixture
