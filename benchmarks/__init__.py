@@ -1,7 +1,7 @@
-"""How fast yadtq is, beside what the same Kafka and the same Redis give to a program written by hand.
+"""Measures yadtq beside a program written by hand, on the same Kafka and the same Redis.
 
     python -m benchmarks [--tasks N] [--rounds N] [--svg FILE]
 
-`by_hand` and its Lua scripts do the work with no feature at all: the raw limit. `engine` does it with yadtq. Both
-are measured in turn within one run (`rounds`), because figures of two runs cannot be compared: the machine moves.
+`by_hand` and its Lua scripts do the work without features: the raw limit. `engine` does it with yadtq. One run measures
+both in turn (`rounds`), because the load of a machine changes between runs.
 """

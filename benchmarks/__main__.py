@@ -1,7 +1,7 @@
 """The command: `python -m benchmarks [--tasks N] [--rounds N] [--svg FILE] [--quick]`, or `make bench`.
 
-The table goes to standard output, what is being done to standard error. Kafka and Redis are those of
-YADTQ_TEST_KAFKA and YADTQ_TEST_REDIS where these are set, else local ones that end with the run.
+The table goes to standard output, the progress to standard error. Kafka and Redis are those of YADTQ_TEST_KAFKA and
+YADTQ_TEST_REDIS if these are set, else local ones that end with the run.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from yadtq_core.errors import YadtqError
 
 TASKS, ROUNDS = 20_000, 3
 MOST_TASKS = 100_000
-"""More could not be submitted while a worker is paused without its being put out of its group."""
+"""With more, the worker is paused for so long that its group removes it."""
 QUICK_TASKS, QUICK_ROUNDS = 500, 1
-_SHARED = f"The Redis of {REDIS_VARIABLE} may serve others too; their script calls are counted with ours."
-_BARS = "Longer is better; as good as raw at the dashed line. Right: yadtq ÷ raw. The thin line is the spread."
+_SHARED = f"The Redis of {REDIS_VARIABLE} may have other clients; their script calls are counted too."
+_BARS = "Longer is better; the dashed line is raw. Right: yadtq ÷ raw. The thin line is the spread."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,13 +67,13 @@ def _tell(line: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description="How fast yadtq is, beside the raw limit."
-    )
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure yadtq beside the raw limit.")
     parser.add_argument("--tasks", type=_number(MOST_TASKS), help=f"tasks of each round in bulk (default {TASKS:,})")
-    parser.add_argument("--rounds", type=_number(100), help=f"rounds, whose medians are given (default {ROUNDS})")
-    parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the ratios into this file too")
-    parser.add_argument("--quick", action="store_true", help="few of everything, once: shows that it runs, not rates")
+    parser.add_argument("--rounds", type=_number(100), help=f"rounds; the table has their medians (default {ROUNDS})")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="also draw the ratios into this file")
+    parser.add_argument(
+        "--quick", action="store_true", help="one round with few tasks: a test that it runs, without useful rates"
+    )
     return parser
 
 

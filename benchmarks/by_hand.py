@@ -1,7 +1,7 @@
-"""The raw limit: Kafka by kafka-python and Redis by Lua scripts in the largest sensible batches, and no feature.
+"""The raw limit: Kafka by kafka-python and Redis by Lua scripts in the largest sensible batches, without features.
 
-No plugin, no serializer to choose, no retry, no sweep, no child process: what remains is what the services and
-their client libraries cost.
+It has no plugins, no choice of serializer, no retries, no sweep and no child processes. The rest is the cost of the
+services and their client libraries.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from benchmarks.scripts import GRACE_MS, Store
 CHUNK = 500
 """Records of one script call when submitting."""
 WINDOW = 16
-"""Chunks on their way to Kafka: 8,000 messages, as in `Client.submit_many`."""
+"""Chunks that wait for Kafka's acknowledgement: 8,000 messages, as in `Client.submit_many`."""
 POLL = 1_000
 """Messages of one poll."""
 CLAIM = 200
@@ -35,7 +35,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Message(msgspec.Struct, gc=False):
-    """What is sent to Kafka."""
+    """The message on Kafka."""
 
     id: str
     task: str
@@ -43,7 +43,7 @@ class Message(msgspec.Struct, gc=False):
 
 
 class Submitted(NamedTuple):
-    """How many tasks were submitted; seconds until Kafka had them, until Redis knew that; CPU seconds of all."""
+    """The number of submitted tasks; seconds until their acknowledgement, and until their confirm; CPU seconds."""
 
     tasks: int
     acknowledged: float
@@ -52,7 +52,7 @@ class Submitted(NamedTuple):
 
 
 class Topic(NamedTuple):
-    """Where messages go: the broker's addresses, the topic's name and how many partitions it has."""
+    """A topic: the broker's addresses, the topic's name and its number of partitions."""
 
     servers: tuple[str, ...]
     name: str
@@ -80,7 +80,7 @@ def producer(topic: Topic, linger_ms: int) -> KafkaProducer:
 
 @contextmanager
 def consumer(topic: Topic, group: str) -> Iterator[KafkaConsumer]:
-    """Yield a consumer of all partitions from where the group stands; no other member, so no rebalance."""
+    """Yield a consumer of all partitions, from the group's offsets; it is the only member, so there is no rebalance."""
     made = KafkaConsumer(
         bootstrap_servers=list(topic.servers),
         api_version=(4, 3),
@@ -105,7 +105,7 @@ def message() -> tuple[str, bytes]:
 
 
 def submit(store: Store, sending: KafkaProducer, topic: Topic, count: int) -> Submitted:
-    """Create, publish and confirm `count` calls: a chunk's records are written while earlier messages travel."""
+    """Create, publish and confirm `count` calls. A chunk's records are written while earlier messages are sent."""
     under_way: deque[tuple[list[str], list[Any]]] = deque()
     partitions = cycle(range(topic.partitions))
     now, begun, cpu = 0, time.perf_counter(), time.process_time()
@@ -162,14 +162,14 @@ def submit_one(store: Store, sending: KafkaProducer, topic: Topic, partition: in
 
 
 def record_one(store: Store, sending: KafkaProducer, topic: Topic, partition: int) -> None:
-    """One script call and one publish that nobody waits for."""
+    """One script call and one publish, without waiting for the acknowledgement."""
     task_id, body = message()
     now = store.create(TASK, [task_id], [body])
     sending.send(topic.name, body, partition=partition, timestamp_ms=now)
 
 
 def one_by_one(count: int, threads: int, action: Callable[[int], object]) -> float:
-    """Call `action(number)` `count` times, spread over threads (1: here); return the seconds."""
+    """Call `action(number)` `count` times, spread over threads (1: the caller's); return the seconds."""
     if threads == 1:
         begun = time.perf_counter()
         for number in range(count):
@@ -193,7 +193,7 @@ def one_by_one(count: int, threads: int, action: Callable[[int], object]) -> flo
 
 
 def serve(topic: Topic, redis_url: str, prefix: str, channel: str) -> None:
-    """Answer each message by one script call that pushes its ID, for ever; run in a process of its own."""
+    """Answer each message by one script call that pushes its ID. Never returns, so it runs in a separate process."""
     decode = msgspec.json.Decoder(Message).decode
     with closing(Store(redis_url, prefix)) as store, consumer(topic, f"{topic.name}.serve") as polled:
         store.client.publish(channel, "ready")
@@ -205,7 +205,7 @@ def serve(topic: Topic, redis_url: str, prefix: str, channel: str) -> None:
 
 
 class RoundTrip:
-    """The submitting side of `serve`: publish one message, wait until its ID is pushed."""
+    """The submitting side of `serve`: publishes one message, and waits until its ID is pushed."""
 
     def __init__(self, store: Store, sending: KafkaProducer, topic: Topic, channel: str) -> None:
         self._sending = sending
@@ -214,7 +214,7 @@ class RoundTrip:
         self._partitions = cycle(range(topic.partitions))
 
     def wait_ready(self, seconds: float) -> None:
-        """Return once `serve` has said that it listens."""
+        """Return when `serve` is ready."""
         self._wait(b"ready", seconds)
 
     def once(self) -> float:
@@ -226,7 +226,7 @@ class RoundTrip:
         return time.perf_counter() - begun
 
     def close(self) -> None:
-        """Let go."""
+        """Close the subscription."""
         self._pushed.close()
 
     def _wait(self, awaited: bytes, seconds: float) -> None:

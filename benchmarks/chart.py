@@ -1,4 +1,4 @@
-"""The ratios as horizontal bars, in SVG: a picture that needs no library and is readable as text."""
+"""Draws the ratios as horizontal bars in SVG, without a library."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from xml.sax.saxutils import escape
 from benchmarks.measures import Measure, Samples, Spread
 
 WIDTH, LABELS, BARS = 920, 400, 400
-"""Pixels: the whole, the room for the measures' names, and a bar that is as good as raw."""
+"""Pixels: the picture, the column of titles, and a bar that equals raw."""
 ROW, BAR, TOP = 26, 16, 64
 LONGEST = 1.15
-"""A bar ends here, whatever it stands for; its number says what that is."""
+"""The longest bar, as a share of raw; its number has the exact ratio."""
 
 
 class Bar(NamedTuple):
-    """One measure: how near it comes to raw, 1 for as good, and what its ratio is."""
+    """One measure: its share of raw (1: equal) and its ratio."""
 
     title: str
     share: Spread
@@ -23,7 +23,7 @@ class Bar(NamedTuple):
 
 
 def bars(samples: Samples) -> list[Bar]:
-    """Return what is drawn: every measure with a ratio; where less is better its share is the reciprocal."""
+    """Return a bar for every measure with a ratio. If less is better, the share is the reciprocal."""
     found = []
     for measure in Measure:
         ratio = samples.ratio(measure)
@@ -34,7 +34,7 @@ def bars(samples: Samples) -> list[Bar]:
 
 
 def svg(drawn: list[Bar], caption: str) -> str:
-    """Return the drawing."""
+    """Return the picture."""
     height = TOP + ROW * len(drawn) + 16
     raw = LABELS + BARS
     parts = [

@@ -1,4 +1,4 @@
-"""yadtq as it is measured: a client in this process, workers in processes of their own."""
+"""The yadtq side: a client in this process, and workers in separate processes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TAIL_LINES = 20
 
 
 class Cpu(NamedTuple):
-    """CPU seconds of a worker's own process, and of its children."""
+    """CPU seconds of a worker process, and of its children."""
 
     parent: float
     children: float
@@ -46,18 +46,18 @@ class Worker:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # ctrl-C ends the benchmark, which then ends its workers in order
+                start_new_session=True,  # ctrl-C ends only the benchmark, which then stops its workers
             )
 
     def check(self) -> None:
-        """Raise RuntimeError with the end of its log where it has ended."""
+        """Raise RuntimeError with the end of its log if the worker has ended."""
         if self.process.poll() is not None:
             tail = self.log.read_text("utf-8", "replace").splitlines()[-_TAIL_LINES:]
             raise RuntimeError("\n".join([f"the worker ended ({self.process.returncode}):", *tail]))
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Keep it from doing anything; much shorter than its session with the broker (10 s), which would end."""
+        """Stop the process. Keep this much shorter than its session with the broker (10 s), which would end."""
         self._signal(signal.SIGSTOP)
         try:
             yield
@@ -65,14 +65,14 @@ class Worker:
             self._signal(signal.SIGCONT)
 
     def cpu(self) -> Cpu:
-        """Return the CPU time used so far; both zero where the system does not tell."""
+        """Return the CPU time since the start; zero if the system does not report it."""
         if not processes.AVAILABLE:
             return Cpu(0.0, 0.0)
         pid = self.process.pid
         return Cpu(processes.cpu_seconds(pid), sum(map(processes.cpu_seconds, processes.children(pid))))
 
     def stop(self) -> None:
-        """Tell it to stop, and wait for its end."""
+        """Send SIGTERM, and wait for the end."""
         self._signal(signal.SIGTERM)
         self._signal(signal.SIGCONT)
         try:
@@ -87,7 +87,7 @@ class Worker:
 
 
 class Engine:
-    """One namespace with its topic. Settings of the surroundings have no influence: all is yadtq's default."""
+    """One namespace with its topic. It ignores YADTQ_ variables, so that all settings are yadtq's defaults."""
 
     def __init__(self, services: Services, name: str, folder: Path) -> None:
         self.namespace = services.namespace(name)
@@ -118,7 +118,7 @@ class Engine:
         return Worker(self, children)
 
     def wait_online(self, worker: Worker) -> None:
-        """Return once the backend has heard of this process."""
+        """Return when the backend has a heartbeat of this process."""
         until = time.monotonic() + _START_SECONDS
         while not any(row.identity.pid == worker.process.pid and row.online for row in self.client.workers()):
             worker.check()
@@ -127,7 +127,7 @@ class Engine:
             time.sleep(_LOOK_SECONDS)
 
     def submit(self, count: int) -> Submitted:
-        """Submit `count` calls, and one before the clock runs, by a client whose closing confirms what is left."""
+        """Submit one call, and then `count` calls with the time; closing the client confirms the rest."""
         with self.connect() as client:
             client.submit(TASK, *ARGUMENTS)  # opens the broker
             begun, cpu = time.perf_counter(), time.process_time()
@@ -137,11 +137,11 @@ class Engine:
             return Submitted(count + 1, acknowledged, time.perf_counter() - begun, time.process_time() - cpu)
 
     def ended(self) -> int:
-        """Return how many tasks have succeeded since the namespace was made."""
+        """Return how many tasks have succeeded since the namespace was created."""
         return self.client.counts().total("success")
 
     def wait_ended(self, worker: Worker, ended: int) -> None:
-        """Return once so many have succeeded in all; raises TimeoutError, or what has ended the worker."""
+        """Return when `ended` tasks have succeeded; raises TimeoutError, or RuntimeError if the worker has ended."""
         until = time.monotonic() + _PATIENCE_SECONDS
         while (now := self.ended()) < ended:
             worker.check()
@@ -156,5 +156,5 @@ class Engine:
         return time.perf_counter() - begun
 
     def close(self) -> None:
-        """Let go of the client."""
+        """Close the client."""
         self.client.close()

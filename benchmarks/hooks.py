@@ -1,7 +1,8 @@
-"""What plugins cost, on the engine's own rules and without services: `python -m benchmarks.hooks`.
+"""Measures the cost of plugins without services: `python -m benchmarks.hooks`.
 
-Two figures, each the median of 30 alternating runs with and without the plugin: what a listener for batches adds to
-each task, and what a context adds to each run beyond its own work (that of the same context manager entered by hand).
+Two figures, each the median of 30 alternating runs with and without the plugin: the time that a listener for batches
+adds to each task, and the time that a context adds to each run beyond its own work (the same context manager, entered
+by hand).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ WORKER = WorkerIdentity("w", "i", "host", 1, 0.0)
 
 
 class Listener:
-    """Counts what has ended."""
+    """Counts outcomes."""
 
     def __init__(self) -> None:
         self.seen = 0
@@ -39,7 +40,7 @@ class Listener:
 
 
 class Empty:
-    """A context manager with no work of its own."""
+    """A context manager that does nothing."""
 
     def __enter__(self) -> None:
         return None
@@ -53,7 +54,7 @@ class Context:
 
     @hookimpl
     def yadtq_task_context(self) -> Callable[[Run], Empty]:
-        """Return it."""
+        """Return the context."""
         empty = Empty()
         return lambda run: empty
 
@@ -64,13 +65,13 @@ def nothing() -> None:
 
 
 def listener() -> float:
-    """Return the microseconds a task that a listener for batches adds."""
+    """Return the microseconds per task that a listener for batches adds."""
     heard, unheard = (_events(load_plugins(*more)) for more in ((Listener(),), ()))
     return _difference(lambda: _tell(heard), lambda: _tell(unheard), BATCH * BATCHES)
 
 
 def context() -> float:
-    """Return the microseconds a run that a context adds beyond its own work."""
+    """Return the microseconds per run that a context adds beyond its own work."""
     within, bare = (_call(load_plugins(*more)) for more in ((Context(),), ()))
     return _difference(lambda: _run(within), lambda: _run_by_hand(bare), RUNS)
 
@@ -80,7 +81,7 @@ def _events(plugins: Plugins) -> Events:
 
 
 def _tell(events: Events) -> None:
-    """Tell of batches, and call the listeners where the worker's thread would."""
+    """Queue batches of outcomes, and call the listeners as the worker's thread does."""
     outcome = Outcome("id", "t", Status.SUCCESS, 1, 1, "w", "default", {}, 0.0, 0.0, 0.0)
     batch = [outcome] * BATCH
     for _ in range(BATCHES):
@@ -128,9 +129,9 @@ def _timed() -> Iterator[list[float]]:
 
 def main() -> None:
     """Measure and print."""
-    print(f"| what a plugin adds, median of {ROUNDS} alternating runs | µs | goal |\n|---|---|---|")
-    print(f"| a listener for batches of {BATCH}, a task | {listener():.3f} | 0.1 |")
-    print(f"| a task context beyond its own work, a run | {context():.3f} | 0.3 |")
+    print(f"| added by a plugin, median of {ROUNDS} alternating runs | µs | goal |\n|---|---|---|")
+    print(f"| a listener for batches of {BATCH}, per task | {listener():.3f} | 0.1 |")
+    print(f"| a task context beyond its own work, per run | {context():.3f} | 0.3 |")
 
 
 if __name__ == "__main__":

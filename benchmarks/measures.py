@@ -1,4 +1,4 @@
-"""What is measured, in the order of the report, and the samples of one run."""
+"""The measures, in the order of the report, and the samples of one run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Side = Literal["raw", "yadtq"]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A measure: what it is called, its unit, and whether more of it is better."""
+    """A measure: its title, its unit, and whether more is better."""
 
     title: str
     unit: str
@@ -23,17 +23,17 @@ class Kind:
 
 
 class Measure(Enum):
-    """Everything that is measured."""
+    """All measures."""
 
-    SUBMIT_MANY = Kind("submit in bulk, until Kafka has all", "tasks/s", more_is_better=True)
-    SUBMIT_MANY_CONFIRMED = Kind("submit in bulk, until Redis knows that", "tasks/s", more_is_better=True)
+    SUBMIT_MANY = Kind("submit in bulk, until Kafka has acknowledged all", "tasks/s", more_is_better=True)
+    SUBMIT_MANY_CONFIRMED = Kind("submit in bulk, until all records are confirmed", "tasks/s", more_is_better=True)
     SUBMIT_CPU = Kind("submit in bulk: CPU of the client", "CPU s / 1,000")
     EXECUTE_ONE = Kind("execute, worker with 1 child", "tasks/s", more_is_better=True)
     EXECUTE_TWO = Kind("execute, worker with 2 children", "tasks/s", more_is_better=True)
     EXECUTE_CPU = Kind("execute, 1 child: CPU of the worker's processes", "CPU s / 1,000")
-    EXECUTE_CPU_PARENT = Kind("… of the worker's own process", "CPU s / 1,000")
+    EXECUTE_CPU_PARENT = Kind("… of the parent process", "CPU s / 1,000")
     EXECUTE_CPU_CHILDREN = Kind("… of its child", "CPU s / 1,000")
-    SCRIPT_CALLS = Kind("script calls to Redis, submit and execute in bulk", "calls a task")
+    SCRIPT_CALLS = Kind("script calls to Redis, submit and execute in bulk", "calls per task")
     RECORD_BYTES = Kind("Redis memory of a finished record", "B")
     SUBMIT_ONE = Kind("submit one by one, one caller", "tasks/s", more_is_better=True)
     SUBMIT_RECORD = Kind("submit one by one, one caller, not waiting for Kafka", "tasks/s", more_is_better=True)
@@ -44,13 +44,13 @@ class Measure(Enum):
     START_HELP = Kind("`yadtq --help`", "s")
     START_WORKER = Kind("worker, from its start until it is online", "s")
     START_FIRST = Kind("worker, from its start until a waiting task has ended", "s")
-    WORKER_MEMORY = Kind("memory of the worker's own process at rest", "MB")
+    WORKER_MEMORY = Kind("memory of the parent process at rest", "MB")
     CHILD_MEMORY = Kind("memory of a child at rest", "MB")
-    WORKER_MEMORY_AFTER = Kind("memory of the worker's own process after the run", "MB")
+    WORKER_MEMORY_AFTER = Kind("memory of the parent process after the run", "MB")
 
 
 class Spread(NamedTuple):
-    """The median of some samples, and the least and the most of them."""
+    """The median, the minimum and the maximum of some samples."""
 
     middle: float
     least: float
@@ -58,7 +58,7 @@ class Spread(NamedTuple):
 
 
 class Samples:
-    """The samples of one run; the n-th of either side were taken in the same round."""
+    """The samples of one run; the n-th samples of both sides are from the same round."""
 
     def __init__(self) -> None:
         self._taken: dict[tuple[Measure, Side], list[float]] = defaultdict(list)
@@ -68,17 +68,17 @@ class Samples:
         self._taken[measure, side].append(value)
 
     def spread(self, measure: Measure, side: Side) -> Spread | None:
-        """Return the spread of one side; None where it was not measured."""
+        """Return the spread of one side; None if it was not measured."""
         return _spread(self._taken[measure, side])
 
     def ratio(self, measure: Measure) -> Spread | None:
-        """Return yadtq's share of the raw figure, each round's for itself; None where one was not measured."""
+        """Return yadtq ÷ raw, computed per round; None if one side was not measured."""
         raw, ours = self._taken[measure, "raw"], self._taken[measure, "yadtq"]
         return _spread([mine / theirs for theirs, mine in zip(raw, ours, strict=False) if theirs])
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the least value that `share` (0 to 1) of all do not exceed."""
+    """Return the smallest value that a `share` (0 to 1) of all values does not exceed."""
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 

@@ -1,8 +1,8 @@
-"""A program written by hand that submits one task and ends: what `yadtq submit` is measured against.
+"""A program written by hand that submits one task and ends: the raw side of `yadtq submit`.
 
     python -m benchmarks.one_off KAFKA-HOST:PORT REDIS-URL TOPIC PREFIX
 
-It imports nothing but the two client libraries, and does what a submit must: one record, one acknowledged message.
+It imports only the two client libraries, and does the minimum of a submit: one record, one acknowledged message.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What Linux says of a process: its children, the CPU time it has used, the memory it holds.
+"""Reads children, CPU time and memory of a process from Linux's /proc.
 
-Other systems have no /proc: there `AVAILABLE` is False, and the measures that need it are left out.
+Other systems have no /proc: `AVAILABLE` is then False, and the measures that need it are left out.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from pathlib import Path
 AVAILABLE = Path("/proc/self/stat").exists()
 _TICKS = os.sysconf("SC_CLK_TCK")
 _USER, _SYSTEM = 11, 12
-"""Places of utime and stime in /proc/PID/stat behind the name, which may itself have blanks (proc(5): 14, 15)."""
+"""Places of utime and stime in /proc/PID/stat after the name, which may have blanks (proc(5): 14, 15)."""
 
 
 def children(pid: int) -> list[int]:
-    """Return the processes that this one has started, on whichever thread, and that live."""
+    """Return the live processes that any thread of this one has started."""
     return [
         int(child)
         for thread in Path(f"/proc/{pid}/task").iterdir()
@@ -30,7 +30,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def resident_bytes(pid: int) -> int:
-    """Return the memory that a process holds, what it shares with others included."""
+    """Return the resident memory of a process, with its shared pages."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024

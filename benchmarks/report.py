@@ -1,4 +1,4 @@
-"""The samples of a run as a Markdown table, with what they were measured on."""
+"""Formats the samples of a run as a Markdown table, with a line about machine and versions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DISTRIBUTIONS = ("yadtq", "kafka-python", "redis", "msgspec")
 
 
 def table(samples: Samples) -> list[str]:
-    """Return the rows of what was measured: medians, and in brackets the least and the most of the rounds."""
+    """Return the rows of the table: medians, with minimum and maximum of the rounds in brackets."""
     rows = ["| measure | raw | yadtq | ratio |", "|---|--:|--:|--:|"]
     for measure in Measure:
         raw, ours = samples.spread(measure, "raw"), samples.spread(measure, "yadtq")
@@ -27,18 +27,18 @@ def table(samples: Samples) -> list[str]:
 
 
 def heading(services: Sequence[str], rounds: int, tasks: int, load: float) -> list[str]:
-    """Return when, on what and with what was measured."""
+    """Return the lines above the table: date, machine and versions."""
     ours = [f"{name} {version(name)}" for name in _DISTRIBUTIONS]
     return [
         f"{date.today().isoformat()}; {rounds} rounds of {tasks:,} tasks; {usable_cores()} cores ({_processor()}), "
         f"load {load:.1f} at the start; {platform.system()} {platform.machine()}, "
         f"Python {platform.python_version()}, {', '.join([*ours, *services])}.",
-        "Medians of the rounds (least to most); the ratio is yadtq ÷ raw within each round.",
+        "Medians of the rounds (minimum to maximum); the ratio is yadtq ÷ raw within each round.",
     ]
 
 
 def load() -> float:
-    """Return how many processes have wanted a core in the last minute."""
+    """Return the load average of the last minute."""
     return os.getloadavg()[0]
 
 
@@ -57,7 +57,7 @@ def _ratio(spread: Spread | None) -> str:
 
 
 def _number(value: float) -> str:
-    """Return a number with three digits that say something."""
+    """Return a number with about three significant digits."""
     if value >= 100:
         return f"{value:,.0f}"
     if value >= 10:

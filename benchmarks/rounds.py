@@ -1,4 +1,4 @@
-"""One run: each thing by hand and by yadtq in turn, round by round, so that what moves the machine moves both."""
+"""One run: each round measures both sides in turn, so that a change of the machine's load affects both."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from benchmarks.services import Services
 LINGER_MS = 5
 THREADS = 32
 _RECORDS = 200
-"""Finished records whose memory is asked for."""
+"""Finished records whose memory is measured."""
 _MB = 1_000_000
 _PEER_SECONDS = 30.0
 _PATIENCE = 60.0
 _LONGEST_PAUSE = 8.0
-"""Seconds: a member that is silent for 10 is taken out of the group."""
+"""Seconds; the group removes a member after 10 s of silence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much is measured: tasks in bulk, rounds, and how many of the single ones in each round."""
+    """The size of a run: tasks in bulk, rounds, and single submits and round trips per round."""
 
     tasks: int
     rounds: int
@@ -45,7 +45,7 @@ class Scale:
 
 
 class ByHand:
-    """What the raw limit needs, open for the whole run."""
+    """The connections of the raw side, open for the whole run."""
 
     def __init__(self, services: Services, at_end: ExitStack) -> None:
         self.services = services
@@ -72,7 +72,7 @@ class ByHand:
 
 
 class Run:
-    """All rounds of one run. `report` is told what is being done."""
+    """All rounds of one run. `report` receives the progress."""
 
     def __init__(
         self, services: Services, scale: Scale, folder: Path, at_end: ExitStack, report: Callable[[str], None]
@@ -98,7 +98,7 @@ class Run:
         for number in range(self._scale.rounds):
             self._report(f"round {number + 1} of {self._scale.rounds}")
             for side_by_side in self._things():
-                # What comes second is not always the same side: it finds the services busy with what came first.
+                # The sides change places every round, because the second finds the services busy with the first's work.
                 for one in side_by_side if number % 2 == 0 else side_by_side[::-1]:
                     gc.collect()
                     one()
@@ -107,7 +107,7 @@ class Run:
         return self.samples
 
     def _things(self) -> list[list[Callable[[], None]]]:
-        """Return what is done in each round; what stands in one list is compared."""
+        """Return the steps of a round; the steps of one list are compared."""
         return [
             [
                 self._bulk_by_hand,
@@ -135,7 +135,7 @@ class Run:
             self._add(measure, "raw", tasks / seconds)
 
     def _bulk(self, engine: Engine, worker: Worker, measure: Measure) -> None:
-        """Queue everything while the worker is paused; its clock runs from when it may go on."""
+        """Queue all tasks while the worker is paused; the time counts from its resume."""
         tasks = self._scale.tasks
         calls, ended, used = self._services.script_calls(), engine.ended(), worker.cpu()
         paused = time.perf_counter()
@@ -160,8 +160,8 @@ class Run:
     def _pause_was(self, seconds: float) -> None:
         if seconds > _LONGEST_PAUSE:
             self.remarks.append(
-                f"A worker was paused for {seconds:.1f} s while its tasks were submitted: so long that it may have "
-                "had to join its group anew, which then counts as execution. Take fewer tasks."
+                f"A worker was paused for {seconds:.1f} s while its tasks were submitted. It may have had to rejoin "
+                "its group, and that time then counts as execution. Use fewer tasks."
             )
 
     def _worker_cpu(self, before: Cpu, worker: Worker, tasks: int) -> None:
@@ -190,7 +190,7 @@ class Run:
         self._rate(Measure.SUBMIT_THREADS, "raw", scale.threaded, THREADS, submit)
 
     def _one_by_one(self) -> None:
-        """Submit to a namespace without a worker, so that nothing is executed meanwhile."""
+        """Submit to a namespace without a worker, so that nothing is executed at the same time."""
         scale, client, behind = self._scale, self._single.client, self._record
         self._rate(Measure.SUBMIT_ONE, "yadtq", scale.single, 1, lambda _: client.submit(TASK, *ARGUMENTS))
         self._rate(Measure.SUBMIT_RECORD, "yadtq", scale.single, 1, lambda _: behind.submit(TASK, *ARGUMENTS))
@@ -244,10 +244,10 @@ class Run:
         finally:
             worker.stop()
 
-    # -- memory, and what comes before and after the rounds ----------------------------------------------------------
+    # -- memory, and the steps before and after the rounds -----------------------------------------------------------
 
     def _warm_up(self) -> None:
-        """Let every process do a little of what it will do, so that the first round is like the others."""
+        """Run a few tasks on every process, so that the first round is like the others."""
         self._report("warming up")
         raw, few = self._raw, min(self._scale.tasks, by_hand.POLL)
         by_hand.submit(raw.store, raw.in_bulk, raw.bulk, few)

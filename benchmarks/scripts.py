@@ -1,4 +1,4 @@
-"""The Lua scripts of what is done by hand."""
+"""The Lua scripts of the raw side."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def source(name: str) -> str:
 
 
 class Store:
-    """The records that are kept by hand, under keys that begin with `prefix`."""
+    """The records of the raw side, under keys that begin with `prefix`."""
 
     def __init__(self, url: str, prefix: str) -> None:
         self.prefix = prefix
@@ -32,7 +32,7 @@ class Store:
         return int(self._call("create", keys, [task, GRACE_MS, *messages]))
 
     def confirm(self, ids: Sequence[str], positions: Sequence[str], look_at_ms: int) -> None:
-        """Store where the messages stand."""
+        """Store the positions of the messages."""
         self._call("confirm", [self._open, *self._tasks(ids)], [look_at_ms, *positions])
 
     def claim(self, ids: Sequence[str]) -> list[bytes]:
@@ -51,14 +51,14 @@ class Store:
         self._call("answer", [f"{self.prefix}task:{task_id}", channel], [task_id, result, TTL_MS])
 
     def subscription(self, channel: str) -> Any:
-        """Return what is pushed to a channel, as redis-py's PubSub."""
+        """Return a subscription of a channel, as redis-py's PubSub."""
         client: Any = self.client
         pushed = client.pubsub(ignore_subscribe_messages=True)
         pushed.subscribe(channel)
         return pushed
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self.client.close()
 
     def _tasks(self, ids: Sequence[str]) -> list[str]:
@@ -79,7 +79,7 @@ class Store:
 GRACE_MS = 10_000
 LEASE_MS = 15_000
 TTL_MS = 86_400_000
-"""What yadtq sets by default, so that the same is kept for the same time."""
+"""yadtq's defaults, so that both sides keep the same data for the same time."""
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The Kafka and the Redis that are measured, and the topics and keys that this run makes there and removes."""
+"""The Kafka and the Redis of a run, and the topics and keys that it creates and removes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from yadtq_local import LocalKafka, LocalServer, LocalValkey
 
 KAFKA_VARIABLE, REDIS_VARIABLE = "YADTQ_TEST_KAFKA", "YADTQ_TEST_REDIS"
 PARTITIONS = 8
-"""Of every topic; yadtq's own default."""
+"""Partitions of every topic, as yadtq's default."""
 _BATCH = 500
 
 
 class Services:
-    """A Kafka, a Redis, and a name of this run's own in both. `ours`: nobody else uses that Redis."""
+    """A Kafka, a Redis, and a unique name for this run in both. `ours`: this run is the only client of the Redis."""
 
     def __init__(self, kafka_url: str, redis_url: str, *, ours: bool) -> None:
         self.kafka_url = kafka_url
@@ -35,14 +35,14 @@ class Services:
         self._servers = tuple(urlsplit(kafka_url).netloc.split(","))
 
     def topic(self, name: str) -> Topic:
-        """Make a topic of this run's own."""
+        """Create a topic for this run."""
         topic = Topic(self._servers, f"{self.run}-{name}", PARTITIONS)
         with closing(self._admin()) as admin:
             admin.create_topics({topic.name: {"num_partitions": PARTITIONS, "replication_factor": 1}})
         return topic
 
     def namespace(self, name: str) -> str:
-        """Return the name of a yadtq namespace of this run's own."""
+        """Return the name of a yadtq namespace for this run."""
         return f"{self.run}-{name}"
 
     def script_calls(self) -> int:
@@ -51,7 +51,7 @@ class Services:
         return sum(stats.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("evalsha", "eval"))
 
     def bytes_of(self, pattern: str, most: int) -> list[int]:
-        """Return what keys like this take of the Redis's memory, at most so many of them."""
+        """Return the memory of each key that matches the pattern, for at most `most` keys."""
         sizes: list[int] = []
         for key in self.redis.scan_iter(match=pattern, count=_BATCH):
             sizes += [size] if (size := self.redis.memory_usage(key)) is not None else []
@@ -60,7 +60,7 @@ class Services:
         return sizes
 
     def versions(self) -> list[str]:
-        """Return the names and versions of both services, as they say themselves."""
+        """Return the names and versions of both services."""
         info: dict[str, Any] = self.redis.info("server")
         store = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {info['redis_version']}"
         with closing(self._admin()) as admin:
@@ -87,7 +87,7 @@ class Services:
 
 @contextmanager
 def running(report: Callable[[str], None]) -> Iterator[Services]:
-    """Yield the services that the environment names, else local ones that are started here and end here."""
+    """Yield the services that the environment names, else local ones that live as long as the context."""
     with ExitStack() as at_end:
         folder = Path(at_end.enter_context(TemporaryDirectory(prefix="yadtq-bench-")))
 

@@ -1,4 +1,4 @@
-"""Tasks of one's own need no package: this file is enough.
+"""Tasks of an application: they need no package, this file is enough.
 
 yadtq worker shop                                              # in this folder
 yadtq submit shop.total '[[19.9, 5.0, 5.0], 0.1]' --wait       # in another terminal
@@ -14,20 +14,20 @@ from yadtq_core import Cancelled, InvalidArguments, Retry, current, task
 
 
 def check_total(prices: list[float], discount: float = 0.0) -> None:
-    """Refuse at submit what `total` would not take."""
+    """Refuse invalid arguments of `total` at submit."""
     if not 0 <= discount < 1:
         raise InvalidArguments(f"total: discount must be 0 to below 1, got {discount!r}")
 
 
 @task(check=check_total)
 def total(prices: list[float], discount: float = 0.0) -> float:
-    """Return what an order costs."""
+    """Return the price of an order."""
     return round(sum(prices) * (1 - discount), 2)
 
 
 @task
 def label(order: str, copies: int = 1) -> str:
-    """Print labels, a second each; say how far it is, and stop when cancelled."""
+    """Print labels, one per second; report progress, and stop when cancelled."""
     run = current()
     for done in range(copies):
         if run.cancelled():
@@ -39,7 +39,7 @@ def label(order: str, copies: int = 1) -> str:
 
 @task(name="shop.ship", retries=5)
 async def ship(order: str) -> dict[str, str]:
-    """Book a parcel with a carrier whose service is not always there."""
+    """Book a parcel with a carrier whose service often fails."""
     await asyncio.sleep(0.1)
     if random.random() < 0.5:
         raise Retry("the carrier did not answer", delay=2)

@@ -1,5 +1,5 @@
 #!lua
--- Writes one result and pushes the task's ID to whoever waits.
+-- Writes one result and pushes the task's ID to the channel.
 -- KEYS: record, channel
 -- ARGV: ID, result, result TTL (ms)
 redis.call('HSET', KEYS[1], 'st', 'success', 're', ARGV[2])

@@ -1,5 +1,5 @@
 #!lua
--- Gives the right to run what is queued.
+-- Gives a fence to each queued record.
 -- KEYS: open; then each record
 -- ARGV: worker, lease (ms)
 -- Answer: for each its fence, or 0

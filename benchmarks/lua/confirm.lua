@@ -1,7 +1,7 @@
 #!lua
--- Stores where the messages stand in Kafka.
+-- Stores the positions of the messages in Kafka.
 -- KEYS: open; then each record
--- ARGV: time to look (ms); then each position
+-- ARGV: time of the next check (ms); then each position
 local n = #KEYS - 1
 local scores = {}
 for i = 1, n do

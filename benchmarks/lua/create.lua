@@ -1,5 +1,5 @@
 #!lua
--- Writes new records, each with its message in a key of its own.
+-- Writes new records, each with its message in a separate key.
 -- KEYS: open; then each record; then each message
 -- ARGV: task, grace (ms); then each message
 local n = (#KEYS - 1) / 2

@@ -1,5 +1,5 @@
 #!lua
--- Writes results, each only under its record's fence.
+-- Writes results, each only under the fence of its record.
 -- KEYS: open; then each record; then each message
 -- ARGV: result TTL (ms); then for each: fence, result
 local n = (#KEYS - 1) / 2

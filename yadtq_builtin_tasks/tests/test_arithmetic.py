@@ -1,4 +1,4 @@
-"""add, sub and mul: what they give, and how they refuse what they do not take, at submit and when run alike."""
+"""add, sub and mul: their results, and the refusals, which are equal at submit and in the run."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""sleep and slow_task: their range, their progress, and that they stop when cancelled."""
+"""sleep and slow_task: their range, their progress, and a cancel."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from yadtq_core.tasks import run as runs
 
 @contextmanager
 def a_run(cancelled: bool = False) -> Iterator[list[tuple[float, str]]]:
-    """Enter a run as a worker's runner does; gives what the task reports."""
+    """Enter a run as a worker's runner does; yields the reported progress."""
     reports: list[tuple[float, str]] = []
     run = runs.Run(
         Message(id="0b2f8c1e-5a0d-4c55-9d0e-3f5f7f0c9a11", task="slow_task"),

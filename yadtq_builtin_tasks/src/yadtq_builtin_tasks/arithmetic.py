@@ -1,7 +1,7 @@
-"""add, sub, mul: arithmetic on JSON numbers that says no before it costs anything.
+"""add, sub, mul: arithmetic on JSON numbers that refuses expensive inputs before it computes them.
 
-Integers stay exact; with a float among the numbers the result is a float. What would not fit is refused with
-InvalidArguments, by the same functions at submit and when the task runs.
+Integers stay exact; with a float among the numbers the result is a float. Results out of range raise InvalidArguments,
+in the same functions at submit and in the run.
 """
 
 import math
@@ -12,7 +12,7 @@ from yadtq_core import InvalidArguments, task
 
 _TOO_LARGE = 10**MAX_DIGITS
 SAFE_BITS = 14_000
-"""Integers whose bits add up to no more give a product of at most 4,215 digits: nothing more to compute."""
+"""Integers with at most this sum of bits have a product of at most 4,215 digits, so no logarithms are needed."""
 
 
 def _sum(name: str, numbers: Sequence[Number]) -> Number:
@@ -50,7 +50,7 @@ def _check_product_digits(numbers: Sequence[int]) -> None:
 
 
 def _finite(name: str, compute: Callable[[], float]) -> float:
-    """Return what is computed; raises InvalidArguments where it is beyond what a float can hold."""
+    """Return the computed float; raises InvalidArguments if it is out of range."""
     try:
         result = compute()
     except OverflowError:
@@ -77,7 +77,7 @@ def add(*numbers: int | float) -> int | float:
     """Return the sum of the numbers; 0 without any.
 
     Integers give an exact integer; with a float among them the sum is a float, rounded once.
-    Raises InvalidArguments for what is no number, and for a result beyond 4,300 digits or a float's range.
+    Raises InvalidArguments for other values than numbers, and for a result beyond 4,300 digits or a float's range.
     """
     return _sum("add", numbers)
 
@@ -86,8 +86,8 @@ def add(*numbers: int | float) -> int | float:
 def sub(*numbers: int | float) -> int | float:
     """Return the first number minus all others; the first alone is itself.
 
-    Raises InvalidArguments without a number, for what is none, and for a result beyond 4,300 digits or a
-    float's range.
+    Raises InvalidArguments without a number, for other values than numbers, and for a result beyond 4,300 digits
+    or a float's range.
     """
     return _difference(numbers)
 
@@ -96,7 +96,7 @@ def sub(*numbers: int | float) -> int | float:
 def mul(*numbers: int | float) -> int | float:
     """Return the product of the numbers; 1 without any.
 
-    Raises InvalidArguments for what is no number, and, before anything is multiplied, for a result beyond
-    4,300 digits; for floats, for a result beyond their range.
+    Raises InvalidArguments for other values than numbers, for a result beyond 4,300 digits (before it multiplies),
+    and for a result beyond a float's range.
     """
     return _product(numbers)

@@ -1,4 +1,4 @@
-"""What counts as a number, and how it is said when something does not."""
+"""The check for numbers, and its messages."""
 
 import json
 import math
@@ -10,13 +10,13 @@ from yadtq_core import InvalidArguments
 Number = int | float
 
 MAX_DIGITS = 4300
-"""Of a result: CPython's own limit for turning an integer into text (CVE-2020-10735)."""
+"""Digits of a result: CPython's limit for the conversion of an integer to text (CVE-2020-10735)."""
 MAX_NUMBERS = 10_000
-"""How many numbers one call may have."""
+"""Numbers of one call."""
 
 
 def check_numbers(name: str, numbers: Sequence[Any]) -> None:
-    """Raise InvalidArguments naming the first element that is no number, and what it is."""
+    """Raise InvalidArguments with the first element that is no number."""
     if len(numbers) > MAX_NUMBERS:
         raise InvalidArguments(f"{name} takes at most {MAX_NUMBERS} numbers, got {len(numbers)}")
     for index, number in enumerate(numbers):
@@ -25,7 +25,7 @@ def check_numbers(name: str, numbers: Sequence[Any]) -> None:
 
 
 def not_a_number(value: Any) -> str | None:
-    """Return what is to be said of a value that is no finite number, None if it is one."""
+    """Return the end of a message about a value that is no finite number; None for a number."""
     if isinstance(value, bool):
         return f"is a boolean; use {int(value)}, not {json.dumps(value)}"
     if isinstance(value, int):
@@ -38,7 +38,7 @@ def not_a_number(value: Any) -> str | None:
 
 
 def all_floats(name: str, numbers: Sequence[Number]) -> list[float]:
-    """Return the numbers as floats; raises InvalidArguments for an integer that no float can hold."""
+    """Return the numbers as floats; raises InvalidArguments for an integer out of range."""
     try:
         return [float(number) for number in numbers]
     except OverflowError:
@@ -46,12 +46,12 @@ def all_floats(name: str, numbers: Sequence[Number]) -> list[float]:
 
 
 def too_long(name: str, digits: int) -> InvalidArguments:
-    """Return the error for a result of so many digits."""
+    """Return the error for a result with this many digits."""
     return InvalidArguments(f"{name}: result would have {digits} digits, limit {MAX_DIGITS}")
 
 
 def _instead(text: str) -> str:
-    """Return what to write instead of a text, which is shown escaped and cut."""
+    """Return a hint for a text that may be a number; shows the text escaped and cut."""
     shown = json.dumps(text[:40])
     try:
         value = json.loads(text)

@@ -1,4 +1,4 @@
-"""sleep and slow_task: tasks that take their time, and stop when they are cancelled."""
+"""sleep and slow_task: tasks that wait, and stop when they are cancelled."""
 
 import time
 from contextlib import suppress
@@ -9,7 +9,7 @@ from yadtq_core import Cancelled, InvalidArguments, YadtqError, current, task
 
 MAX_SECONDS = 86_400
 STEP = 0.2
-"""Seconds between two looks at whether the task is cancelled."""
+"""Seconds between two checks for a cancel."""
 
 
 def _check_seconds(name: str, seconds: Any) -> None:
@@ -20,7 +20,7 @@ def _check_seconds(name: str, seconds: Any) -> None:
 
 
 def _shown(number: int | float) -> str:
-    """Return a number as text; an integer too long to be read (or to be printed at all) only by its size."""
+    """Return a number as text; only the size of an integer that is too long to print."""
     if isinstance(number, int) and abs(number) >= 10**30:
         return f"an integer of {number.bit_length()} bits"
     return repr(number)
@@ -41,7 +41,7 @@ def _check_one(name: str, seconds: tuple[Any, ...]) -> None:
 
 
 def _stop_if_cancelled() -> None:
-    with suppress(YadtqError):  # called directly, outside a worker: nobody can have cancelled it
+    with suppress(YadtqError):  # a direct call outside of a worker, which cannot be cancelled
         if current().cancelled():
             raise Cancelled("cancelled while it waited")
 
@@ -53,9 +53,9 @@ def _report(done: float, seconds: float) -> None:
 
 @task(check=_check_sleep)
 def sleep(seconds: int | float) -> int | float:
-    """Wait for so many seconds, 0 to 86400; return them.
+    """Wait for a number of seconds, 0 to 86400; return the number.
 
-    Stops within 0.2 s when cancelled. Raises InvalidArguments for what is no number in that range.
+    Stops within 0.2 s when cancelled. Raises InvalidArguments for other values.
     """
     _check_sleep(seconds)
     end = time.monotonic() + seconds
@@ -67,10 +67,10 @@ def sleep(seconds: int | float) -> int | float:
 
 @task(check=_check_slow_task)
 def slow_task(seconds: int | float) -> int | float:
-    """Take so many seconds, 0 to 86400, in steps of 0.2 s, reporting progress after each; return them.
+    """Wait for a number of seconds, 0 to 86400, and report progress every 0.2 s; return the number.
 
-    It stands for long work and does none: it waits. Stops within 0.2 s when cancelled. Raises
-    InvalidArguments for what is no number in that range.
+    A substitute for long work, for tests and demonstrations. Stops within 0.2 s when cancelled. Raises
+    InvalidArguments for other values.
     """
     _check_slow_task(seconds)
     begun = time.monotonic()

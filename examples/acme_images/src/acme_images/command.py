@@ -13,17 +13,17 @@ app = typer.Typer()
 
 @app.command()
 def images(
-    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Where the pictures are.")],
-    timeout: Annotated[float, typer.Option(help="Seconds to wait for each.")] = 60.0,
+    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="The folder of the pictures.")],
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for each picture.")] = 60.0,
 ) -> None:
-    """Have all PNG pictures of a folder measured by the workers.
+    """Measure all PNG pictures of a folder in the workers.
 
     For example:
 
         yadtq images holidays
     """
     paths = sorted(folder.resolve().glob("*.png"))
-    with Client.connect() as client:  # told by `yadtq --broker …`, settings file and environment alike
+    with Client.connect() as client:  # uses `yadtq --broker …`, the settings file and the environment
         handles = client.submit_many(call(measure, str(path)) for path in paths)
         for path, handle in zip(paths, handles, strict=True):
             try:

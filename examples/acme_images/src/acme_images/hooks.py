@@ -1,4 +1,4 @@
-"""The hooks: a worker says at its end how many pictures it has measured."""
+"""The hooks: a worker logs at its end how many pictures it has measured."""
 
 import logging
 from collections import Counter
@@ -11,17 +11,17 @@ log = logging.getLogger("acme_images")
 
 
 class Tally:
-    """One for each worker, as the entry point names the class."""
+    """The counts of one worker: the entry point names the class, so each worker makes an object."""
 
     def __init__(self) -> None:
         self._ended: Counter[Status] = Counter()
 
     @hookimpl
     def yadtq_tasks_finished(self, outcomes: Sequence[Outcome]) -> None:
-        """Count what is ours; runs that will be repeated have not ended."""
+        """Count this package's tasks; a run with a retry has the status `scheduled`."""
         self._ended.update(outcome.status for outcome in outcomes if outcome.task.startswith("acme_images."))
 
     @hookimpl
     def yadtq_worker_stopped(self) -> None:
-        """Say it."""
+        """Log the counts."""
         log.info("pictures measured: %d, failed: %d", self._ended[Status.SUCCESS], self._ended[Status.FAILED])
