@@ -86,7 +86,7 @@ def _tell(events: Events) -> None:
     batch = [outcome] * BATCH
     for _ in range(BATCHES):
         events.finished(batch)
-        events.tell_waiting()
+        events.call_waiting()
 
 
 def _call(plugins: Plugins) -> Call:

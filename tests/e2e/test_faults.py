@@ -42,7 +42,7 @@ def test_a_worker_that_comes_back_runs_what_it_held_at_once(anywhere: Site) -> N
         assert handle.result(timeout=60) == "only"
         assert anywhere.runs(handle.id)[1]["at"] - began < anywhere.lease / 2, again.log()
         assert (handle.record().attempt, handle.record().lost) == (2, 1)
-    assert f"worker only (process {first.pid}) is gone; given back: 2" in again.log()
+    assert f"worker only (process {first.pid}) is gone: 2 of its tasks were requeued" in again.log()
     online = [row.identity.pid for row in anywhere.client.workers() if row.online]
     assert online == [again.pid], "the one that is gone is no longer shown as online"
 

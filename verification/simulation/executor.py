@@ -11,7 +11,7 @@ from verification.simulation.stand_ins import Event
 from verification.simulation.strands import Signal, SimulatedProcess
 from yadtq_core.child.pipe import Done
 from yadtq_core.model import Error, Lease, Status
-from yadtq_core.worker.values import Death, News
+from yadtq_core.worker.executor import ChildEvents, Death
 
 RESPAWN_SECONDS = 0.4
 
@@ -69,7 +69,7 @@ class Executor:
         self._numbers, self._seqs = itertools.count(), itertools.count(1)
         self._children = [Child(next(self._numbers)) for _ in range(children)]
         self._news = Signal()
-        self._heard = News([], [], [], ready=False)
+        self._heard = ChildEvents([], [], [], ready=False)
         self._draining = False
         self.slots = children * threads
         self.tasks = frozenset(tasks)
@@ -143,12 +143,12 @@ class Executor:
         self._heard.ended.append((entry.lease, done))
         self._news.fire(self._loom)
 
-    def read(self, timeout: float) -> News:
+    def read(self, timeout: float) -> ChildEvents:
         """Return what the children told, waiting at most `timeout` seconds for the first word."""
         if not (self._heard.ended or self._heard.deaths or self._heard.ready) or timeout <= 0.0:
             self._loom.wait(timeout, self._news)
         self._process.check()
-        heard, self._heard = self._heard, News([], [], [], ready=False)
+        heard, self._heard = self._heard, ChildEvents([], [], [], ready=False)
         return heard
 
     def wake(self) -> None:

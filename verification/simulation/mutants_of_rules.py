@@ -36,7 +36,7 @@ RULES = (
     Mutant("settled on MISSING", COMPLETION, "if code in (FinishCode.FENCED, FinishCode.MISSING):", "if code is FinishCode.FENCED:"),
     Mutant("fenced is forgotten", COMPLETION_LOOP, "intake.put_back([lease.delivery for lease in finished.again], time.monotonic())", "pass"),
     Mutant("an outcome that was not answered is dropped", COMPLETION_LOOP, "self.completion.unanswered(time.monotonic())", "self.completion._pending.clear()"),
-    Mutant("settled before it is written", COMPLETION_LOOP, "            with self.intake as intake:\n                intake.stopped(", "            with self.intake as intake:\n                for lease, _ in news.ended:\n                    intake.settled(lease.delivery)\n                intake.stopped("),
+    Mutant("settled before it is written", COMPLETION_LOOP, "            with self.intake as intake:\n                intake.stopped(", "            with self.intake as intake:\n                for lease, _ in heard.ended:\n                    intake.settled(lease.delivery)\n                intake.stopped("),
     Mutant("released is settled", REQUEUE, "intake.put_back(polled, now, offered=True)", "for delivery in polled: intake.settled(delivery)"),
     Mutant("an unknown task's message is kept", REQUEUE, "                for lease in leases:\n                    intake.settled(lease.delivery)", "                pass"),
     Mutant("an unknown task's message is settled unanswered", REQUEUE, "if reason is ReleaseReason.UNKNOWN_TASK and answered:", "if reason is ReleaseReason.UNKNOWN_TASK:",
@@ -46,7 +46,7 @@ RULES = (
     # Losing the store
     Mutant("no rewind", GROUP_MEMBER, "            rewinds = intake.to_rewind()", "            rewinds = []"),
     Mutant("any epoch is ours", PROGRESS, "return current is None or self.epoch is None or self.epoch.id == current.id", "return True"),
-    Mutant("a new epoch is adopted without a rewind", PROGRESS, "        if self.stands(current):\n            self.epoch = current", "        if True:\n            self.epoch = current"),
+    Mutant("a new epoch is adopted without a rewind", PROGRESS, "        if self.belongs_to(current):\n            self.epoch = current", "        if True:\n            self.epoch = current"),
     Mutant("local marks are kept over a rewind", PROGRESS, "        self.mark = Watermark(offset)\n        self.safe = deque([offset], maxlen=_KEPT)\n        self.epoch = current", "        self.safe = deque([offset], maxlen=_KEPT)\n        self.epoch = current"),
     Mutant("the committed offset is safe", PROGRESS, '{self.safe[0]}"', '{self.mark.low}"'),
     Mutant("rewind to the safe offset alone", GROUP_MEMBER, "offset = rewind.safe if found is None else min(rewind.safe, found)", "offset = rewind.safe"),

@@ -64,7 +64,7 @@ class SimulatedWorker:
         incarnation = f"{plan.name}-{number % 1000}"
         identity = WorkerIdentity(plan.name, incarnation, "host", number, float(number))
         broker, backend = world.broker(process), world.backend(process)
-        restart.requeue_of_last_life(backend, identity)
+        restart.recover(backend, identity)
         self.executor = Executor(
             process,
             world.history,

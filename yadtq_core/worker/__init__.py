@@ -1,4 +1,4 @@
-"""The worker: intake, executor, completion and keeper, each a small part; `run_worker` runs one."""
+"""The worker: `run_worker` runs one. `assembly.py` shows its parts and threads."""
 
 from yadtq_core.worker.supervisor import run_worker
 

@@ -1,4 +1,4 @@
-"""One child as its worker sees it: the process, its pipes, and the jobs it was given and has not reported."""
+"""One child as its worker sees it: the process, its pipes, and the jobs that it has not reported yet."""
 
 from __future__ import annotations
 
@@ -14,30 +14,39 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 import msgspec
+from msgspec import Struct
 
 from yadtq_core.child.pipe import TOKEN, Cancel, Frames, Report, Start, Work, decode_report, frame, job_of
-from yadtq_core.worker.values import Given
+from yadtq_core.model import Lease
 
 _F_SETPIPE_SZ = 1031  # Linux; `fcntl` has no such name on macOS, where the call fails and the default stays
 _PIPE_BYTES = 1024 * 1024
-"""Room for results while completion waits for the backend; Linux grants it, elsewhere the default stays."""
+"""Room for results while completion waits for the backend. Linux grants it; other systems keep their default."""
 _TOKEN_BUFFER = 1024 * 1024
-"""Bytes; a token in a packet of its own takes up 800 of them, and no `give` may ever wait for a child to read one."""
+"""A token sent alone takes up 800 bytes of it, and `give` must never wait until a child reads one."""
 _KILL_SECONDS = 2.0
+
+
+class SentJob(Struct, frozen=True, gc=False):
+    """A job that was sent to a child and is not reported yet; `at` is when it was sent (local monotonic seconds)."""
+
+    seq: int
+    lease: Lease
+    at: float
 
 
 class ChildProcess:
     """A child process. Its methods are called under the executor's lock, except `read`."""
 
     def __init__(self, number: int, start: Start) -> None:
-        """Start it; must be called from the worker's main thread (see `child.die_with`)."""
+        """Start the process. Call it from the worker's main thread: a child dies with the thread that started it."""
         self.number = number
         self.threads = start.threads
         self.ready = False
         self.ended = False
         self.started_at = time.monotonic()
-        self.given: dict[int, Given] = {}
-        """Jobs not yet reported, by number, oldest first."""
+        self.jobs: dict[int, SentJob] = {}
+        """The jobs that it has not reported yet, by their numbers, oldest first."""
         self._forget: list[int] = []
         self._unsent: deque[memoryview] = deque()
         with ExitStack() as undo:
@@ -54,38 +63,38 @@ class ChildProcess:
             os.close(fd)
         self._frames = Frames(self.reports)
         self._tell(start)
-        os.set_blocking(self._control, False)  # one that hears nothing for hours must not stop who cancels
+        os.set_blocking(self._control, False)  # a child that reads nothing must not block `cancel`
 
     @property
     def work_fd(self) -> int:
-        """The pipe that `flush` writes to, to be waited for where `backlogged`."""
+        """The pipe that `flush` writes to: wait until it is writable while `backlogged`."""
         return self._work
 
     @property
     def backlogged(self) -> bool:
-        """Frames wait until the pipe takes more."""
+        """True when frames wait because the pipe is full."""
         return bool(self._unsent)
 
     @property
     def free(self) -> int:
-        """How many more jobs would begin at once."""
-        return max(0, self.threads - len(self.given)) if self.ready and not self.ended else 0
+        """How many more jobs would start at once."""
+        return max(0, self.threads - len(self.jobs)) if self.ready and not self.ended else 0
 
-    def give(self, given: Sequence[Given]) -> None:
-        """Send the jobs of these leases, and the tokens with which they may begin."""
-        for entry in given:
-            self.given[entry.seq] = entry
-        jobs = [job_of(entry.seq, entry.lease) for entry in given]
-        self._unsent.append(memoryview(frame(Work(jobs, self._forget))))
+    def give(self, jobs: Sequence[SentJob]) -> None:
+        """Send jobs, and the tokens that let them start."""
+        for entry in jobs:
+            self.jobs[entry.seq] = entry
+        work = Work([job_of(entry.seq, entry.lease) for entry in jobs], self._forget)
+        self._unsent.append(memoryview(frame(work)))
         self._forget = []
         self.flush()
         try:
-            self._tokens.sendall(b"".join([TOKEN.pack(entry.seq) for entry in given]))
+            self._tokens.sendall(b"".join([TOKEN.pack(entry.seq) for entry in jobs]))
         except OSError:
-            pass  # it has died: the end of its reports says so, and what it held is handed back then
+            pass  # it has died: its reports end, and the executor then requeues its jobs
 
     def flush(self) -> None:
-        """Write what the work pipe takes now."""
+        """Write as much as the work pipe takes now."""
         try:
             while self._unsent:
                 written = os.write(self._work, self._unsent[0])
@@ -98,9 +107,9 @@ class ChildProcess:
         except OSError:
             self._unsent.clear()  # it has died
 
-    def take_back(self, most: int) -> list[Given]:
-        """Take back up to `most` jobs that it has not begun; they will not begin."""
-        taken: list[Given] = []
+    def take_back(self, most: int) -> list[SentJob]:
+        """Take back up to `most` jobs that have not started; they never will."""
+        taken: list[SentJob] = []
         if most < 1:
             return taken
         try:
@@ -108,23 +117,23 @@ class ChildProcess:
         except OSError:
             return taken
         for (seq,) in TOKEN.iter_unpack(data):
-            if entry := self.given.pop(seq, None):
+            if entry := self.jobs.pop(seq, None):
                 taken.append(entry)
                 self._forget.append(seq)
         return taken
 
     def cancel(self, seq: int) -> None:
-        """Tell a running job that somebody asked to cancel it."""
+        """Deliver a request to cancel to a running job."""
         self._tell(Cancel(seq))
 
     def _tell(self, word: Start | Cancel) -> None:
         try:
             os.write(self._control, frame(word))
         except OSError:
-            pass  # it has died, or hears nothing; a cancel is told again with every extension
+            pass  # it has died, or its pipe is full; each extension of the lease repeats a cancel
 
     def read(self) -> list[Report] | None:
-        """Read once what it reported; None when it has died. A garbled report counts as its death."""
+        """Read its reports once; return None when it has died. A garbled report counts as its death."""
         try:
             frames = self._frames.read()
             return None if frames is None else [decode_report(data) for data in frames]
@@ -132,19 +141,19 @@ class ChildProcess:
             return None
 
     def let_go(self) -> None:
-        """Let it end by itself: there will be no more jobs."""
+        """Let it exit: it gets no more jobs."""
         self._tokens.close()
         self._begun.close()
 
     def kill(self, sig: int = signal.SIGKILL) -> None:
-        """End it and whatever its tasks started in its process group."""
+        """Kill it and all processes of its group, those that its tasks have started included."""
         try:
             os.killpg(self.process.pid, sig)
         except (ProcessLookupError, PermissionError):
             pass
 
     def reap(self, timeout: float) -> int:
-        """Wait for its end, kill what is left of its group, close the pipes; return the exit status."""
+        """Wait for its exit, kill the rest of its group, close the pipes; return the exit status."""
         try:
             status = self.process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -152,7 +161,7 @@ class ChildProcess:
             status = self._killed()
         self.kill()
         self.ended = True
-        self._unsent.clear()  # or a late `flush` would write into whatever has the pipe's number next
+        self._unsent.clear()  # or a late `flush` would write into another file that has got the pipe's number
         for fd in (self._control, self._work, self.reports):
             os.close(fd)
         self._tokens.close()
@@ -160,7 +169,7 @@ class ChildProcess:
         return status
 
     def _killed(self) -> int:
-        """Return its exit status after SIGKILL; one that hangs in the kernel is left to it."""
+        """Return its exit status after SIGKILL, without waiting for a process that hangs in the kernel."""
         try:
             return self.process.wait(_KILL_SECONDS)
         except subprocess.TimeoutExpired:
@@ -168,7 +177,7 @@ class ChildProcess:
 
 
 def cause_of_death(status: int) -> str:
-    """Return how a process ended, in words: `child killed by signal 9 (SIGKILL; out of memory?)`."""
+    """Return in words how a process ended: `child killed by signal 9 (SIGKILL; out of memory?)`."""
     if status >= 0:
         return f"child exited with status {status}"
     try:
@@ -180,7 +189,7 @@ def cause_of_death(status: int) -> str:
 
 
 def _pipe(undo: ExitStack) -> tuple[int, int]:
-    """Return a pipe that `undo` closes: where there is no memory for a child, trying again must not use up the fds."""
+    """Return a pipe that `undo` closes: each failed start of a child must free its file descriptors."""
     ends = os.pipe()
     for fd in ends:
         undo.callback(os.close, fd)
@@ -192,7 +201,7 @@ def _spawned(inherited: tuple[int, ...]) -> subprocess.Popen[bytes]:
         [sys.executable, "-m", "yadtq_core.child", *map(str, inherited), str(os.getpid())],
         pass_fds=inherited,
         stdin=subprocess.DEVNULL,
-        start_new_session=True,  # a terminal's Ctrl-C is for the worker alone, which then drains
+        start_new_session=True,  # only the worker must receive a terminal's Ctrl-C: it then drains
     )
 
 
@@ -201,4 +210,4 @@ def _widen(*fds: int) -> None:
         try:
             fcntl.fcntl(fd, _F_SETPIPE_SZ, _PIPE_BYTES)
         except OSError:
-            pass  # over the user's share of pipe memory: smaller pipes work too
+            pass  # over the user's limit of pipe memory: smaller pipes work too

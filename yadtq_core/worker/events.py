@@ -1,6 +1,6 @@
-"""Tells plugins what a worker did, in batches, in a thread of its own: a slow listener costs no lease and no claim.
+"""Calls the event hooks of plugins in a separate thread: a slow plugin delays no claim and no lease.
 
-Each event is one pluggy call for all that came together. What nobody listens to is not even queued.
+Each call of a hook gets a batch. An event without a listener is not queued.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from yadtq_core.plugin.loading import Plugins
 log = logging.getLogger("yadtq.worker")
 
 MAX_WAITING = 1000
-"""Batches that wait for slow listeners; past it the oldest are dropped: events are news, records are the truth."""
+"""Batches that wait for slow listeners. The oldest are dropped beyond it: the records are complete without events."""
 CLOSE_SECONDS = 5.0
 
 
 class Events:
-    """The listeners of one worker. Safe for use by several threads; nothing here waits or raises but `close`."""
+    """The queue of events of one worker. Safe for use by several threads. Only `close` waits; no method raises."""
 
     def __init__(self, plugins: Plugins, worker: WorkerIdentity) -> None:
         self._tell = plugins.manager.tell
@@ -46,58 +46,58 @@ class Events:
         return self._dropped
 
     def worker_started(self) -> None:
-        """The worker is about to begin: the first that listeners are told. Returns at once, however slow they are."""
+        """Start the thread; its first event is the start of the worker."""
         first = partial(self._tell, "yadtq_worker_started", worker=self._worker)
-        self._waiting.appendleft(first)  # before the first heartbeat, which has been answered by now
+        self._waiting.appendleft(first)  # before the first heartbeat, which is queued already
         self._news.set()
         self._thread = threading.Thread(target=self._run, name="yadtq-listeners", daemon=True)
         self._thread.start()
 
     def started(self, leases: Sequence[Lease]) -> None:
-        """These were given to the children."""
+        """Queue an event: these leases go to the children."""
         if self._started and leases:
-            self._put("yadtq_tasks_started", leases=tuple(leases))  # what plugins are given is nobody else's
+            self._put("yadtq_tasks_started", leases=tuple(leases))  # a copy: plugins may keep it
 
     def finished(self, outcomes: Sequence[Outcome]) -> None:
-        """These ended, and their records say so."""
+        """Queue an event: these outcomes are written."""
         if self._finished and outcomes:
             self._put("yadtq_tasks_finished", outcomes=tuple(outcomes))
 
     def reclaimed(self, records: Sequence[Due]) -> None:
-        """A sweep took these back from lost workers."""
+        """Queue an event: a sweep has taken these records from lost workers."""
         if self._reclaimed and records:
             self._put("yadtq_tasks_reclaimed", records=tuple(records))
 
     def heartbeat(self, stats: WorkerStats) -> None:
-        """A heartbeat was answered."""
+        """Queue an event: a heartbeat was answered."""
         if self._heartbeat:
             self._put("yadtq_heartbeat", stats=stats)
 
     def worker_stopping(self) -> None:
-        """The worker was told to stop."""
+        """Queue an event: the worker begins to stop."""
         if self._stopping:
             self._put("yadtq_worker_stopping")
 
     def close(self, stats: WorkerStats) -> None:
-        """Tell what waits, then that the worker has stopped; wait for slow listeners for CLOSE_SECONDS at most."""
+        """Queue the last event, the end of the worker; wait for the listeners, CLOSE_SECONDS at most."""
         self._put("yadtq_worker_stopped", stats=stats)
         self._closing = True
         self._news.set()
         if self._thread is not None:
             self._thread.join(CLOSE_SECONDS)
             if self._thread.is_alive():
-                log.warning("a plugin's listener is still busy; the worker ends without it")
+                log.warning("a plugin's listener is still busy after %g s: the worker ends without it", CLOSE_SECONDS)
 
     def _put(self, hook: str, **arguments: Any) -> None:
         if len(self._waiting) == MAX_WAITING:
             self._dropped += 1
             if str(self._dropped).strip("0") == "1":
-                log.error("plugins listen too slowly: %d batch(es) of events dropped so far", self._dropped)
+                log.error("event hooks of plugins are too slow: %d batch(es) of events were dropped", self._dropped)
         self._waiting.append(partial(self._tell, hook, worker=self._worker, **arguments))
         self._news.set()
 
-    def tell_waiting(self) -> None:
-        """Tell the listeners all that waits."""
+    def call_waiting(self) -> None:
+        """Call the hooks of all events that wait."""
         while self._waiting:
             self._waiting.popleft()()
 
@@ -105,6 +105,6 @@ class Events:
         while not (self._closing and not self._waiting):
             self._news.wait()
             self._news.clear()
-            self.tell_waiting()
+            self.call_waiting()
             if self._closing:
                 self._news.set()

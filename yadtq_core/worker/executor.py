@@ -1,7 +1,8 @@
-"""Where tasks run: P children with T slots each, kept full and kept alive.
+"""The children in which tasks run: P processes with T slots each, filled evenly, and replaced when they die.
 
-Used by several threads; one lock guards the books, and no call under it waits for a child. `read` is called by one
-thread only, `start` and `respawn` by the worker's main thread only (a child dies with the thread that started it).
+Several threads use it. One lock guards the state, and no call waits for a child while it holds the lock. Only the
+completion thread calls `read`. Only the main thread calls `start` and `respawn`: a child dies with the thread that
+started it.
 """
 
 from __future__ import annotations
@@ -13,28 +14,47 @@ import selectors
 import threading
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from yadtq_core.child.pipe import Done, Progress, Ready, Start
 from yadtq_core.errors import TaskLoadError
 from yadtq_core.model import Lease
 from yadtq_core.settings import Settings
-from yadtq_core.worker.child_process import ChildProcess, cause_of_death
-from yadtq_core.worker.values import Death, Given, News
+from yadtq_core.worker.child_process import ChildProcess, SentJob, cause_of_death
 
 log = logging.getLogger("yadtq.worker")
 
 START_SECONDS = 60.0
 """How long a child may take to import its tasks."""
 _LINGER_SECONDS = 0.2
-"""How long a child whose reports have ended may take to die by itself before it is killed."""
+"""How long a child may take to exit after the end of its reports before it is killed."""
 _FLUSH_SECONDS = 2.0
-"""How long children may take to end once there is nothing left to run: their plugins flush."""
+"""How long idle children may take to exit when the worker ends: their plugins flush."""
+
+
+class Death(NamedTuple):
+    """A child that died: its jobs that had started, those that had not, and the cause in words."""
+
+    begun: list[Lease]
+    unbegun: list[Lease]
+    cause: str
+
+
+class ChildEvents(NamedTuple):
+    """The reports of the children since the last `read`."""
+
+    ended: list[tuple[Lease, Done]]
+    progress: list[tuple[str, str]]
+    """The last progress text of runs, as (ID, text)."""
+    deaths: list[Death]
+    ready: bool
+    """True when a child has become ready to run tasks."""
 
 
 class Executor:
     """The children of one worker: `settings.processes` of them with `settings.threads` slots each.
 
-    imports: modules of tasks. lenient: go on without plugins and tasks that cannot be loaded.
+    imports: modules of tasks. lenient: start without the plugins and tasks that cannot be loaded.
     """
 
     def __init__(self, settings: Settings, imports: Sequence[str], *, lenient: bool = False) -> None:
@@ -56,12 +76,12 @@ class Executor:
         self.tasks: frozenset[str] = frozenset()
         """Names of the tasks that the children can run."""
         self.problem = ""
-        """Why the newest child could not load its tasks; empty if it could."""
+        """Why the newest child could not load its tasks; empty if it has loaded them."""
         self.died = threading.Event()
-        """Set when a child is missing: the main thread is to call `respawn`."""
+        """Set when a child is missing: the main thread must call `respawn`."""
 
     def start(self, stop: threading.Event | None = None) -> None:
-        """Start the children; returns when each is ready, or `stop` is set.
+        """Start the children; return when each is ready or `stop` is set.
 
         Raises TaskLoadError if one cannot load its tasks.
         """
@@ -72,11 +92,11 @@ class Executor:
                 raise TaskLoadError(
                     f"a child is not ready after {START_SECONDS:g} s: does a module of tasks hang when it is imported?"
                 )
-            news = self.read(0.2)
+            events = self.read(0.2)
             if self.problem:
                 raise TaskLoadError(self.problem)
-            if news.deaths:
-                raise TaskLoadError(f"a child ended while it loaded its tasks: {news.deaths[0].cause}")
+            if events.deaths:
+                raise TaskLoadError(f"a child ended while it loaded its tasks: {events.deaths[0].cause}")
 
     def respawn(self) -> None:
         """Start as many children as are missing."""
@@ -93,47 +113,47 @@ class Executor:
         try:
             os.write(self._wake, b".")
         except BlockingIOError:
-            pass  # it has been woken already
+            pass  # it is awake
 
     @property
     def free(self) -> int:
-        """How many more jobs would begin at once."""
+        """How many more jobs would start at once."""
         with self._lock:
             return sum(child.free for child in self._children.values())
 
     @property
     def ready(self) -> bool:
-        """Whether there is a child that takes jobs."""
+        """True when at least one child takes jobs."""
         with self._lock:
             return any(child.ready and not child.ended for child in self._children.values())
 
     @property
     def running(self) -> int:
-        """How many jobs the children hold, begun or not."""
+        """How many jobs the children hold, started or not."""
         return len(self._where)
 
     def give(self, leases: Sequence[Lease]) -> bool:
-        """Hand leases to the children, the emptiest first; False if there is no child just now."""
+        """Send leases to the children, the least loaded first; return False if there is no child now."""
         with self._lock:
             if not self._children:
                 return False
             for child, share in self._shares(leases):
-                self._hand(child, share)
+                self._send(child, share)
         self._wake_if_backlogged()
         return True
 
-    def _hand(self, child: ChildProcess, leases: Sequence[Lease]) -> None:
+    def _send(self, child: ChildProcess, leases: Sequence[Lease]) -> None:
         at = time.monotonic()
-        given = [Given(next(self._seqs), lease, at) for lease in leases]
-        for entry in given:
+        jobs = [SentJob(next(self._seqs), lease, at) for lease in leases]
+        for entry in jobs:
             self._where[entry.lease.id] = (child, entry.seq)
-        child.give(given)
+        child.give(jobs)
 
     def _shares(self, leases: Sequence[Lease]) -> list[tuple[ChildProcess, Sequence[Lease]]]:
-        """Return which child gets which: free slots first, then as evenly as can be."""
+        """Return the leases of each child: free slots are filled first, then all children evenly."""
         ready = [child for child in self._children.values() if child.ready and not child.ended]
         ready = ready or list(self._children.values())
-        loads = {child.number: len(child.given) for child in ready}
+        loads = {child.number: len(child.jobs) for child in ready}
         total = len(leases) + sum(loads.values())
         level = -(-total // len(ready))
         shares, at = [], 0
@@ -147,25 +167,25 @@ class Executor:
         return shares
 
     def _wake_if_backlogged(self) -> None:
-        """Let the reading thread wait for room in the pipes too, where frames are left over."""
+        """Wake `read` if a pipe is full, so that it waits for room in that pipe too."""
         if any(child.backlogged for child in list(self._children.values())):
             self.wake()
 
-    def read(self, timeout: float) -> News:
-        """Return what the children told, waiting at most `timeout` seconds for the first word."""
-        news = News([], [], [], False)
+    def read(self, timeout: float) -> ChildEvents:
+        """Return what the children have reported, waiting `timeout` seconds at most for the first report."""
+        events = ChildEvents([], [], [], False)
         self._watch_backlogs()
         for key, _ in self._selector.select(timeout):
             if key.data is None:
                 _empty(self._awake)
             elif key.fd == key.data.reports:
-                news = self._heard(key.data, news)
+                events = self._heard(key.data, events)
             else:
                 with self._lock:
                     key.data.flush()
-        if news.ended or news.deaths or news.ready:
+        if events.ended or events.deaths or events.ready:
             self._balance()
-        return news
+        return events
 
     def _watch_backlogs(self) -> None:
         with self._lock:
@@ -176,24 +196,24 @@ class Executor:
                 elif watched and not child.backlogged:
                     self._selector.unregister(child.work_fd)
 
-    def _heard(self, child: ChildProcess, news: News) -> News:
+    def _heard(self, child: ChildProcess, events: ChildEvents) -> ChildEvents:
         reports = child.read()
         if reports is None:
-            return news._replace(deaths=[*news.deaths, self._bury(child)])
-        ready = news.ready
+            return events._replace(deaths=[*events.deaths, self._remove_dead(child)])
+        ready = events.ready
         with self._lock:
             for report in reports:
                 if isinstance(report, Done):
-                    if entry := child.given.pop(report.seq, None):
+                    if entry := child.jobs.pop(report.seq, None):
                         self._where.pop(entry.lease.delivery.message.id, None)
-                        news.ended.append((entry.lease, report))
+                        events.ended.append((entry.lease, report))
                 elif isinstance(report, Progress):
-                    if entry := child.given.get(report.seq):
-                        news.progress.append((entry.lease.id, report.text))
+                    if entry := child.jobs.get(report.seq):
+                        events.progress.append((entry.lease.id, report.text))
                 elif isinstance(report, Ready):
                     ready = True
                     self._became_ready(child, report)
-        return news._replace(ready=ready)
+        return events._replace(ready=ready)
 
     def _became_ready(self, child: ChildProcess, report: Ready) -> None:
         if report.problem:
@@ -208,14 +228,14 @@ class Executor:
         self.problem = ""
         self.tasks = frozenset(report.tasks)
 
-    def _bury(self, child: ChildProcess) -> Death:
+    def _remove_dead(self, child: ChildProcess) -> Death:
         with self._lock:
             for fd in (child.reports, child.work_fd):
                 if fd in self._selector.get_map():
                     self._selector.unregister(fd)
             del self._children[child.number]
-            unbegun = [entry.lease for entry in child.take_back(len(child.given))]
-            begun = [entry.lease for entry in child.given.values()]
+            unbegun = [entry.lease for entry in child.take_back(len(child.jobs))]
+            begun = [entry.lease for entry in child.jobs.values()]
             for lease in (*unbegun, *begun):
                 self._where.pop(lease.id, None)
             cause = cause_of_death(child.reap(_LINGER_SECONDS))
@@ -227,38 +247,38 @@ class Executor:
         return Death(begun, unbegun, cause)
 
     def _balance(self) -> None:
-        """Move jobs that wait behind a long one to children that have a slot free."""
+        """Move jobs that wait behind a long one to children with a free slot."""
         with self._lock:
             idle = [child for child in self._children.values() if child.free]
             if not idle or self._draining:
                 return
             for child in self._children.values():
-                waiting = len(child.given) - child.threads
+                waiting = len(child.jobs) - child.threads
                 if child in idle or waiting <= 0:
                     continue
                 taken = child.take_back(-(-waiting // (len(idle) + 1)))
                 for index, other in enumerate(idle):
                     if share := taken[index :: len(idle)]:
-                        self._hand(other, [entry.lease for entry in share])
+                        self._send(other, [entry.lease for entry in share])
         self._wake_if_backlogged()
 
     def take_back(self, *, older_than: float = 0.0) -> list[Lease]:
-        """Take back what has waited unbegun for `older_than` seconds or more; none of it will begin."""
+        """Take back jobs that were sent `older_than` or more seconds ago and have not started; they never will."""
         limit = time.monotonic() - older_than
         leases = []
         with self._lock:
             for child in self._children.values():
-                waiting = list(child.given.values())[child.threads :]
+                waiting = list(child.jobs.values())[child.threads :]
                 old = sum(1 for entry in waiting if entry.at <= limit)
                 if older_than == 0.0:
-                    old = len(child.given)
+                    old = len(child.jobs)
                 leases += [entry.lease for entry in child.take_back(old)] if old else []
             for lease in leases:
                 self._where.pop(lease.id, None)
         return leases
 
     def cancel(self, task_id: str) -> None:
-        """Tell a running task that somebody asked to cancel it."""
+        """Deliver a request to cancel to a running task."""
         with self._lock:
             if place := self._where.get(task_id):
                 place[0].cancel(place[1])
@@ -267,23 +287,23 @@ class Executor:
         """Return the leases of all jobs that the children have held for `older_than` seconds or more."""
         limit = time.monotonic() - older_than
         with self._lock:
-            entries = [entry for child in self._children.values() for entry in child.given.values()]
+            entries = [entry for child in self._children.values() for entry in child.jobs.values()]
         return [entry.lease for entry in entries if entry.at <= limit]
 
     def drain(self) -> None:
-        """Start no new children and move no work among them; what was given still runs unless taken back."""
+        """Start no new children and move no jobs among them; jobs that are not taken back still run."""
         with self._lock:
             self._draining = True
 
     def kill(self) -> None:
-        """End all children at once; `read` then tells what they held."""
+        """Kill all children; `read` then returns their deaths."""
         with self._lock:
             self._draining = True
             for child in self._children.values():
                 child.kill()
 
     def kill_overdue(self) -> None:
-        """End children that have not become ready in time: one that hangs in an import would be missed by nobody."""
+        """Kill children that are not ready in time, or a hanging import would leave the worker with fewer children."""
         with self._lock:
             for child in self._children.values():
                 if not child.ready and time.monotonic() - child.started_at > START_SECONDS:
@@ -291,11 +311,11 @@ class Executor:
                     child.kill()
 
     def close(self) -> None:
-        """End the children, those with nothing to do by themselves, and close the pipes."""
+        """Let idle children exit, kill the others, and close the pipes."""
         with self._lock:
             self._draining = True
             for child in self._children.values():
-                if child.given or not child.ready:
+                if child.jobs or not child.ready:
                     child.kill()
                 else:
                     child.let_go()

@@ -1,8 +1,8 @@
-"""A worker that comes back gives back what its last life held: a restart then costs a second, not a lease.
+"""Restart recovery: a worker that starts again requeues the tasks of its predecessor, without waiting for their leases.
 
-Its last life is a worker of the same ID and host whose process is gone. That can be wrong only where two workers
-share both and cannot see each other's processes (containers given one host name): a task is then run twice under two
-fences, and the first outcome refused.
+The predecessor is a worker with the same ID and host whose process is gone. This is wrong only if two workers share
+both and cannot see each other's processes (containers with one host name): a task then runs twice under two fences,
+and its first outcome is refused.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ from yadtq_core.model import Release, ReleaseReason, WorkerIdentity, WorkerRow
 log = logging.getLogger("yadtq.worker")
 
 
-def requeue_of_last_life(backend: Backend, me: WorkerIdentity) -> None:
-    """Release what workers held whose place this one takes, and list them as offline.
+def recover(backend: Backend, me: WorkerIdentity) -> None:
+    """Requeue the tasks that the predecessors of this worker held, and report these workers as offline.
 
-    Each run counts as lost, as it does when its lease ends: a task that kills its worker must not go round for ever.
-    Where the backend does not answer, the leases end by themselves.
+    Each run counts as lost, as it does when its lease ends: a task that kills its worker must not run for ever. If the
+    backend does not answer, the leases expire instead.
     """
     try:
-        for row in last_lives(backend.workers(), me, process_started):
-            _give_back(backend, row)
+        for row in predecessors(backend.workers(), me, process_started):
+            _requeue(backend, row)
     except YadtqError as error:
-        log.warning("what an earlier worker %s held waits for the end of its leases: %s", me.id, error)
+        log.warning("the tasks of the last worker %s wait until their leases end: %s", me.id, error)
 
 
-def _give_back(backend: Backend, row: WorkerRow) -> None:
+def _requeue(backend: Backend, row: WorkerRow) -> None:
     gone = row.identity
     holds = backend.held(gone)
     backend.release([Release(one.id, one.fence, ReleaseReason.WORKER_LOST, lost=True) for one in holds], gone)
-    # Only now: who finds this row offline and idle does not look for what it held.
+    # Only now: the next recovery ignores a worker that is offline and idle.
     backend.heartbeat(gone, replace(row.stats, state="offline", running=0, free=0), ())
-    log.warning("worker %s (process %d) is gone; given back: %d", gone.id, gone.pid, len(holds))
+    log.warning("worker %s (process %d) is gone: %d of its tasks were requeued", gone.id, gone.pid, len(holds))
 
 
-def last_lives(
+def predecessors(
     rows: Iterable[WorkerRow], me: WorkerIdentity, started: Callable[[int], float | None]
 ) -> list[WorkerRow]:
-    """Return the workers in whose place this one comes; those that said goodbye with nothing running need nothing.
+    """Return the workers that this one replaces, without those that went offline when nothing ran.
 
     started: as `process_started`.
     """
@@ -61,9 +61,9 @@ def last_lives(
 
 
 def _is_gone(other: WorkerIdentity, me: WorkerIdentity, started: Callable[[int], float | None]) -> bool:
-    """Return whether its process is gone: none has its process ID, or one that began at another time.
+    """True when its process is gone: no process has its ID, or the one that has it started at another time.
 
-    In a container that was started again that one is this very process.
+    In a container that was restarted, this process may have its ID.
     """
     if other.pid == me.pid:
         return True
@@ -72,19 +72,19 @@ def _is_gone(other: WorkerIdentity, me: WorkerIdentity, started: Callable[[int],
 
 
 def process_started(pid: int) -> float | None:
-    """Return when a process started, in seconds since boot: with its ID that names it for good.
+    """Return when a process started, in seconds since boot; together with the ID this identifies a process.
 
-    None: there is no such process, or it is dead and only not yet waited for. 0: it is there, no more can be told.
+    None: there is no such process, or it is a zombie. 0: the process exists and its start is unknown.
     """
     try:
-        # proc(5): after the name, which may hold anything, come the state and at the 20th place the start in ticks.
+        # proc(5): the name may contain any character; after it come the state and, as 20th field, the start in ticks.
         fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
         return None if fields[0] in "ZX" else int(fields[19]) / os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, IndexError):
-        return 0.0 if _is_there(pid) else None
+        return 0.0 if _exists(pid) else None
 
 
-def _is_there(pid: int) -> bool:
+def _exists(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except PermissionError:

@@ -1,7 +1,7 @@
-"""The worker's main thread: opens, starts, watches over signals, children and threads, and closes.
+"""The main thread of a worker: opens the services, starts children and threads, watches them, and shuts down.
 
-first SIGTERM or SIGINT     drain: leave the group, hand back what has not begun, let runs end within the grace
-second                      hand back what runs, now
+first SIGTERM or SIGINT     drain: leave the group, requeue the runs that have not begun, let the others end in time
+second                      kill the children and requeue their runs now
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from yadtq_core.settings import Settings, masked_url
 from yadtq_core.worker.assembly import Assembly
 from yadtq_core.worker.events import Events
 from yadtq_core.worker.executor import Executor
-from yadtq_core.worker.restart import process_started, requeue_of_last_life
+from yadtq_core.worker.restart import process_started, recover
 from yadtq_core.worker.watchdog import Watchdog
 from yadtq_core.worker.worker import Worker
 
 log = logging.getLogger("yadtq.worker")
 
 CLOSE_SECONDS = 1.0
-"""For what the broker has not acknowledged yet: sweeps publish it again."""
+"""How long to wait for messages without an acknowledgement; sweeps publish those that are left."""
 _LOOK_SECONDS = 0.2
-_HAND_BACK_SECONDS = 10.0
+_REQUEUE_SECONDS = 10.0
 
 
 class Signals:
@@ -44,7 +44,7 @@ class Signals:
         self.changed = threading.Event()
 
     def install(self) -> None:
-        """Take SIGTERM and SIGINT; only the main thread may."""
+        """Handle SIGTERM and SIGINT. Only the main thread may call it."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._came)
 
@@ -54,12 +54,12 @@ class Signals:
 
 
 def run_worker(settings: Settings, imports: Sequence[str] = (), *, lenient: bool = False) -> int:
-    """Run one worker until it is told to stop; return the exit code.
+    """Run one worker until a signal stops it; return the exit code.
 
     settings: as loaded; its `imports` are loaded too. imports: further modules of tasks. lenient: start without
-    plugins and tasks that cannot be loaded; their tasks are left to other workers.
+    the plugins and tasks that cannot be loaded; the tasks are requeued for other workers.
 
-    Raises what keeps it from starting: Unavailable, ConfigurationRefused, TaskLoadError, PluginError, InvalidSetting.
+    Raises Unavailable, ConfigurationRefused, TaskLoadError, PluginError or InvalidSetting if the worker cannot start.
     """
     signals = Signals()
     signals.install()
@@ -86,7 +86,7 @@ def _run(
     try:
         backend.check()
         identity = _identity(settings)
-        requeue_of_last_life(backend, identity)
+        recover(backend, identity)
         broker.ensure(settings.queues, create=True)
         executor.start(signals.changed)
         if signals.count:
@@ -113,14 +113,14 @@ def _watch(worker: Worker, executor: Executor, settings: Settings, signals: Sign
 
 def _stop(worker: Worker, settings: Settings, signals: Signals) -> int:
     grace = settings.shutdown_grace if worker.crashed is None else 0.0
-    log.info("stopping: runs may go on for %g s; a second signal ends them now", grace)
+    log.info("stopping: runs may go on for %g s; a second signal requeues them now", grace)
     until = time.monotonic() + grace
     worker.stop()
     _wait_until_idle(worker, until, signals, enough=2)
     if not worker.idle:
-        log.warning("handing back what still runs")
+        log.warning("requeueing %d task(s) that still run", worker.running)
         worker.kill_runs()
-        _wait_until_idle(worker, time.monotonic() + _HAND_BACK_SECONDS, signals, enough=3)
+        _wait_until_idle(worker, time.monotonic() + _REQUEUE_SECONDS, signals, enough=3)
     worker.close()
     log.info("stopped; tasks executed: %d", worker.executed)
     return 0 if worker.crashed is None else 1
@@ -133,7 +133,7 @@ def _wait_until_idle(worker: Worker, until: float, signals: Signals, *, enough: 
 
 
 class Respawner:
-    """Replaces children that died; ever slower where they die before they are ready."""
+    """Replaces dead children, with a growing delay when they die before they are ready."""
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
@@ -141,7 +141,7 @@ class Respawner:
         self._pause = 0.0
 
     def look(self) -> None:
-        """Start children that are missing, if it is time; end those that hang while they load their tasks."""
+        """Start missing children if it is time; kill those that hang while they load their tasks."""
         now = time.monotonic()
         self._executor.kill_overdue()
         if not self._executor.died.is_set() or now < self._not_before:
@@ -150,7 +150,7 @@ class Respawner:
         self._not_before = now + self._pause
         try:
             self._executor.respawn()
-        except OSError as error:  # no memory or no process to be had just now
+        except OSError as error:  # out of memory or processes
             log.error("a child cannot be started: %s", error)
             self._not_before = now + 1.0
             self._executor.died.set()

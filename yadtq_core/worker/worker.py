@@ -15,14 +15,14 @@ CLOSE_SECONDS = 4.0
 """How long `close` waits for the threads. It abandons a thread that still waits for a service: that starts no run."""
 
 
-class Loop(Protocol):
+class ThreadLoop(Protocol):
     """The loop of one thread."""
 
     looped_at: float
     """When its last pass began, in local monotonic seconds; 0 before the first."""
 
     def run(self) -> None:
-        """Loop until the worker ends."""
+        """ThreadLoop until the worker ends."""
 
 
 class Worker:
@@ -42,7 +42,7 @@ class Worker:
         self._keeper = parts.keeper_thread()
         self.crashed: BaseException | None = None
         self._closed = False
-        self._loops: dict[str, Loop] = {
+        self._loops: dict[str, ThreadLoop] = {
             "intake": parts.intake_thread(),
             "completion": parts.completion_thread(),
             "keeper": self._keeper,
@@ -50,7 +50,7 @@ class Worker:
         }
         self._threads = {name: self._thread(name, loop) for name, loop in self._loops.items()}
 
-    def _thread(self, name: str, loop: Loop) -> threading.Thread:
+    def _thread(self, name: str, loop: ThreadLoop) -> threading.Thread:
         def guarded() -> None:
             try:
                 loop.run()
@@ -86,6 +86,11 @@ class Worker:
             self._intake.notify()
         self._executor.drain()
         self._requeue.unstarted(self._executor.take_back())
+
+    @property
+    def running(self) -> int:
+        """How many runs the children hold."""
+        return self._executor.running
 
     @property
     def idle(self) -> bool:

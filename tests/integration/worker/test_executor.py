@@ -25,8 +25,7 @@ from yadtq_core.errors import TaskLoadError
 from yadtq_core.model import Delivery, Lease, Message, Partition, new_id
 from yadtq_core.settings import Settings
 from yadtq_core.wire import envelope
-from yadtq_core.worker.executor import Executor
-from yadtq_core.worker.values import Death
+from yadtq_core.worker.executor import Death, Executor
 
 ROOT = Path(__file__).parents[3]
 CHORES = ["tests.integration.chores"]

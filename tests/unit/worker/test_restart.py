@@ -1,4 +1,4 @@
-"""A worker that comes back: whose place it takes, and that what was held there is free at once."""
+"""Restart recovery: which workers a new one replaces, and that their tasks are requeued at once."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from yadtq_core.errors import BackendUnavailable
 from yadtq_core.model import Status, WorkerIdentity, WorkerRow
 from yadtq_core.records import StoreBackend
 from yadtq_core.testing.contracts.records import STATS, Records, worker
-from yadtq_core.worker.restart import last_lives, process_started, requeue_of_last_life
+from yadtq_core.worker.restart import predecessors, process_started, recover
 
 LINUX = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc here")
 ME = WorkerIdentity("w", "new", "host", 700, 9000.25)
 ALIVE = {700: 9000.25, 600: 8000.5, 601: 0.0}
-"""Process IDs, and when each process started; 0: not known."""
+"""Process IDs and the start of each process; 0: unknown."""
 
 
 def row(pid: int = 500, started: float = 100.0, *, state: str = "online", running: int = 1, **who: Any) -> WorkerRow:
@@ -37,22 +37,22 @@ def row(pid: int = 500, started: float = 100.0, *, state: str = "online", runnin
     [
         pytest.param(row(500), True, id="no such process"),
         pytest.param(row(500, 0.0), True, id="no such process, and its start was never known"),
-        pytest.param(row(600, 8000.5), False, id="it lives"),
+        pytest.param(row(600, 8000.5), False, id="its process is alive"),
         pytest.param(row(600, 8000.25), True, id="another process has its ID"),
-        pytest.param(row(600, 0.0), False, id="a process has its ID; whose cannot be told"),
-        pytest.param(row(601, 8000.25), False, id="a process has its ID that we may not look at"),
+        pytest.param(row(600, 0.0), False, id="a process has its ID, and its start is unknown"),
+        pytest.param(row(601, 8000.25), False, id="a process has its ID, and we may not read its start"),
         pytest.param(row(700, 100.0), True, id="this process has its ID: a container started again"),
         pytest.param(row(700, 9000.25), True, id="this process has its ID and, by chance after a boot, its start"),
         pytest.param(row(500, id="v"), False, id="another name"),
         pytest.param(row(500, host="elsewhere"), False, id="another host: its processes cannot be seen here"),
         pytest.param(row(700, 9000.25, incarnation="new"), False, id="this worker itself"),
         pytest.param(row(500, state="stopping"), True, id="killed while it was stopping"),
-        pytest.param(row(500, state="offline", running=0), False, id="it said goodbye"),
-        pytest.param(row(500, state="offline", running=1), True, id="it said goodbye while something ran"),
+        pytest.param(row(500, state="offline", running=0), False, id="it went offline"),
+        pytest.param(row(500, state="offline", running=1), True, id="it went offline while tasks ran"),
     ],
 )
-def test_whose_place_a_worker_takes(other: WorkerRow, gone: bool) -> None:
-    assert last_lives([other], ME, ALIVE.get) == ([other] if gone else [])
+def test_which_workers_a_new_one_replaces(other: WorkerRow, gone: bool) -> None:
+    assert predecessors([other], ME, ALIVE.get) == ([other] if gone else [])
 
 
 @LINUX
@@ -64,14 +64,14 @@ def test_a_process_is_known_by_its_start() -> None:
 
 
 @LINUX
-def test_a_dead_process_that_nobody_has_waited_for_is_gone() -> None:
+def test_a_zombie_is_gone() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as dead:
-        wait_until(lambda: process_started(dead.pid) is None, "it has ended, and still has its ID")
+        wait_until(lambda: process_started(dead.pid) is None, "it is a zombie")
         assert Path(f"/proc/{dead.pid}").exists()
     assert process_started(dead.pid) is None
 
 
-def test_without_proc_a_process_is_there_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_proc_a_process_exists_or_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     def unreadable(*_: object, **__: object) -> str:
         raise FileNotFoundError
 
@@ -92,12 +92,12 @@ def bed() -> Records:
     return Records(opened)
 
 
-def test_what_the_last_life_held_is_free_at_once_and_it_is_offline(bed: Records) -> None:
+def test_the_tasks_of_a_predecessor_are_requeued_and_it_is_offline(bed: Records) -> None:
     gone, me = replace(worker("w"), pid=2**40), replace(worker("w"), pid=os.getpid())
     bed.backend.heartbeat(gone, replace(STATS, running=2), ())
     running, waiting = bed.submit(2)
     bed.claim([running], worker=gone)
-    requeue_of_last_life(bed.backend, me)
+    recover(bed.backend, me)
 
     record = bed.record(running)
     assert (record.status, record.lost, record.history[0].reason) == (Status.QUEUED, 1, "worker lost")
@@ -106,7 +106,7 @@ def test_what_the_last_life_held_is_free_at_once_and_it_is_offline(bed: Records)
     assert [due.id for due in bed.backend.sweep(100, 100)[1]] == [running.message.id]
     (row,) = bed.backend.workers()
     assert (row.stats.state, row.stats.running, row.stats.free, row.online) == ("offline", 0, 0, False)
-    assert last_lives([row], me, lambda _: None) == [], "the next start need not look again"
+    assert predecessors([row], me, lambda _: None) == [], "the next start ignores it"
 
 
 def test_a_task_that_kills_its_worker_again_and_again_fails(bed: Records) -> None:
@@ -115,16 +115,16 @@ def test_a_task_that_kills_its_worker_again_and_again_fails(bed: Records) -> Non
         gone = replace(worker("w"), pid=2**40 + life)
         bed.backend.heartbeat(gone, replace(STATS, running=1), ())
         bed.run(one, worker=gone)
-        requeue_of_last_life(bed.backend, replace(worker("w"), pid=os.getpid()))
+        recover(bed.backend, replace(worker("w"), pid=os.getpid()))
     record = bed.record(one)
     assert record.error is not None
     assert (record.status, record.error.message) == (Status.FAILED, "worker lost 4 times")
 
 
-def test_a_backend_that_is_away_keeps_no_worker_from_starting(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_worker_starts_while_the_backend_is_away(caplog: pytest.LogCaptureFixture) -> None:
     class Away(StoreBackend):
         def workers(self) -> list[WorkerRow]:
             raise BackendUnavailable("no answer from here")
 
-    requeue_of_last_life(Away(MemoryStore()), ME)
-    assert "waits for the end of its leases: no answer from here" in caplog.text
+    recover(Away(MemoryStore()), ME)
+    assert "wait until their leases end: no answer from here" in caplog.text

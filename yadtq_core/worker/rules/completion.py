@@ -1,4 +1,4 @@
-"""Completion's rules: what has ended is written in batches, and what the answers mean.
+"""The rules of completion: when outcomes are written, in which batches, and the meaning of the answers.
 
 A plain object without I/O; times are local monotonic seconds.
 """
@@ -15,18 +15,18 @@ from yadtq_core.model import FinishCode, Lease, Outcome, Status, WorkerIdentity
 MAX_BATCH = 400
 """Outcomes written at a time: two script calls."""
 MAX_BYTES = 8 * 1024 * 1024
-"""Results of one batch: what a slow network carries within a call's time limit, or it would be tried for ever."""
+"""The results of one batch. A slow network must carry it within the time limit of a call, or no retry would succeed."""
 ENOUGH = 50
-"""Outcomes that are written without waiting for more."""
+"""With this many outcomes, write without waiting for more."""
 _BACKOFF_FIRST = 0.05
 _BACKOFF_MOST = 2.0
 
 
 class Finished(NamedTuple):
-    """What the answers of one batch mean.
+    """The answers of one batch, sorted.
 
-    settled: written (or written before): the message is done. again: another holds the record now, or it is gone:
-    claim once more with the message. accepted: the outcomes that count.
+    settled: the outcome is written, now or before: the message is done. again: another run has the record, or the
+    record is gone: claim the message again. accepted: the outcomes that were written now.
     """
 
     settled: list[Lease]
@@ -46,7 +46,7 @@ class Completion:
         self._backoff = _BACKOFF_FIRST
 
     def ended(self, runs: Sequence[tuple[Lease, Done]]) -> None:
-        """Runs ended: their outcomes are to be written."""
+        """Add the outcomes of runs that have ended."""
         self._pending.extend((lease, outcome_of(lease, done, self._worker.id)) for lease, done in runs)
 
     @property
@@ -55,11 +55,11 @@ class Completion:
         return len(self._pending)
 
     def held(self) -> list[Lease]:
-        """Return the leases whose outcomes are not written yet: they are still to be extended."""
+        """Return the leases of outcomes that are not written yet: they must still be extended."""
         return [lease for lease, _ in tuple(self._pending)]
 
     def few(self) -> bool:
-        """Return whether there is something to write, but so little that more is worth waiting for."""
+        """True when there are outcomes to write, but so few that it pays to wait for more."""
         return 0 < len(self._pending) < ENOUGH
 
     def next_batch(self, now: float) -> list[tuple[Lease, Outcome]]:
@@ -77,13 +77,13 @@ class Completion:
         return batch
 
     def wait(self, now: float, otherwise: float) -> float:
-        """Return for how many seconds there is nothing to write; `otherwise` where nothing is pending."""
+        """Return how many seconds to wait before the next write; `otherwise` if nothing is pending."""
         return max(0.0, self._retry_at - now) if self._pending else otherwise
 
     def answered(self, batch: Sequence[tuple[Lease, Outcome]], codes: Sequence[FinishCode]) -> Finished:
-        """The batch was answered; it is pending no more.
+        """Process the answers of a batch, which is then not pending any more.
 
-        ERROR (a damaged record) settles: nothing that this worker could do would mend it.
+        ERROR (a damaged record) settles the message: this worker cannot repair the record.
         """
         self._backoff, self._retry_at = _BACKOFF_FIRST, 0.0
         finished = Finished([], [], [])
@@ -99,13 +99,13 @@ class Completion:
         return finished
 
     def unanswered(self, now: float) -> None:
-        """The backend did not answer: the same batch again, later and later, at most every 2 s."""
+        """Schedule the same batch again, because the backend did not answer; the delay doubles up to 2 s."""
         self._retry_at = now + self._backoff
         self._backoff = min(self._backoff * 2, _BACKOFF_MOST)
 
 
 def outcome_of(lease: Lease, done: Done, worker_id: str) -> Outcome:
-    """Return how a run ended, as it is written and as listeners see it."""
+    """Return the outcome of a run, for the backend and for plugins."""
     message = lease.delivery.message
     return Outcome(
         message.id,

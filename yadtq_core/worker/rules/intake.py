@@ -1,11 +1,11 @@
-"""Intake's rules: which messages are claimed, parked, offered and settled; what is committed, paused and rewound.
+"""The rules of intake: it claims, parks, offers and settles messages; it commits, pauses and rewinds partitions.
 
-A plain object without I/O: it is told what was polled, how claims were answered, which runs ended and what the time
-is, and answers what to do. Times are local monotonic seconds unless their name says otherwise.
+A plain object without I/O. The caller reports polled messages, answers of claims, ended runs and the time; the rules
+return what to do. Times are local monotonic seconds unless their name says otherwise.
 
-Where the broker's messages cannot be read again (`replayable` is False) there are no offsets to keep, and the index
-`open` of the backend holds whatever was claimed: then each delivery is *spent*, to be settled, as soon as its claim is
-answered, whatever the verdict; nothing is parked or offered, as no more is polled than is claimed at once.
+A broker that is not `replayable` has no offsets to keep, and the index `open` of the backend holds every claimed task.
+There a delivery is *spent*, that is, ready to be settled, when its claim was answered with any verdict. Nothing is
+parked or offered there, because the worker polls only as many messages as it claims at once.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from yadtq_core.model import Answer, Delivery, Epoch, Lease, Partition, Place, Unreadable, Verdict
-from yadtq_core.worker.rules.partition import Progress, Rewind
+from yadtq_core.worker.rules.partition import PartitionProgress, Rewind
 
 POLL_MOST = 500
 """Messages asked for at a time."""
 ENOUGH_WAITING = 200
-"""With so many waiting to be claimed no more are polled: they would only be others' work held back."""
+"""When this many wait to be claimed, no more are polled: other workers could take them sooner."""
 MAX_SPAN = 10_000
-"""Offsets between a partition's watermark and its position at which it pauses: what a crash makes others re-read."""
+"""A partition pauses when its position is this far ahead of its watermark: after a crash all of it is read again."""
 MAX_WINDOW = 200
-"""Claimed and not ended runs at most: a lost worker's share, and what one script call should carry."""
+"""The most runs that are claimed and not ended. It bounds what a lost worker holds, and the size of one script call."""
 WORTH_A_CALL = 50
-"""At a high pace so many claims are gathered, or a quarter of the window: a call's fixed cost is that of ten tasks."""
+"""At a high pace a claim waits for this many deliveries, or a quarter of the window: a call costs as much as ten."""
 WINDOW_SECONDS = 0.2
-"""The window is about what ended within this time."""
+"""The window is about the number of runs that ended within this time."""
 MAX_OFFERS = 200
 OFFER_GROWTH = 4
-"""A round's offers were all taken: short tasks, probably, of which a free slot takes many in a second."""
+"""The factor by which offers grow after peers took all of a round: they have short tasks, many a second for a slot."""
 SETTLED = frozenset({Verdict.DONE, Verdict.LATER, Verdict.POISON, Verdict.TOO_OLD, Verdict.ERROR})
-"""Verdicts after which a delivery needs nobody any more. A damaged record (ERROR) is left for people to look at."""
+"""Verdicts after which a delivery is done. A damaged record (ERROR) needs a person; another claim changes nothing."""
 
 
 @dataclass(slots=True)
 class Waiting:
-    """A delivery that was polled and is not claimed."""
+    """A delivery that was polled and is not claimed yet."""
 
     delivery: Delivery
     since: float
@@ -50,14 +50,14 @@ class Waiting:
 class Intake:
     """The state of one worker's intake.
 
-    margin: two heartbeats, in seconds: what a mark may be behind. replayable: as the broker says.
+    margin: two heartbeats, in seconds: how old the mark of a commit may be. replayable: the flag of the broker.
     """
 
     def __init__(self, margin: float = 10.0, *, replayable: bool = True) -> None:
         self._replayable = replayable
         self._spent: list[Place] = []
         self._margin_ms = int(margin * 1000)
-        self._partitions: dict[Partition, Progress] = {}
+        self._partitions: dict[Partition, PartitionProgress] = {}
         self._waiting: deque[Waiting] = deque()
         self._parked: list[tuple[float, int, Delivery]] = []
         self._tie = itertools.count()
@@ -69,21 +69,21 @@ class Intake:
         self._offers = 0
         self._restarted: list[Partition] = []
 
-    # What came and went
+    # Partitions and messages
 
     def gained(self, partition: Partition, committed: int | None, metadata: str = "") -> None:
-        """A partition is ours now; `committed` is its committed offset, None where there is none."""
-        self._partitions[partition] = Progress(committed, metadata, self._epoch_of(partition))
+        """Add a partition that was assigned to this worker; `committed` is its committed offset, None without one."""
+        self._partitions[partition] = PartitionProgress(committed, metadata, self._epoch_of(partition))
 
     def _epoch_of(self, partition: Partition) -> Epoch | None:
         return self._epochs[partition.number % len(self._epochs)] if self._epochs else None
 
     def partitions(self) -> list[Partition]:
-        """Return the partitions that are ours."""
+        """Return the assigned partitions."""
         return list(self._partitions)
 
     def lost(self, partition: Partition) -> None:
-        """A partition is not ours any more: forget all of it but what runs."""
+        """Forget a partition that is not assigned any more. Its tasks that run go on."""
         self._partitions.pop(partition, None)
         self._drop(partition)
 
@@ -93,10 +93,10 @@ class Intake:
         heapq.heapify(self._parked)
 
     def polled(self, messages: Iterable[Delivery | Unreadable], now: float) -> list[Unreadable]:
-        """Messages came, each partition's in the order of its offsets; return those that cannot be read.
+        """Add messages, those of each partition in the order of their offsets; return the unreadable ones.
 
-        Those of partitions that are not ours, and repeated ones, are passed over. One from below the watermark says
-        that the log is not what it was (its topic was made anew, say): `log_restarts` tells, and all of it is new.
+        Messages of other partitions and repeated ones are ignored. An offset below the watermark means that the log
+        restarted (its topic was recreated, for example): all its messages are new, and `log_restarts` reports it.
         """
         if not self._replayable:
             return self._arrived(messages, now)
@@ -104,7 +104,7 @@ class Intake:
         for message in messages:
             partition = message.partition
             progress = self._partitions.get(partition) if partition is not None else None
-            if partition is None or progress is None or not progress.stands(self._epoch_of(partition)):
+            if partition is None or progress is None or not progress.belongs_to(self._epoch_of(partition)):
                 continue
             if message.offset < progress.mark.low:
                 progress.restarted(message.offset)
@@ -128,14 +128,14 @@ class Intake:
         return unreadable
 
     def log_restarts(self) -> list[Partition]:
-        """Return the partitions whose logs began anew since the last call."""
+        """Return the partitions whose logs have restarted since the last call."""
         found, self._restarted = self._restarted, []
         return found
 
     # Claiming
 
     def appetite(self, window: int) -> int:
-        """Return how many messages to ask the broker for, where `window` more runs may be claimed."""
+        """Return how many messages to poll when `window` more runs may be claimed."""
         if self._replayable:
             return POLL_MOST if len(self._waiting) < ENOUGH_WAITING else 0
         ahead = MAX_WINDOW if self._ended_count >= MAX_WINDOW else 0
@@ -144,18 +144,19 @@ class Intake:
 
     @property
     def waiting(self) -> int:
-        """How many deliveries wait to be claimed, parked ones not counted."""
+        """How many deliveries wait to be claimed, without the parked ones."""
         return len(self._waiting)
 
     def next_parked(self) -> float | None:
-        """Return when the next parked delivery is to be claimed again, None if none is parked."""
+        """Return when to claim the next parked delivery again, None if none is parked."""
         return self._parked[0][0] if self._parked else None
 
     def window(self, free: int, now: float) -> int:
         """Return how many more runs may be claimed now, with `free` slots empty.
 
-        At least the free slots; otherwise about what ended within the last 200 ms, at most 200, less what runs.
-        What cannot be read again is claimed in any case where it would wait for longer: nobody else can have it.
+        At least the free slots, otherwise about the number of runs that ended within the last 200 ms, at most 200,
+        minus those that run. On a broker that cannot replay, claim everything already polled: no other worker can get
+        it.
         """
         while self._ended and self._ended[0][0] < now - WINDOW_SECONDS:
             self._ended_count -= self._ended.popleft()[1]
@@ -168,9 +169,9 @@ class Intake:
         return max(min(free, MAX_WINDOW), more)
 
     def next_batch(self, window: int, now: float) -> list[Delivery]:
-        """Take up to `window` deliveries to claim: parked ones whose time has come, then by arrival.
+        """Take up to `window` deliveries to claim: parked ones that are due, then the others by arrival.
 
-        A batch has no ID twice, and none that runs here: such a delivery is parked for a second, or spent.
+        A batch contains no ID twice and none that runs here: such a delivery is parked for a second, or spent.
         """
         batch: dict[str, Delivery] = {}
         while len(batch) < window and self._parked and self._parked[0][0] <= now:
@@ -192,9 +193,9 @@ class Intake:
         heapq.heappush(self._parked, (until, next(self._tie), delivery))
 
     def put_back(self, deliveries: Sequence[Delivery], now: float, *, offered: bool = False) -> None:
-        """These were not claimed after all (no answer), or given back unstarted (`offered`): they come next.
+        """Queue deliveries first again: their late outcomes were refused, or their leases were requeued (`offered`).
 
-        What was given back is left to the sweeps where its delivery is settled already.
+        If the broker is not replayable, deliveries of requeued leases are settled already: sweeps find their records.
         """
         if not self._replayable:
             ours = [] if offered else list(deliveries)
@@ -204,7 +205,7 @@ class Intake:
         self._waiting.extendleft(Waiting(delivery, now, offered) for delivery in reversed(ours))
 
     def claimed(self, batch: Sequence[Delivery], answers: Sequence[Answer], now: float) -> list[Lease]:
-        """Note how a claim was answered; return the leases to run."""
+        """Process the answers of a claim; return the leases to run."""
         leases = []
         if not self._replayable:
             self._spent += [Place(d.partition, d.offset) for d in batch if d.partition is not None]
@@ -219,14 +220,14 @@ class Intake:
         return leases
 
     def _park_busy(self, delivery: Delivery, answer: Answer, now: float) -> None:
-        """Look again when the lease ends. What came from a sweep, or is no longer ours, is left to others."""
+        """Park a delivery until the lease on its record ends; ignore one that came from a sweep or a lost partition."""
         if delivery.partition in self._partitions:
             self._park(delivery, now + answer.wait_ms / 1000 + 0.01)
 
-    # Saturation: what waits here is offered to others
+    # Requeue requests of a saturated worker
 
     def saturated(self, free: int, now: float) -> bool:
-        """Return whether every slot has been taken for more than a second; told the free slots at each look."""
+        """True when no slot has been free for more than a second; `free` is the number of free slots at this call."""
         if free:
             self._saturated_since = None
             return False
@@ -235,10 +236,10 @@ class Intake:
         return now - self._saturated_since > 1.0
 
     def to_offer(self, elsewhere: int) -> list[Delivery]:
-        """Return what to offer now, with `elsewhere` slots free on other workers: the longest-waiting, at most 200.
+        """Return up to 200 deliveries to offer, the longest-waiting first, when peers have `elsewhere` slots free.
 
-        What was offered before and still waits is offered again: the answer tells whether others took it. While
-        they take all of it, four times as many new ones go out with every round; else as many as there are free slots.
+        A delivery that was offered before and still waits is offered again: the answer shows whether a peer took it.
+        While peers take all of them, each round offers four times as many new ones; otherwise one for each free slot.
         """
         self._offers = min(max(self._offers, elsewhere), MAX_OFFERS)
         if not self._offers:
@@ -255,7 +256,7 @@ class Intake:
         return list(batch.values())
 
     def offered(self, batch: Sequence[Delivery], answers: Sequence[Answer], now: float) -> None:
-        """Note how an offer was answered: what is done is settled, the rest waits on, marked as offered."""
+        """Process the answers of an offer: settle deliveries that are done, mark the others as offered."""
         by_place = {
             (delivery.partition, delivery.offset): answer for delivery, answer in zip(batch, answers, strict=True)
         }
@@ -276,10 +277,10 @@ class Intake:
         self._waiting = left
         self._offers = 0 if untaken else self._offers * OFFER_GROWTH
 
-    # Ends
+    # Runs and settled messages
 
     def stopped(self, ids: Iterable[str], now: float, *, ended: bool = True) -> None:
-        """These do not run here any more: they ended (which sets the pace of claiming), or were given back."""
+        """Remove runs that have ended (their number sets the pace of claiming) or were requeued."""
         before = len(self._running)
         self._running.difference_update(ids)
         fewer = before - len(self._running)
@@ -288,56 +289,56 @@ class Intake:
             self._ended_count += fewer
 
     def runs(self, task_id: str) -> bool:
-        """Return whether this task is claimed here and has not ended."""
+        """True when this task is claimed here and has not ended."""
         return task_id in self._running
 
     def settled(self, delivery: Delivery) -> None:
-        """Nobody needs this delivery any more."""
+        """Mark the offset of a delivery as done."""
         if delivery.partition is not None and (progress := self._partitions.get(delivery.partition)):
             progress.mark.done(delivery.offset)
 
     def done(self, partition: Partition, offset: int) -> None:
-        """Nobody needs what stands there (a dead letter that was acknowledged, say)."""
+        """Mark an offset as done, or spent: its dead letter was acknowledged, for example."""
         if not self._replayable:
             self._spent.append(Place(partition, offset))
         elif progress := self._partitions.get(partition):
             progress.mark.done(offset)
 
     def spent(self) -> list[Place]:
-        """Return what is to be settled now, each once; nothing where progress is an offset."""
+        """Return the places to settle now, each once; none if the broker counts offsets."""
         spent, self._spent = self._spent, []
         return spent
 
-    # How far it is done
+    # Watermarks, commits and rewinds
 
     def beat(self, epochs: tuple[Epoch, ...]) -> None:
-        """A heartbeat was answered in these epochs, one a shard: the watermarks of now become the past's."""
+        """Process the answer of a heartbeat, the epochs of all shards: keep the present watermarks as safe offsets."""
         self._epochs = epochs
         for partition, progress in self._partitions.items():
             if (current := self._epoch_of(partition)) is not None:
                 progress.beat(current)
 
     def to_rewind(self) -> list[Rewind]:
-        """Return the partitions that must be read again: their offsets belong to another epoch.
+        """Return the partitions to read again, because their offsets belong to another epoch.
 
-        Until `rewound` is told, their messages are passed over and nothing of them is committed.
+        Until `rewound` is called, their messages are ignored and none of their offsets is committed.
         """
         rewinds = []
         for partition, progress in self._partitions.items():
             current = self._epoch_of(partition)
-            if current is not None and not progress.stands(current):
+            if current is not None and not progress.belongs_to(current):
                 since_ms = progress.rewind_since(current, self._margin_ms)
                 rewinds.append(Rewind(partition, since_ms, progress.safe[0], current))
         return rewinds
 
     def rewound(self, rewind: Rewind, offset: int) -> None:
-        """A partition is read from this offset again. Where a newer epoch came meanwhile, another rewind follows."""
+        """Read a partition from this offset again. If the epoch has changed since, another rewind follows."""
         if progress := self._partitions.get(rewind.partition):
             progress.rewound(offset, rewind.epoch)
             self._drop(rewind.partition)
 
     def to_commit(self) -> Mapping[Partition, tuple[int, str]]:
-        """Return (offset, metadata) of each partition whose offset or metadata is not what was committed last."""
+        """Return (offset, metadata) of each partition in which one of them differs from the last commit."""
         points = {
             partition: progress.to_commit(self._epoch_of(partition)) for partition, progress in self._partitions.items()
         }

@@ -1,7 +1,7 @@
-"""The keeper's rules: when to beat, extend and sweep, and what silence of the backend means.
+"""The rules of the keeper: when to send heartbeats, extend and sweep, and what to do when the backend is silent.
 
-A plain object without I/O; times are local monotonic seconds. The lease is the backend's: a worker that has had no
-answer for half of it claims nothing new, and after all of it leaves the group, so that others take its partitions.
+A plain object without I/O; times are local monotonic seconds. After half a lease without an answer the worker claims
+nothing new; after a whole lease it leaves the group, so that other workers get its partitions.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from typing import NamedTuple
 
 SWEEP_SECONDS = 1.0
 SWEEP_JITTER = 0.2
-"""Of the interval, either way: the sweeps of many workers spread out."""
+"""The share of the interval by which a sweep comes earlier or later, so that workers do not sweep together."""
 
 
-class Due(NamedTuple):
-    """What the keeper is to do now."""
+class KeeperActions(NamedTuple):
+    """What to do now."""
 
     beat: bool
     extend: bool
 
 
 class Keeper:
-    """The clockwork of one worker.
+    """The timers of one worker.
 
-    lease: seconds. now: the time of its start, from which silence counts. draw: gives 0..1, for the jitter.
+    lease: seconds. now: when the worker starts; a silence counts from then. draw: returns 0..1, for the jitter.
     """
 
     def __init__(self, lease: float, now: float, draw: Callable[[], float] = random.random) -> None:
@@ -39,23 +39,23 @@ class Keeper:
         self._next_sweep = now + self._sweep_interval()
         self._nothing_stale_until = 0.0
 
-    def due(self, now: float) -> Due:
-        """Return what to do now, and take it as being done."""
+    def due(self, now: float) -> KeeperActions:
+        """Return what to do now; the next times are then scheduled."""
         beat, extend = now >= self._next_beat, now >= self._next_extend
         if beat:
             self._next_beat = now + self._third
         if extend:
             self._next_extend = now + self._third
-        return Due(beat, extend)
+        return KeeperActions(beat, extend)
 
     def wait(self, now: float) -> float:
-        """Return the seconds until something is due."""
+        """Return the seconds until the next heartbeat or extension."""
         return max(0.0, min(self._next_beat, self._next_extend) - now)
 
     def sweep_due(self, now: float) -> bool:
-        """Return whether to sweep now, and take it as being done.
+        """True when to sweep now; the next sweep is then scheduled.
 
-        Only while heartbeats are answered: after a silence the first answer must be to a heartbeat, not to a sweep.
+        False while heartbeats have no answers: after a silence, a heartbeat must be answered before a sweep.
         """
         if now < self._next_sweep:
             return False
@@ -68,14 +68,14 @@ class Keeper:
         return max(0.0, self._next_sweep - now)
 
     def nothing_stale(self, now: float) -> bool:
-        """Return whether the backend was silent until less than a lease ago: nobody could extend meanwhile."""
+        """True for one lease after a silence of the backend, in which no worker could extend its leases."""
         return now < self._nothing_stale_until
 
     def beat_answered(self, sent_at: float, now: float) -> bool:
-        """A heartbeat sent at `sent_at` was answered; return True if the backend had been silent for long.
+        """Note the answer to a heartbeat sent at `sent_at`; return True if the backend had been silent for long.
 
-        Then leases are extended before anything is swept, and nothing counts as stale for one lease: the silence
-        was everybody's, and healthy tasks must not be taken for lost ones.
+        Then extend leases before the next sweep; no record counts as stale for one lease. The backend was silent for
+        all workers, and tasks that run must not be taken from them.
         """
         was_silent = self._begun and now - self._answered_at > 2 * self._third
         self._begun = True
@@ -85,23 +85,23 @@ class Keeper:
         return was_silent
 
     def beat_failed(self, now: float) -> None:
-        """A heartbeat was not answered: try again soon, not only after a third of the lease."""
+        """Schedule the next heartbeat soon, because the last one had no answer."""
         self._next_beat = min(self._next_beat, now + min(1.0, self._third / 2))
 
     def sweep_soon(self, now: float) -> None:
-        """Something was given back, or a slot is free again: do not wait for the next round."""
+        """Make the next sweep due now: a task was requeued, or a slot is free."""
         self._next_sweep = min(self._next_sweep, now)
 
     def may_claim(self, now: float) -> bool:
-        """Return whether new work may be claimed: the backend answered within half a lease."""
+        """True when runs may be claimed: the backend has answered within half a lease."""
         return self._begun and now - self._answered_at < self._lease / 2
 
     def may_offer(self, now: float) -> bool:
-        """Return whether what waits here may be offered: an offer takes a lease that is over for a lost worker's."""
+        """True when requeue requests may be sent: not after a silence, because an offer takes over expired leases."""
         return self.may_claim(now) and not self.nothing_stale(now)
 
     def must_leave(self, now: float) -> bool:
-        """Return whether the group is to be left: the backend has been silent for a whole lease."""
+        """True when the worker must leave the group: the backend has been silent for a whole lease."""
         return now - self._answered_at >= self._lease
 
     def _sweep_interval(self) -> float:

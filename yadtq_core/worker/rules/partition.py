@@ -1,9 +1,9 @@
-"""How far one partition is done, and from where it must be read again after the backend may have lost writes.
+"""The progress of one partition, and the offset to read it from again when the backend may have lost writes.
 
-Every commit says in its metadata in which epoch it was made, the highest Redis time (mark) seen in it, and a *safe
-offset*: the low watermark as it stood two heartbeats before the last answered one, below which everything was done
-early enough to be in any copy of the store that knows that mark. In another epoch the offset itself proves nothing:
-the partition is rewound before its next message is looked at and before its next commit.
+The metadata of a commit holds the epoch, its high timestamp (mark: the highest Redis time that was seen in it) and a
+*safe offset*: the low watermark two heartbeats before the last answered one. All messages below it were done early
+enough to be in every copy of the store that knows the mark. In another epoch the committed offset proves nothing: the
+partition is rewound before its next message is processed and before its next commit.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from yadtq_core.worker.rules.watermark import Watermark
 
 _FORMAT = "1"
 _KEPT = 3
-"""Watermarks kept: at the last answered heartbeat, and one and two before."""
+"""Watermarks kept: those at the last three answered heartbeats."""
 
 
 class Rewind(NamedTuple):
-    """A partition to be read again: from the first message not older than `since_ms`, from `safe` if that is lower.
+    """A partition to read again, from its first message not older than `since_ms` or from `safe`, the lower of the two.
 
-    Then its offsets belong to `epoch`.
+    Its offsets then belong to `epoch`.
     """
 
     partition: Partition
@@ -31,13 +31,13 @@ class Rewind(NamedTuple):
     epoch: Epoch
 
 
-class Progress:
-    """One partition: its watermark, the safe offsets, and the epoch they belong to."""
+class PartitionProgress:
+    """The watermark and the safe offsets of one partition, and the epoch to which they belong."""
 
     __slots__ = ("committed", "epoch", "mark", "paused", "safe")
 
     def __init__(self, committed: int | None, metadata: str, current: Epoch | None) -> None:
-        """Begin where the group's commit stands; `current` is the epoch of the partition's shard."""
+        """Begin at the committed offset of the group; `current` is the epoch of the partition's shard."""
         self.mark = Watermark(committed or 0)
         self.paused = False
         self.committed = None if committed is None else (committed, metadata)
@@ -49,18 +49,18 @@ class Progress:
         """The offset below which everything is done."""
         return self.mark.low
 
-    def stands(self, current: Epoch | None) -> bool:
-        """Return whether its offsets belong to this epoch; otherwise it must be rewound."""
+    def belongs_to(self, current: Epoch | None) -> bool:
+        """True when its offsets belong to this epoch; otherwise it must be rewound."""
         return current is None or self.epoch is None or self.epoch.id == current.id
 
     def beat(self, current: Epoch) -> None:
-        """A heartbeat was answered: remember the watermark of now. In another epoch nothing may be adopted."""
-        if self.stands(current):
+        """Keep the present watermark at an answered heartbeat, unless the partition must be rewound first."""
+        if self.belongs_to(current):
             self.epoch = current
             self.safe.append(self.mark.low)
 
     def rewind_since(self, current: Epoch, margin_ms: int) -> int:
-        """Return the time (ms) from which messages must be read again to be in `current`."""
+        """Return the time (ms) since which `current` may have lost writes, less the margin."""
         assert self.epoch is not None
         ids = [past.id for past in current.past]
         if self.epoch.id in ids:
@@ -70,7 +70,7 @@ class Progress:
         return max(0, min(lost, default=self.epoch.mark_ms) - margin_ms)
 
     def rewound(self, offset: int, current: Epoch) -> None:
-        """It is read from `offset` again, in this epoch; what was done before counts no more."""
+        """Begin again at `offset` in this epoch; no message counts as done."""
         self.mark = Watermark(offset)
         self.safe = deque([offset], maxlen=_KEPT)
         self.epoch = current
@@ -78,14 +78,14 @@ class Progress:
         self.paused = False
 
     def restarted(self, offset: int) -> None:
-        """Its log begins anew at `offset`: what was done in the old one says nothing of this one."""
+        """Begin again at `offset` of a restarted log, which has none of the messages of the old one."""
         self.mark = Watermark(offset)
         self.safe = deque([offset], maxlen=_KEPT)
         self.committed = None
 
     def to_commit(self, current: Epoch | None) -> tuple[int, str] | None:
-        """Return (offset, metadata) to commit; None where nothing has changed, or a rewind comes first."""
-        if not self.mark.position or not self.stands(current):
+        """Return (offset, metadata) to commit; None if nothing has changed or the partition must be rewound first."""
+        if not self.mark.position or not self.belongs_to(current):
             return None
         point = (self.mark.low, self._metadata())
         if point == self.committed:
@@ -100,7 +100,7 @@ class Progress:
 
 
 def _parsed(metadata: str) -> tuple[Epoch, int] | None:
-    """Return the epoch and safe offset of a commit's metadata; None if it is not ours to read."""
+    """Return the epoch and safe offset in the metadata of a commit; None if it has another format."""
     parts = metadata.split(" ")
     if len(parts) != 4 or parts[0] != _FORMAT or not (parts[2].isdecimal() and parts[3].isdecimal()):
         return None

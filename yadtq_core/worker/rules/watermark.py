@@ -1,7 +1,7 @@
-"""How far a partition is done when its messages are done in any order.
+"""The low watermark of a partition whose messages are done in any order.
 
-The *low watermark* is the offset below which everything is done: the only offset that may be committed. Offsets
-come in rising order, with gaps (compaction, transactions); they are done in any order.
+It is the offset below which all messages are done: the only offset that may be committed. Offsets are delivered in
+rising order, with gaps (compaction, transactions).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections import deque
 
 
 class Watermark:
-    """The offsets of one partition that were delivered, and which of them are done."""
+    """The delivered offsets of one partition that are above the watermark."""
 
     __slots__ = ("_done", "_open", "position")
 
@@ -23,16 +23,16 @@ class Watermark:
 
     @property
     def low(self) -> int:
-        """The offset below which everything is done."""
+        """The offset below which all messages are done."""
         return self._open[0] if self._open else self.position
 
     @property
     def span(self) -> int:
-        """How many offsets lie between the watermark and the position."""
+        """The number of offsets from the watermark to the position."""
         return self.position - self.low
 
     def delivered(self, offset: int) -> bool:
-        """Note a message as delivered; False for one that was delivered before (a fetch repeated)."""
+        """Note a message as delivered; return False if it was delivered before, by a repeated fetch."""
         if offset < self.position:
             return False
         self._open.append(offset)
@@ -40,7 +40,7 @@ class Watermark:
         return True
 
     def done(self, offset: int) -> None:
-        """Note a message as done. One that is not open (done twice, or from before a rewind) changes nothing."""
+        """Note a message as done. An offset that is not open (done before, or delivered before a rewind) is ignored."""
         waiting, done = self._open, self._done
         if not waiting or not waiting[0] <= offset < self.position:
             return

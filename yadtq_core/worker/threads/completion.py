@@ -10,14 +10,13 @@ from yadtq_core.errors import YadtqError
 from yadtq_core.interfaces import Backend
 from yadtq_core.model import Lease, Outcome, ReleaseReason, WorkerIdentity
 from yadtq_core.worker.events import Events
-from yadtq_core.worker.executor import Executor
+from yadtq_core.worker.executor import ChildEvents, Death, Executor
 from yadtq_core.worker.guarded_intake import GuardedIntake
 from yadtq_core.worker.lifecycle import Lifecycle
 from yadtq_core.worker.outages import Outages
 from yadtq_core.worker.requeue import Requeue
 from yadtq_core.worker.rules.completion import Completion, Finished
 from yadtq_core.worker.sweep_timer import SweepTimer
-from yadtq_core.worker.values import Death, News
 
 log = logging.getLogger("yadtq.worker")
 
@@ -63,22 +62,22 @@ class CompletionThread:
             self.lifecycle.finished.wait(GATHER_STEP_SECONDS)
             self._heard(self.executor.read(0.0))
 
-    def _heard(self, news: News) -> None:
-        if news.ended:
-            self.completion.ended(news.ended)
+    def _heard(self, heard: ChildEvents) -> None:
+        if heard.ended:
+            self.completion.ended(heard.ended)
             with self.intake as intake:
-                intake.stopped([lease.id for lease, _ in news.ended], time.monotonic())
+                intake.stopped([lease.id for lease, _ in heard.ended], time.monotonic())
                 self.intake.notify()
             if self.sweeps.found_work and self.executor.free:
                 self.sweeps.request()
             if self.progress:
-                for lease, _ in news.ended:
+                for lease, _ in heard.ended:
                     self.progress.pop(lease.id, None)
-        for task_id, text in news.progress:
+        for task_id, text in heard.progress:
             self.progress[task_id] = text
-        for death in news.deaths:
+        for death in heard.deaths:
             self._requeue(death)
-        if news.ready:
+        if heard.ready:
             self.sweeps.request()
 
     def _requeue(self, death: Death) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from yadtq_core.model import Epoch, Partition, Past
 from yadtq_core.worker.rules.intake import Intake
-from yadtq_core.worker.rules.partition import Progress, Rewind
+from yadtq_core.worker.rules.partition import PartitionProgress, Rewind
 
 P0 = Partition("default", 0)
 FIRST = Epoch("a", 50_000, (Past("a", 0),))
@@ -19,7 +19,7 @@ def after(*froms: tuple[str, int], mark_ms: int = 90_000) -> Epoch:
 
 
 def test_a_commit_says_epoch_mark_and_a_safe_offset_two_heartbeats_old() -> None:
-    progress = Progress(None, "", FIRST)
+    progress = PartitionProgress(None, "", FIRST)
     for offset in range(3):
         progress.mark.delivered(offset)
         progress.mark.done(offset)
@@ -29,20 +29,20 @@ def test_a_commit_says_epoch_mark_and_a_safe_offset_two_heartbeats_old() -> None
 
 
 def test_who_comes_from_the_same_epoch_goes_on_where_it_committed() -> None:
-    progress = Progress(700, "1 a 50000 650", FIRST)
-    assert progress.stands(FIRST)
+    progress = PartitionProgress(700, "1 a 50000 650", FIRST)
+    assert progress.belongs_to(FIRST)
     assert progress.low == 700
     assert progress.safe[0] == 650
 
 
 def test_what_was_committed_in_another_epoch_is_read_again_before_anything_is_committed() -> None:
     now = after(("b", 60_000))
-    progress = Progress(700, "1 a 55000 650", now)
-    assert not progress.stands(now)
+    progress = PartitionProgress(700, "1 a 55000 650", now)
+    assert not progress.belongs_to(now)
     progress.mark.delivered(700)
     assert progress.to_commit(now) is None
     progress.beat(now)
-    assert not progress.stands(now)  # a heartbeat alone must not adopt it
+    assert not progress.belongs_to(now)  # a heartbeat alone must not adopt it
     assert progress.rewind_since(now, 10_000) == 50_000
     progress.rewound(640, now)
     assert progress.to_commit(now) == (640, "1 b 90000 640")
@@ -57,19 +57,19 @@ def test_what_was_committed_in_another_epoch_is_read_again_before_anything_is_co
     ],
 )
 def test_how_far_back(seen: str, froms: list[tuple[str, int]], since_ms: int) -> None:
-    progress = Progress(700, f"1 {seen} 55000 650", None)
+    progress = PartitionProgress(700, f"1 {seen} 55000 650", None)
     assert progress.rewind_since(after(*froms), 0) == since_ms
 
 
 def test_an_unknown_epoch_goes_back_at_least_to_its_own_mark() -> None:
-    progress = Progress(700, "1 z 55000 650", None)
+    progress = PartitionProgress(700, "1 z 55000 650", None)
     assert progress.rewind_since(Epoch("b", 90_000, (Past("b", 60_000),)), 5_000) == 50_000
 
 
 @pytest.mark.parametrize("metadata", ["", "2 a 1 1", "1 a x 1", "1 a 1 -1", "1 a 1", "hello"])
 def test_metadata_that_is_not_ours_lets_the_committed_offset_stand(metadata: str) -> None:
-    progress = Progress(700, metadata, FIRST)
-    assert progress.stands(FIRST)
+    progress = PartitionProgress(700, metadata, FIRST)
+    assert progress.belongs_to(FIRST)
     assert progress.low == 700
 
 
