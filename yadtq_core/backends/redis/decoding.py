@@ -1,4 +1,4 @@
-"""What stands in Redis as values of the model: the hash of a record, a worker's row, an epoch's text, the counters."""
+"""Reads values of the model from Redis: the hash of a record, a worker's row, an epoch's text, the counters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from yadtq_core.model import (
 from yadtq_core.records.terms import damaged, greatest_loss
 
 JSON = "application/json"
-"""The content type that a record need not name."""
+"""The content type of a result whose record names none."""
 
 _NUMBERS = frozenset(
     {
@@ -104,19 +104,19 @@ def _history(lines: str) -> tuple[Attempt, ...]:
 
 
 def history_line(worker_id: str, reason: str) -> bytes:
-    """Return the beginning of a history line; the script adds attempt and time, which Redis alone knows."""
+    """Return the beginning of a history line; the script adds attempt and time, known to Redis alone."""
     return msgspec.json.encode({"worker_id": worker_id, "reason": reason[:200]})[:-1] + b","
 
 
 def epoch_of(answer: list[int | bytes]) -> Epoch:
-    """Return what the epoch script answered: now, id, mark, past as `id:from:begins:ends;…`."""
+    """Return the epoch in an answer of the epoch script: now, id, mark, past as `id:from:begins:ends;…`."""
     _, epoch_id, mark, past = answer
     lines = (line.split(":") for line in _text(past).split(";") if line)
     return Epoch(_text(epoch_id), int(mark), tuple(Past(line[0], int(line[1])) for line in lines))
 
 
 def reset_of(past: bytes, after_ms: int) -> Reset | None:
-    """Return the greatest loss that an epoch's past tells of and that ended later than `after_ms`."""
+    """Return the greatest loss in an epoch's past that ended later than `after_ms`."""
     lines = (line.split(b":") for line in past.split(b";") if line)
     return greatest_loss(((int(mark), int(begins), int(ends)) for _, mark, begins, ends in lines), after_ms)
 
@@ -126,7 +126,7 @@ def _text(value: int | bytes) -> str:
 
 
 def counts_of(shards: Iterable[Mapping[bytes, bytes]]) -> Counts:
-    """Return the sum of the shards' counters, without those at nothing."""
+    """Return the sums of the shards' counters, without zeros."""
     queues: dict[str, dict[str, int]] = {}
     ended: dict[str, int] = {}
     for fields in shards:
@@ -160,7 +160,7 @@ def worker_fields(worker: WorkerIdentity, stats: WorkerStats) -> list[str | int 
 
 
 def worker_of(fields: Mapping[bytes, bytes], now_ms: int, lease_ms: int) -> WorkerRow | None:
-    """Return the worker whose row this is; None for one that has expired or cannot be read."""
+    """Return the worker in this row; None if the row has expired or cannot be read."""
     try:
         row = {name.decode(): value.decode() for name, value in fields.items()}
         last_seen = int(row["last_seen"])

@@ -1,6 +1,6 @@
-"""How each script is called and its answer read: arguments out of values, values out of replies.
+"""The arguments of each script, made from values, and the values in its answer.
 
-Pure, and the hot path of clients and workers: lists are laid out flat, equal answers are one shared value.
+Pure functions on the hot path of clients and workers: lists are flat, equal answers are one shared value.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _EXTEND = {1: ExtendCode.OK, 2: ExtendCode.CANCEL}
 _CANCEL = {1: CancelCode.CANCELLED, 2: CancelCode.REQUESTED, 3: CancelCode.ENDED, 4: CancelCode.MISSING}
 _VERDICT = {1: Verdict.RUN, 2: Verdict.BUSY, 3: Verdict.POISON}
 NEEDS_MESSAGE = Answer(Verdict.ERROR, error="the record is missing")
-"""Stands for a record that must be rebuilt until the second call, which brings the messages."""
+"""The first answer for a record that must be rebuilt; the second call brings its message."""
 _PLAIN = {
     0: Answer(Verdict.DONE),
     -1: NEEDS_MESSAGE,
@@ -50,7 +50,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def submissions_out(submissions: Sequence[Submission]) -> list[Any]:
-    """Return what `create` is told of each."""
+    """Return the arguments of `create` for each submission."""
     arguments: list[Any] = []
     for submission in submissions:
         message = submission.message
@@ -59,7 +59,7 @@ def submissions_out(submissions: Sequence[Submission]) -> list[Any]:
 
 
 def created_in(answer: list[Any]) -> list[Created]:
-    """Return what `create` answered. A damaged record is a CONFLICT: it stands, and is not this submission's."""
+    """Return the answers of `create`. A damaged record is a CONFLICT: it exists and is not this submission's."""
     now_ms = answer[0]
     queued = Created(CreateCode.NEW, now_ms, Status.QUEUED, published=False)
     scheduled = Created(CreateCode.NEW, now_ms, Status.SCHEDULED, published=False)
@@ -83,7 +83,7 @@ def _status(text: bytes) -> Status:
 
 
 def messages_out(deliveries: Sequence[Delivery]) -> list[Any]:
-    """Return what `claim` and `offer` are told of records that may have to be rebuilt."""
+    """Return the arguments of `claim` and `offer` for records that may have to be rebuilt."""
     arguments: list[Any] = []
     for delivery in deliveries:
         message = delivery.message
@@ -99,7 +99,7 @@ def messages_out(deliveries: Sequence[Delivery]) -> list[Any]:
 
 
 def answers_in(answer: list[Any]) -> list[Answer]:
-    """Return what `claim` or `offer` answered."""
+    """Return the answers of `claim` or `offer`."""
     now_ms, fence = answer[0], answer[1]
     known = dict(_PLAIN)
     found: list[Answer] = []
@@ -122,17 +122,17 @@ def _answer(item: list[Any] | bytes) -> Answer:
 
 
 def holds_out(holds: Sequence[Hold]) -> list[Any]:
-    """Return what `extend` is told of each."""
+    """Return the arguments of `extend` for each hold."""
     return [part for hold in holds for part in (hold.fence, hold.progress)]
 
 
 def extended_in(answer: list[Any]) -> list[ExtendCode]:
-    """Return what `extend` answered; the outcome of a damaged record will be refused, so it counts as lost."""
+    """Return the answers of `extend`; a damaged record counts as lost, because its outcome will be refused."""
     return [_EXTEND.get(code, ExtendCode.LOST) for code in answer]
 
 
 def outcomes_out(outcomes: Sequence[Outcome]) -> list[Any]:
-    """Return what `finish` is told of each."""
+    """Return the arguments of `finish` for each outcome."""
     arguments: list[Any] = []
     for outcome in outcomes:
         if outcome.status is Status.SUCCESS:
@@ -155,12 +155,12 @@ def _unsuccessful(outcome: Outcome) -> tuple[Any, ...]:
 
 
 def finished_in(answer: list[Any]) -> list[FinishCode]:
-    """Return what `finish` or `release` answered."""
+    """Return the answers of `finish` or `release`."""
     return [_FINISH.get(code, FinishCode.ERROR) for code in answer]
 
 
 def releases_out(releases: Sequence[Release], worker_id: str) -> list[Any]:
-    """Return what `release` is told of each, and the error should it be the last."""
+    """Return the arguments of `release` for each release, with the error in case it fails the record."""
     arguments: list[Any] = []
     for release in releases:
         kind = "UnknownTask" if release.reason is ReleaseReason.UNKNOWN_TASK else "WorkerLost"
@@ -178,22 +178,22 @@ def releases_out(releases: Sequence[Release], worker_id: str) -> list[Any]:
 
 
 def cancelled_in(answer: list[Any]) -> list[CancelCode]:
-    """Return what `cancel` answered; a damaged record has ended, as `get` shows it."""
+    """Return the answers of `cancel`; a damaged record has ended, as `get` shows it."""
     return [_CANCEL.get(code, CancelCode.ENDED) for code in answer[1:]]
 
 
 def watched_in(answer: list[Any]) -> list[bool]:
-    """Return what `watch` answered; a damaged record will never end, so waiting for it is over too."""
+    """Return the answers of `watch`; waiting for a damaged record ends too, because it never will."""
     return [code != 0 for code in answer]
 
 
 def messages_in(answer: list[Any]) -> list[Delivery | None]:
-    """Return what `messages` answered."""
+    """Return the answers of `messages`."""
     return [delivery_of(body, submitted_at_ms) for submitted_at_ms, body in zip(answer[::2], answer[1::2], strict=True)]
 
 
 def due_in(ids: Sequence[str], answer: list[Any]) -> list[Due | None]:
-    """Return what `sweep` answered; None where there is nothing to do."""
+    """Return the answers of `sweep`; None if there is nothing to do for a record."""
     return [_due(task_id, item) for task_id, item in zip(ids, answer[1:], strict=True)]
 
 

@@ -1,4 +1,4 @@
-"""The Lua scripts of the Redis backend, one a file in `lua/`, each behind the one prelude."""
+"""The Lua scripts of the Redis backend: one file each in `lua/`, behind the shared prelude."""
 
 from __future__ import annotations
 

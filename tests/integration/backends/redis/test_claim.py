@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.integration.backends.redis.bed import Bed
-from yadtq_core.backends.redis import backend as backends
+from yadtq_core.backends.redis import claims
 from yadtq_core.model import Status, Verdict
 from yadtq_core.testing.contracts.records import STATS, delivery, given_back, outcome, submission
 
@@ -90,7 +90,7 @@ def test_a_damaged_record_is_its_own_error_and_nobody_elses(bed: Bed) -> None:
 
 def test_large_messages_of_lost_records_are_sent_in_several_calls(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
     """All of 200 large ones together would take a slow network longer than a call may, again and again."""
-    monkeypatch.setattr(backends, "MAX_BYTES", 2_500)
+    monkeypatch.setattr(claims, "MAX_BYTES", 2_500)
     large = b'[["%b"],{}]' % (b"x" * 1_000)
     ones = [delivery(submission(arguments=large), bed.backend.time_ms(), offset=number) for number in range(5)]
     sizes: list[int] = []

@@ -17,8 +17,8 @@ for i = 1, n do ids[i] = sub(KEYS[2 + i], -36) end
 local due = call('ZMSCORE', open, unpack(ids))
 
 local function handed(i, r, status, position, reclaimed)
-  -- A released record needs a free slot and nothing else. If the caller has none it stays due for a worker that has
-  -- one, unless so many are due that they would hide the rest.
+  -- A released record needs a free slot and nothing else. If the caller has none, the record stays due for a worker
+  -- that has one, unless the call has found its limit of due records and released ones could hide the rest.
   if leave and status == 'queued' and r[RELEASED] and i > with then return 0 end
   look_at(ids[i], status == 'queued' and (r[RELEASED] or reclaimed) and soon or pushed)
   local message = ''
