@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from yadtq_core import Run, hookimpl, task
-from yadtq_core.child.pipeline import Call, Pipeline
+from yadtq_core.child.pipeline import BoundCall, Pipeline
 from yadtq_core.interfaces import Outcome, Status, WorkerIdentity
 from yadtq_core.plugin.loading import Plugins, load_plugins
 from yadtq_core.settings import Settings
@@ -89,18 +89,18 @@ def _tell(events: Events) -> None:
         events.call_waiting()
 
 
-def _call(plugins: Plugins) -> Call:
+def _call(plugins: Plugins) -> BoundCall:
     settings = plugins.configure(Settings())
     return Pipeline(plugins, plugins.payloads(settings), lambda coroutine: None).bind(nothing).call
 
 
-def _run(call: Call) -> None:
+def _run(call: BoundCall) -> None:
     run: Any = None
     for _ in range(RUNS):
         call(run, [], {})
 
 
-def _run_by_hand(call: Call) -> None:
+def _run_by_hand(call: BoundCall) -> None:
     run: Any = None
     empty = Empty()
     for _ in range(RUNS):

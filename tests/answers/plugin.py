@@ -177,10 +177,12 @@ CASES = [
         "from yadtq_core.plugin.hookspecs import hookimpl\n@hookimpl\ndef yadtq_nosuch(): return {}\n",
         hooks=HOOK,
     ),
-    task("63", "returns a set", "hostile.a_set", "[]", 1, "is of type set, which JSON has no word for; use a list"),
+    task("63", "returns a set", "hostile.a_set", "[]", 1, "is of type set, which JSON cannot represent; use a list"),
     task("63", "returns NaN", "hostile.not_a_number", "[]", 1, "is nan: NaN and Infinity are not JSON"),
     task("63", "returns itself in a list", "hostile.circular", "[]", 1, "Status: failed\nError: .*(nested|itself)"),
-    task("63", "returns a generator", "hostile.generator", "[]", 1, "is of type generator, which JSON has no word for"),
+    task(
+        "63", "returns a generator", "hostile.generator", "[]", 1, "is of type generator, which JSON cannot represent"
+    ),
     task("63", "an error without a text", "hostile.unprintable", "[]", 1, "Error: (hostile.)?Unprintable"),
     task("63", "an error of 10 MB", "hostile.long_error", "[]", 1, r"Error: ValueError: x{100}"),
     task("63", "an error that steers a terminal", "hostile.odd_error", "[]", 1, r"Error: ValueError: .*\\x1b\[2J\\x00"),

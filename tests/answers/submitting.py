@@ -189,12 +189,12 @@ OPTIONS = [
     refused("35", "an unknown command", ["submitt"], "No such command 'submitt'"),
 ]
 VALUES = [
-    _code("37", "a set", "[{1}]", r"InvalidArguments: .* is of type set, which JSON has no word for; use a list"),
+    _code("37", "a set", "[{1}]", r"InvalidArguments: .* is of type set, which JSON cannot represent; use a list"),
     _code("37", "a Decimal that is no number", "decimal.Decimal('nan')", "is NaN: NaN and Infinity are not JSON"),
-    _code("37", "a complex number", "1j", r"is of type complex, which JSON has no word for"),
-    _code("37", "a key that is no text", "{(1, 2): 3}", r"has a key of type tuple; keys are text"),
+    _code("37", "a complex number", "1j", r"is of type complex, which JSON cannot represent"),
+    _code("37", "a key that is no text", "{(1, 2): 3}", r"has a key of type tuple; a key is text"),
     _code("37", "a list that holds itself", "loop", r"nested|refers to itself"),
-    _code("37", "an object", "object()", r"is of type object, which JSON has no word for"),
+    _code("37", "an object", "object()", r"is of type object, which JSON cannot represent"),
 ]
 CASES = [
     *ARGUMENTS,

@@ -1,3 +1,5 @@
-"""The side where tasks run: a child process, its slots (`child`), how a job is run (`runner`), and what travels
-between it and its worker (`pipe`). Imports neither kafka nor redis.
+"""The process in which tasks run, and the pipes to its worker.
+
+`child` is the process and its slots, `runner` runs one job, `pipeline` binds a task to its hooks, `pipe` is the
+protocol between worker and child. Nothing here imports kafka or redis.
 """

@@ -1,10 +1,10 @@
-"""What runs in a child: slots that take jobs and run them.
+"""The process in which tasks run: its slots take jobs and run them.
 
     python -m yadtq_core.child CONTROL WORK TOKENS REPORTS PARENT
 
-The numbers are inherited file descriptors and the worker's process ID. A slot is a thread; the first is the main
-thread. Each reads a token, finds its job among the frames of the work pipe, runs it and writes the report. The
-child ends when the token pipe does (the worker drains it), and at once when the worker is gone.
+The arguments are inherited file descriptors and the process ID of the worker. A slot is a thread, the first one the
+main thread. A slot reads a token, finds the job of this number in the frames of the work pipe, runs it and writes the
+report. The child ends when the worker closes the socket of tokens, and at once when the worker's process has ended.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _BROKEN = 4
 
 
 class Child:
-    """The jobs of one child and the pipes they come and go by."""
+    """The jobs of one child, and the pipes to its worker."""
 
     def __init__(self, control: int, work: int, tokens: int, reports: int) -> None:
         self._control = Frames(control)
@@ -58,7 +58,7 @@ class Child:
         self._pid = os.getpid()
 
     def main(self) -> None:
-        """Be told what to be, load plugins and tasks, run jobs until there are no more."""
+        """Read the configuration, load plugins and tasks, then run jobs until the worker closes the tokens."""
         start = self._started()
         try:
             ready, plugins = self._prepare(start)
@@ -66,12 +66,12 @@ class Child:
             self._send(Ready([], str(error)))
             return
         except BaseException as error:
-            told = describe(error)
-            self._send(Ready([], f"{told.type}: {told.message}"))
+            found = describe(error)
+            self._send(Ready([], f"{found.type}: {found.message}"))
             return
         identity = ChildIdentity(start.worker_id, os.getpid())
         plugins.manager.tell("yadtq_child_started", child=identity)
-        threading.Thread(target=self._obey, name="yadtq-control", daemon=True).start()
+        threading.Thread(target=self._read_control, name="yadtq-control", daemon=True).start()
         self._send(ready)
         os.register_at_fork(after_in_child=self._forked)
         slots = [threading.Thread(target=self._work_on, name=f"yadtq-slot-{n}") for n in range(1, start.threads)]
@@ -83,8 +83,8 @@ class Child:
         plugins.manager.tell("yadtq_child_stopping", child=identity)
 
     def _prepare(self, start: Start) -> tuple[Ready, Plugins]:
-        """Load what this child is to run; raises for what cannot be had, unless it may go on without."""
-        with redirect_stdout(sys.stderr):  # what an import prints is nobody's answer
+        """Load plugins and tasks; raises the first error unless the child is lenient."""
+        with redirect_stdout(sys.stderr):  # output of an import must not mix with the output of a command
             registry, plugins = Registry(start.imports), load_plugins()
             tasks, missing = registry.load_all()
         broken: list[YadtqError] = [*plugins.errors, *missing]
@@ -103,21 +103,21 @@ class Child:
             self._early += frames
         start = decode_control(self._early.pop(0))
         if not isinstance(start, Start):
-            raise YadtqError(f"the worker's first word was {start!r}, not Start")
+            raise YadtqError(f"the worker's first frame was {start!r}, not Start")
         return start
 
     def _forked(self) -> None:
-        """Let go of the pipes in a process that a task forked.
+        """Replace the pipes by /dev/null in a process that a task has forked.
 
-        It would take jobs that nobody knows it has, and by holding the pipes open hide the death of its parent.
+        Such a process must not take jobs, and while it held the pipes open the worker could not see the child's death.
         """
         null = os.open(os.devnull, os.O_RDWR)
         for fd in (self._control.fd, self._work.fd, self._tokens, self._reports):
-            os.dup2(null, fd, inheritable=False)  # not closed: the number must not become one of the task's own files
+            os.dup2(null, fd, inheritable=False)  # not closed, or a file of the task could get its number
         os.close(null)
 
     def _work_on(self) -> None:
-        """Be a slot; one that cannot go on ends the child, or its job would count as running for ever."""
+        """Run a slot. If it fails, end the child: the job of a dead slot would count as running for ever."""
         try:
             self._slot()
         except BaseException:
@@ -131,13 +131,13 @@ class Child:
         while token := os.read(self._tokens, TOKEN.size):
             done = runner.run(self._take(TOKEN.unpack(token)[0]))
             if os.getpid() != self._pid:
-                os._exit(0)  # a process that the task forked has come back from it: the task's end is not its to tell
+                os._exit(0)  # this process was forked by the task; only its parent reports
             data = frame(done)
             with self._writing:
                 write_all(reports, data)
 
     def _take(self, seq: int) -> Job:
-        """Return the job whose token was read; its frame was sent before or is on its way."""
+        """Return the job whose token was read; its frame came before the token, or is still to come."""
         with self._taking:
             while seq not in self._jobs:
                 frames = self._work.read()
@@ -158,13 +158,13 @@ class Child:
         with self._writing:
             write_all(self._reports, frame(report))
 
-    def _obey(self) -> None:
-        """Hear the control pipe. Its end means that the worker is gone: end at once, whatever runs."""
+    def _read_control(self) -> None:
+        """Read the control pipe. Its end means that the worker has ended: end at once, with all running tasks."""
         while True:
             for data in self._early:
-                told = decode_control(data)
-                if isinstance(told, Cancel):
-                    self._runner.cancelled.add(told.seq)
+                word = decode_control(data)
+                if isinstance(word, Cancel):
+                    self._runner.cancelled.add(word.seq)
             frames = self._control.read()
             if frames is None:
                 os._exit(_ORPHANED)
@@ -172,9 +172,9 @@ class Child:
 
 
 def die_with(parent: int) -> None:
-    """Let the kernel kill this process when the worker dies; elsewhere than on Linux the control pipe tells.
+    """Let the kernel kill this process when the worker ends. On other systems than Linux the control pipe ends then.
 
-    The signal is bound to the thread that started this process, which is the worker's main thread.
+    The kernel watches the thread that has started this process, which is therefore the worker's main thread.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -182,8 +182,8 @@ def die_with(parent: int) -> None:
         os._exit(_ORPHANED)
 
 
-def _be_the_first_to_go() -> None:
-    """Where memory runs out the kernel is to kill this process, not the worker; and a crash leaves no core file."""
+def _prefer_to_be_killed() -> None:
+    """Let the kernel kill this process rather than the worker when memory runs out; write no core file."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         Path("/proc/self/oom_score_adj").write_text("500")
@@ -195,7 +195,7 @@ def main() -> None:
     """Run as a child of a worker."""
     control, work, tokens, reports, parent = map(int, sys.argv[1:6])
     die_with(parent)
-    _be_the_first_to_go()
+    _prefer_to_be_killed()
     for fd in (control, work, tokens, reports):
-        os.set_inheritable(fd, False)  # what a task starts must not keep our pipes open
+        os.set_inheritable(fd, False)  # a process that a task starts must not keep the pipes open
     Child(control, work, tokens, reports).main()

@@ -1,10 +1,10 @@
-"""What travels between a worker and its children: three pipes of frames, and a socket of tokens.
+"""The protocol between a worker and its children: three pipes with frames, and a socket with tokens.
 
-A frame is four bytes of length and a MessagePack value. *Tokens* are why a worker can take work back safely: for
-each job the worker sends one eight-byte number into a socket whose far end both sides may read. Whoever reads a
-token owns the job: the child begins it, the worker has taken it back. The kernel gives each token to one reader
-only, so no lock can be left held by a process that was killed, stopped, or keeps its interpreter busy for minutes.
-A socket and not a pipe, because the worker must read without waiting (MSG_DONTWAIT) where the child waits.
+A frame is four bytes of length and a MessagePack value. Tokens let a worker take jobs back safely. For each job the
+worker sends one eight-byte number into a socket whose other end both processes can read. The process that reads a token
+owns the job: the child begins it, or the worker has taken it back. The kernel gives a token to one reader only, so no
+lock can stay with a process that was killed or stopped, or whose interpreter is busy for minutes. It is a socket and
+not a pipe because the worker must read without waiting (MSG_DONTWAIT) while the child waits.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from yadtq_core.model import Error, Lease
 from yadtq_core.settings import Settings
 
 TOKEN = struct.Struct("<Q")
-"""One token. Every read and write is a whole number of them, so none is ever torn."""
+"""One token. Each read and each write is a whole number of tokens, so no token is ever split."""
 _LENGTH = struct.Struct("<I")
 _CHUNK = 256 * 1024
 MAX_FRAME = 256 * 1024 * 1024
-"""Bytes; far above a full window of the largest arguments."""
+"""Bytes of a frame: far more than a full window of the largest arguments."""
 
 
 class Job(Struct, frozen=True, gc=False, array_like=True):
-    """One run that a child has to make: the body of the message as it came, and what the lease adds to it."""
+    """One run for a child: the body of the message as it came, and the values of the lease that a run needs."""
 
     seq: int
     body: bytes
@@ -37,14 +37,14 @@ class Job(Struct, frozen=True, gc=False, array_like=True):
 
 
 class Work(Struct, frozen=True, gc=False, array_like=True):
-    """Worker to child: jobs to come, and numbers of jobs whose tokens the worker has taken back."""
+    """Worker to child: jobs, and the numbers of jobs that the worker has taken back."""
 
     jobs: list[Job]
     forget: list[int]
 
 
 class Done(Struct, frozen=True, gc=False, array_like=True, tag=0):
-    """Child to worker: a run has ended. `retry_in`: seconds until the run that follows, None if none does."""
+    """Child to worker: a run has ended. `retry_in`: seconds until the next run, None if there is none."""
 
     seq: int
     status: str
@@ -56,14 +56,17 @@ class Done(Struct, frozen=True, gc=False, array_like=True, tag=0):
 
 
 class Progress(Struct, frozen=True, gc=False, array_like=True, tag=1):
-    """Child to worker: a run says how far it is."""
+    """Child to worker: the progress that a run has reported."""
 
     seq: int
     text: str
 
 
 class Ready(Struct, frozen=True, array_like=True, tag=2):
-    """Child to worker: it can run these tasks; or it cannot start, and why. `warnings`: what it goes on without."""
+    """Child to worker: the tasks that it can run, or the reason why it cannot start.
+
+    warnings: the plugins and tasks that could not be loaded, if the child is lenient.
+    """
 
     tasks: list[str]
     problem: str
@@ -71,18 +74,18 @@ class Ready(Struct, frozen=True, array_like=True, tag=2):
 
 
 class Start(Struct, frozen=True, array_like=True, tag=0):
-    """Worker to child, first on the control pipe: what it is to be."""
+    """Worker to child, as the first frame of the control pipe: the configuration of the child."""
 
     worker_id: str
     threads: int
     imports: list[str]
     settings: Settings
     lenient: bool = False
-    """Go on without plugins and tasks that cannot be loaded."""
+    """Start without the plugins and tasks that cannot be loaded."""
 
 
 class Cancel(Struct, frozen=True, array_like=True, tag=1):
-    """Worker to child: somebody asked to cancel this run."""
+    """Worker to child: a client has asked to cancel this run."""
 
     seq: int
 
@@ -102,13 +105,13 @@ def job_of(seq: int, lease: Lease) -> Job:
 
 
 def frame(value: Struct) -> bytes:
-    """Return a value with its length in front."""
+    """Return the frame of a value."""
     data = encode(value)
     return _LENGTH.pack(len(data)) + data
 
 
 class Frames:
-    """Puts frames together again from the bytes of a pipe."""
+    """Splits the bytes of a pipe into frames."""
 
     __slots__ = ("_bytes", "fd")
 
@@ -117,9 +120,9 @@ class Frames:
         self._bytes = bytearray()
 
     def read(self) -> list[bytes] | None:
-        """Read once (waits if the pipe does); return the frames now complete, None at the pipe's end.
+        """Read once, waiting if the pipe is blocking; return the frames that are now complete, None at the pipe's end.
 
-        Raises ValueError for what is no frame of ours, OSError as `os.read` does.
+        Raises ValueError for bytes that are no frame, and OSError as `os.read` does.
         """
         chunk = os.read(self.fd, _CHUNK)
         if not chunk:
@@ -132,7 +135,7 @@ class Frames:
         while len(data) - at >= _LENGTH.size:
             (length,) = _LENGTH.unpack_from(data, at)
             if length > MAX_FRAME:
-                raise ValueError(f"a frame of {length} bytes: somebody else wrote into the pipe")
+                raise ValueError(f"a frame of {length} bytes, {MAX_FRAME} at most: another process wrote into the pipe")
             end = at + _LENGTH.size + length
             if end > len(data):
                 break
@@ -143,7 +146,7 @@ class Frames:
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """Write all of it, waiting where the pipe is full."""
+    """Write all bytes, waiting while the pipe is full."""
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]

@@ -1,8 +1,8 @@
-"""A task made ready to run: what the hooks say of it, asked once and put together into one plain function.
+"""Binds a task to its hooks once, and makes one plain function of them.
 
-    contexts, the first registered outermost → arguments converted → the runner
+    contexts, the first registered outermost → conversion of the arguments → runner
 
-Nothing here calls a hook again once a task is bound: a context costs its own work and a `with`.
+After that no run calls a hook: a context costs its own work and one `with`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from yadtq_core.tasks.run import Run
 from yadtq_core.tasks.task import Task
 from yadtq_core.wire.payloads import Payloads
 
-Call = Callable[[Run, list[Any], dict[str, Any]], Any]
+BoundCall = Callable[[Run, list[Any], dict[str, Any]], Any]
+"""Runs a task: its run, positional and keyword arguments → its result."""
 
 
 class Prepared(NamedTuple):
-    """A task made ready: how it is called, when a failed run is repeated, what writes its results."""
+    """A task that is ready to run, with its retry policy and the serializer of its results."""
 
-    call: Call
+    call: BoundCall
     retry: RetryPolicy
     serializer: Serializer
     submitted_otherwise: Callable[[str, str], str]
@@ -34,7 +35,7 @@ class Prepared(NamedTuple):
 class Pipeline:
     """Binds tasks to the hooks of this process.
 
-    run_async: runs a coroutine on the child's event loop and waits for what it returns.
+    run_async: runs a coroutine on the event loop of the child and returns its result.
     """
 
     def __init__(self, plugins: Plugins, payloads: Payloads, run_async: Callable[[Any], Any]) -> None:
@@ -43,8 +44,9 @@ class Pipeline:
         self._run_async = run_async
 
     def bind(self, task: Task[..., Any]) -> Prepared:
-        """Return the task made ready; raises what a binding hook raises, and SerializationError for a serializer
-        that nobody offers.
+        """Return the task ready to run.
+
+        Raises the errors of the hooks, and SerializationError if no plugin offers the serializer.
         """
         hook = self._plugins.hook
         call = self._innermost(task, hook.yadtq_task_runner(task=task))
@@ -57,7 +59,7 @@ class Pipeline:
         serializer = self._payloads.serializer(hook.yadtq_result_serializer(task=task))
         return Prepared(call, policy, serializer, task.submitted_otherwise)
 
-    def _innermost(self, task: Task[..., Any], runner: Callable[..., Any]) -> Call:
+    def _innermost(self, task: Task[..., Any], runner: Callable[..., Any]) -> BoundCall:
         convert, run_async = task.convert, self._run_async
 
         def call(_: Run, args: list[Any], kwargs: dict[str, Any]) -> Any:
@@ -71,7 +73,7 @@ class Pipeline:
         return call_async if task.is_async else call
 
 
-def _within(context: TaskContext, call: Call) -> Call:
+def _within(context: TaskContext, call: BoundCall) -> BoundCall:
     def within(run: Run, args: list[Any], kwargs: dict[str, Any]) -> Any:
         failure: BaseException | None = None
         with context(run):
@@ -80,6 +82,6 @@ def _within(context: TaskContext, call: Call) -> Call:
             except BaseException as error:
                 failure = error
                 raise
-        raise failure  # a context that swallows an exception must not make a success of a failed run
+        raise failure  # or a context that suppresses the exception would turn a failed run into a success
 
     return within

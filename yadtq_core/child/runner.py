@@ -1,7 +1,6 @@
-"""How one job is run: decode the arguments, call the task's pipeline, encode what it returns.
+"""Runs one job: reads the message, decodes the arguments, calls the bound task, encodes the result.
 
-A task's pipeline is put together once per child and task (`pipeline`); the loop only calls it. Nothing a task does
-or raises leaves here as an exception: every run ends as a `Done`.
+A task is bound once in each child (`pipeline`). No exception of a task leaves this module: every run ends as a `Done`.
 """
 
 from __future__ import annotations
@@ -26,18 +25,18 @@ from yadtq_core.wire.payloads import Payloads, dumped
 
 _OURS = "yadtq_core.child."
 MAX_TEXT = 8 * 1024
-"""Characters kept of an error's message and of its traceback."""
+"""Characters that are kept of the message of an error, and of its traceback."""
 
 
 class Unstorable(Exception):
-    """A result that cannot be kept; its text is the failed record's."""
+    """A result that the record cannot keep; the text becomes the error of the record."""
 
 
 class Runner:
-    """Runs jobs in this process; used by several threads at once.
+    """Runs jobs in this process. Safe for use by several threads.
 
-    find: task name -> Task; raises YadtqError for one that cannot be had. plugins: configured.
-    report_progress: called with (job's number, text).
+    find: returns the task of a name; raises YadtqError for one that cannot be loaded. plugins: configured.
+    report_progress: called with the number of the job and the text.
     """
 
     def __init__(
@@ -55,7 +54,7 @@ class Runner:
         self._prepared: dict[str, Prepared] = {}
         self._bind = Pipeline(plugins, payloads, _Loop().run).bind
         self.cancelled: set[int] = set()
-        """Numbers of the running jobs that somebody asked to cancel."""
+        """Numbers of the running jobs that a client has asked to cancel."""
 
     def run(self, job: Job) -> Done:
         """Run one job to its end."""
@@ -81,7 +80,7 @@ class Runner:
         return prepared
 
     def _arguments(self, message: Message) -> tuple[list[Any], dict[str, Any]]:
-        """Return positional and keyword arguments; raises InvalidArguments for a message of other software."""
+        """Return positional and keyword arguments; raises InvalidArguments if they are malformed."""
         try:
             arguments = self._payloads.arguments(bytes(message.arguments), message.codecs, message.id)
         except SerializationError as error:
@@ -103,7 +102,7 @@ class Runner:
         )
 
     def _store(self, task_id: str, prepared: Prepared, value: Any) -> tuple[bytes, str]:
-        """Return a result as the record keeps it, and its content type."""
+        """Return a result as the record keeps it, and its content type; raises Unstorable."""
         serializer = prepared.serializer
         try:
             data = dumped(serializer, value)
@@ -112,7 +111,7 @@ class Runner:
         if len(data) > MAX_RESULT_BYTES:
             raise Unstorable(
                 f"result is {len(data)} bytes, the limit is {MAX_RESULT_BYTES}; "
-                "store it elsewhere and return where it is"
+                "store it elsewhere and return its address"
             )
         try:
             return self._payloads.outgoing_result(data, serializer.content_type, task_id)
@@ -130,7 +129,7 @@ class Runner:
         if message.retries is not None:
             policy = RetryPolicy(message.retries, policy.base, policy.most)
         asked = error.delay if isinstance(error, Retry) else None
-        # A run that was lost with its worker is no failure of the task's.
+        # A run that was lost with its worker is not a failure of the task.
         return self._failed(job, error, begun, policy.next(job.attempt - job.lost, asked))
 
     def _failed(self, job: Job, error: BaseException, begun: float, retry_in: float | None) -> Done:
@@ -139,9 +138,9 @@ class Runner:
 
 
 def describe(error: BaseException) -> Error:
-    """Return an exception as text: type, message and traceback, each cut to 8 KiB.
+    """Return type, message and traceback of an exception, each cut to 8 KiB.
 
-    An exception's own `__str__` may raise or return megabytes: what it says is never trusted.
+    The `__str__` of an exception is foreign code: it may raise, or return megabytes.
     """
     try:
         message = _clean(str(error))
@@ -155,7 +154,7 @@ def describe(error: BaseException) -> Error:
 
 
 def _traceback(error: BaseException) -> str | None:
-    """Return the traceback from the task's own first line on: the frames before it are ours."""
+    """Return the traceback without the frames of this package, which come before those of the task."""
     own = error.__traceback__
     while own is not None and str(own.tb_frame.f_globals.get("__name__")).startswith(_OURS):
         own = own.tb_next
@@ -167,16 +166,16 @@ def _traceback(error: BaseException) -> str | None:
 
 
 def _clean(text: str) -> str:
-    """Return text that UTF-8 can carry and that is not longer than is kept."""
+    """Return text that UTF-8 can encode, cut to MAX_TEXT."""
     text = text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + " … (cut)"
     return text.encode("utf-8", "replace").decode()
 
 
 class _Loop:
-    """The child's one event loop, in a thread of its own, begun with the first async task.
+    """The event loop of a child, in its own thread, which starts with the first async task.
 
-    A coroutine's SystemExit or KeyboardInterrupt would end the loop, and leave whoever waits for it waiting: none
-    gets as far as the loop, and should one (from a task that a coroutine began), the loop goes on.
+    A SystemExit or KeyboardInterrupt that reached the loop would end it, and every waiting slot would wait for ever.
+    So `_ended` returns it as a value; one from a task that a coroutine started does reach the loop, which then goes on.
     """
 
     def __init__(self) -> None:
@@ -184,7 +183,7 @@ class _Loop:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def run(self, coroutine: Any) -> Any:
-        """Run a coroutine on the loop; wait for what it returns."""
+        """Run a coroutine on the loop; return its result or raise its exception."""
         result, error = asyncio.run_coroutine_threadsafe(_ended(coroutine), self._started()).result()
         if error is not None:
             raise error
@@ -210,4 +209,4 @@ def _run_for_ever(loop: asyncio.AbstractEventLoop) -> None:
         try:
             loop.run_forever()
         except BaseException:
-            pass  # told to the one who waits for it
+            pass  # the coroutine that started the task sees it

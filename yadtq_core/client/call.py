@@ -149,7 +149,7 @@ def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
         try:
             size += len(name.encode()) + len(value.encode())
         except UnicodeEncodeError:
-            raise InvalidInput(f"header {_shown(name)} has a lone surrogate, which UTF-8 cannot carry") from None
+            raise InvalidInput(f"header {_shown(name)} has a lone surrogate, which UTF-8 cannot encode") from None
     if size > MAX_HEADER_BYTES:
         raise InvalidInput(f"headers of {size} bytes; {MAX_HEADER_BYTES} at most")
     return dict(headers)

@@ -1,17 +1,18 @@
-"""JSON by msgspec: the serializer that the core brings.
+"""The serializer of the core: JSON, written by msgspec.
 
-What has a word in JSON is written as it is; the rest by these rules, never by pickle, and never guessed:
+Values that JSON can represent are written as they are, and these kinds by a fixed rule, never by pickle:
 
-- dataclasses, msgspec structs, attrs classes and models (whatever has `model_dump(mode="json")`, as pydantic's do)
-  are objects, their fields by name; named tuples and tuples are arrays;
-- an Enum is its value; text, integers and floats of a subclass (numpy.float64, say) are what they look like;
-- `datetime`, `date` and `time` are ISO 8601 text, with the offset where they have one (a naive time gets none),
-  `timedelta` is an ISO 8601 duration (`P1DT1.5S`), UUID and Decimal are text, bytes are base64 text;
-- keys are text: a number, UUID, date or Enum that is a key becomes its text; other keys are refused.
+- dataclasses, msgspec structs, attrs classes and models (every class with `model_dump(mode="json")`, as in pydantic)
+  become objects with the fields by name; named tuples and tuples become arrays;
+- an Enum becomes its value; an instance of a subclass of text, int or float (such as numpy.float64) becomes that value;
+- `datetime`, `date` and `time` become ISO 8601 text, with the offset if they have one; `timedelta` becomes an
+  ISO 8601 duration (`P1DT1.5S`), UUID and Decimal become text, bytes become base64 text;
+- a key is text; a key that is a number, UUID, date or Enum becomes its text, and any other key is refused.
 
-Stricter than JSON libraries usually are, because what passes here is read by others: NaN and Infinity (also in
-Decimals and in fields), integers of more than 4,300 digits, lone surrogates, sets (which have no order) and everything
-else are refused with their place in the value. Reading gives plain values; a task's annotations make more of them.
+All other values are refused, and the error names their place in the value: NaN and Infinity (also in Decimals and in
+fields), integers of more than 4,300 digits, lone surrogates, sets (which have no order) and other types. This is
+stricter than most JSON libraries, because programs in other languages read these values. Reading returns plain values;
+the annotations of a task convert them further.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ import msgspec
 from yadtq_core.errors import SerializationError
 
 MAX_DIGITS = 4300
-"""CPython's own limit for turning an integer into text (CVE-2020-10735)."""
+"""The limit of CPython for the conversion of an integer into text (CVE-2020-10735)."""
 MAX_BITS = 14_284
-"""Integers of no more bits have at most 4,300 digits."""
+"""An integer of up to this many bits has at most 4,300 digits."""
 MAX_PLACE = 100
-"""Characters shown of where in a value something is."""
+"""Characters of a place in a value that an error shows."""
 _SCALARS = frozenset({str, int, float, bool, type(None)})
-_WORDED = (type(None), bytes, bytearray, memoryview, datetime.date, datetime.time, datetime.timedelta, UUID)
-"""Kinds that msgspec writes by the rules above and that hide nothing; a datetime is a date."""
+_BY_MSGSPEC = (type(None), bytes, bytearray, memoryview, datetime.date, datetime.time, datetime.timedelta, UUID)
+"""Kinds without items that msgspec writes by the rules above. A datetime is a date too."""
 _NOT_FINITE = "NaN and Infinity are not JSON"
 _DEEP = "is nested too deeply, or refers to itself"
 
@@ -54,17 +55,17 @@ class JsonSerializer:
         self._decode = msgspec.json.Decoder().decode
 
     def dumps(self, value: Any) -> bytes:
-        """Return the value as JSON; raises SerializationError naming the place of what JSON cannot carry."""
+        """Return the value as JSON; raises SerializationError with the place of a value that JSON cannot represent."""
         try:
             data = self._encode(value)
             if not is_plain(value):
                 found = _trouble(value, into_models=False)
-            # msgspec writes NaN and Infinity as null: only a value that shows a null can hide one.
+            # msgspec writes NaN and Infinity as null: only output with a null in it can hide one.
             elif b"null" in data:
                 found = _not_finite(value)
             else:
                 return data
-        except Exception as error:  # fields and models are code of others, which may raise what it likes
+        except Exception as error:  # properties and models are foreign code, which may raise any exception
             raise SerializationError(_reason(value, error)) from None
         if found:
             raise SerializationError(_said(found))
@@ -79,7 +80,7 @@ class JsonSerializer:
 
 
 def is_plain(value: Any) -> bool:
-    """Return whether all of it is of the kinds that JSON has words for: the usual case, nearly at the speed of C."""
+    """True when the value and all its items are of JSON's kinds: the usual case, checked almost at the speed of C."""
     kind = type(value)
     if kind is dict:
         return not value or _SCALARS.issuperset(map(type, value.values())) or all(map(is_plain, value.values()))
@@ -91,7 +92,7 @@ def is_plain(value: Any) -> bool:
 
 
 _Trouble = tuple[str, str]
-"""Where in a value (`['a'][2]`), and what is wrong there."""
+"""A place in a value (`['a'][2]`), and the problem there."""
 
 
 def _said(found: _Trouble) -> str:
@@ -104,7 +105,7 @@ def _plain(error: Exception) -> str:
 
 
 def _reason(value: Any, error: Exception) -> str:
-    """Return what msgspec could not write, and where; its own words where nothing is found."""
+    """Return the place and the kind of the value that msgspec could not write, or the message of its error."""
     if isinstance(error, RecursionError):
         return f"$ {_DEEP}"
     try:
@@ -117,7 +118,7 @@ def _reason(value: Any, error: Exception) -> str:
 
 
 def _reduced(value: Any) -> Any:
-    """Return what msgspec can write for a value that it does not know; raises TypeError where there is nothing."""
+    """Return a value that msgspec can write for one of an unknown class; raises TypeError if there is none."""
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int):
@@ -126,23 +127,23 @@ def _reduced(value: Any) -> Any:
         return float.__float__(value)
     dump = _dump_of(value)
     if dump is None:
-        raise TypeError(f"{type(value).__name__} has no word in JSON")
+        raise TypeError(f"{type(value).__name__} is not representable in JSON")
     dumped = dump(value, mode="json")
     if _trouble(dumped, into_models=False):
-        raise TypeError(f"{type(value).__name__} holds what JSON cannot carry")
+        raise TypeError(f"{type(value).__name__} contains a value that JSON cannot represent")
     return dumped
 
 
 def _dump_of(value: Any) -> Callable[..., Any] | None:
-    """Return pydantic's way to turn a model into plain values; pydantic itself is never imported."""
+    """Return the method of pydantic models that returns plain values; pydantic itself is never imported."""
     dump = getattr(type(value), "model_dump", None)
     return dump if callable(dump) else None
 
 
 def _trouble(value: Any, *, into_models: bool) -> _Trouble | None:
-    """Return what JSON cannot carry in this value and where, None if there is nothing.
+    """Return the first problem in this value and its place; None if JSON can represent all of it.
 
-    into_models: look into models too; False where `_reduced` did, on the way.
+    into_models: check models too; False when `_reduced` has checked them before.
     """
     if isinstance(value, Enum):
         return _trouble(value.value, into_models=into_models)
@@ -160,16 +161,16 @@ def _trouble(value: Any, *, into_models: bool) -> _Trouble | None:
 
 
 def _scalar_trouble(value: Any) -> str | None:
-    """Return what is wrong with a value that holds no others, "" if nothing is; None for one that may hold others."""
+    """Return the problem of a value without items, "" if it has none; None for a value that may have items."""
     if isinstance(value, str):
-        return "" if _is_utf8(value) else "is text with a lone surrogate, which UTF-8 cannot carry"
+        return "" if _is_utf8(value) else "is text with a lone surrogate, which UTF-8 cannot encode"
     if isinstance(value, int):
         return f"is an integer of more than {MAX_DIGITS} digits" if value.bit_length() > MAX_BITS else ""
     if isinstance(value, float):
         return "" if math.isfinite(value) else f"is {float.__repr__(value)}: {_NOT_FINITE}"
     if isinstance(value, Decimal):
         return "" if value.is_finite() else f"is {value}: {_NOT_FINITE}"
-    return "" if isinstance(value, _WORDED) else None
+    return "" if isinstance(value, _BY_MSGSPEC) else None
 
 
 def _key_trouble(value: dict[Any, Any]) -> str | None:
@@ -179,14 +180,14 @@ def _key_trouble(value: dict[Any, Any]) -> str | None:
                 msgspec.json.encode({key: None})
             except Exception:
                 kind = type(key).__name__
-                return f"has a key of type {kind}; keys are text, or a number, UUID, date or Enum that becomes it"
+                return f"has a key of type {kind}; a key is text, or a number, UUID, date or Enum"
         elif not _is_utf8(key):
-            return f"has the key {str(key)!r:.80} with a lone surrogate, which UTF-8 cannot carry"
+            return f"has the key {str(key)!r:.80} with a lone surrogate, which UTF-8 cannot encode"
     return None
 
 
 def _items(value: Any) -> Iterator[tuple[Any, Any]] | None:
-    """Return what a value holds, with names or numbers; None for a kind that is not known to hold anything."""
+    """Return the items of a value by name or index; None for a kind that is not known to have any."""
     if isinstance(value, dict):
         return iter(value.items())
     if isinstance(value, list | tuple):
@@ -211,10 +212,10 @@ def _fields_of(kind: Any) -> tuple[tuple[str, str], ...] | None:
 
 
 def _object_trouble(value: Any, *, into_models: bool) -> _Trouble | None:
-    """Return what is wrong with an object that is a model, or nothing that JSON has a word for."""
+    """Return the problem of a model, or of an object that JSON cannot represent."""
     dump = _dump_of(value)
     if dump is None:
-        return "", _no_word(value)
+        return "", _not_representable(value)
     if not into_models:
         return None
     try:
@@ -224,13 +225,13 @@ def _object_trouble(value: Any, *, into_models: bool) -> _Trouble | None:
     return _trouble(dumped, into_models=True)
 
 
-def _no_word(value: Any) -> str:
+def _not_representable(value: Any) -> str:
     hint = "; use a list" if isinstance(value, set | frozenset) else ""
-    return f"is of type {type(value).__name__}, which JSON has no word for{hint}"
+    return f"is of type {type(value).__name__}, which JSON cannot represent{hint}"
 
 
 def _not_finite(value: Any) -> _Trouble | None:
-    """Return the first NaN or Infinity in plain values, None if there is none."""
+    """Return the place of the first NaN or Infinity in plain values, None if there is none."""
     kind = type(value)
     if kind is float and not math.isfinite(value):
         return "", f"is {value}: {_NOT_FINITE}"

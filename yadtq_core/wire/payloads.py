@@ -1,9 +1,9 @@
-"""Arguments and results as bytes and back: serializers write them, codecs change them on their way out.
+"""Arguments and results as bytes and back: a serializer writes them, codecs then compress or encrypt the bytes.
 
-Arguments are JSON always, so that every worker can read them whatever is installed there; results are written by the
-serializer of their task. What was applied is named beside the bytes: `codecs` of a message (`zlib,crypt`), and the
-content type of a result (`application/json;codecs=zlib,crypt`). No name of a class or function is ever read from
-there: they are only looked up among what the plugins offer.
+Arguments are always JSON, so that every worker can read them without a plugin. The serializer of a result is that of
+its task. The names of serializer and codecs are stored beside the bytes: in the field `codecs` of a message
+(`zlib,crypt`), and in the content type of a result (`application/json;codecs=zlib,crypt`). These names are only looked
+up among those that plugins offer; they never name a class or a function.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from yadtq_core.installed import reason
 from yadtq_core.interfaces import Codec, Serializer
 
 _PARAMETER = ";codecs="
-# msgspec's base64 is as strict as that of the standard library and reads 4 times as fast (measured).
+# The base64 decoder of msgspec is as strict as that of the standard library and 4 times as fast (measured).
 _as_text = msgspec.json.Encoder().encode
 _from_text = msgspec.json.Decoder(bytes).decode
 
@@ -27,8 +27,8 @@ _from_text = msgspec.json.Decoder(bytes).decode
 class Payloads:
     """The serializers and codecs of one process. Safe for use by several threads.
 
-    serializers, codecs: by name. applied: names of the codecs that what leaves passes, in order; raises
-    InvalidSetting for one that nobody offers.
+    serializers, codecs: by name. applied: names of the codecs for outgoing bytes, in the order of their use; raises
+    InvalidSetting if no plugin offers one of them.
     """
 
     def __init__(
@@ -52,34 +52,34 @@ class Payloads:
         return self._serializers[name]
 
     def outgoing_arguments(self, data: bytes, task_id: str) -> tuple[Raw, str]:
-        """Return serialised arguments as a message carries them, and the names of the codecs they passed."""
+        """Return serialised arguments as they stand in a message, and the names of the codecs that were applied."""
         if not self._applied:
             return Raw(data), ""
         return Raw(_as_text(self._encoded(data, task_id))), self._names
 
     def arguments(self, data: bytes, codecs: str, task_id: str) -> Any:
-        """Return the arguments that a message carries; raises SerializationError."""
+        """Return the arguments of a message; raises SerializationError."""
         if codecs:
             try:
                 data = _from_text(data)
             except msgspec.MsgspecError:
-                raise SerializationError("not the base64 text that encoded arguments are") from None
+                raise SerializationError("not base64 text, which arguments with codecs must be") from None
             data = self._decoded(data, codecs, task_id)
         return self.json.loads(data)
 
     def outgoing_result(self, data: bytes, content_type: str, task_id: str) -> tuple[bytes, str]:
-        """Return a serialised result as the record keeps it, with its content type."""
+        """Return a serialised result and its content type as the record keeps them."""
         if not self._applied:
             return data, content_type
         return self._encoded(data, task_id), f"{content_type}{_PARAMETER}{self._names}"
 
     def result(self, data: bytes, content_type: str, task_id: str) -> Any:
-        """Return a task's result; raises SerializationError saying what is not known here."""
+        """Return the result of a task; raises SerializationError, which names a missing serializer or codec."""
         plain, _, codecs = content_type.partition(_PARAMETER)
         serializer = self._by_type.get(plain) if plain else self.json
         if serializer is None:
             raise SerializationError(
-                f"the result of task {task_id} is {plain[:80]}, which is not known here; install the plugin that "
+                f"the result of task {task_id} is {plain[:80]}, which is not installed here; install the plugin that "
                 f"the worker wrote it with (known: {', '.join(sorted(self._by_type))})"
             )
         try:
@@ -87,7 +87,7 @@ class Payloads:
             return serializer.loads(data)
         except SerializationError as error:
             raise SerializationError(f"the result of task {task_id} is {error}") from None
-        except Exception as error:  # a serializer is code of others, and the data may be anything
+        except Exception as error:  # a serializer is foreign code, and the data may be arbitrary
             raise SerializationError(
                 f"the result of task {task_id} cannot be read: serializer {serializer.name!r}: {reason(error)}"
             ) from error
@@ -109,13 +109,13 @@ class Payloads:
 
 
 def dumped(serializer: Serializer, value: Any) -> bytes:
-    """Return a value as a serializer writes it; raises SerializationError whatever the serializer raises or returns."""
+    """Return the bytes of a value; raises only SerializationError, also for other exceptions of the serializer."""
     what = "result not JSON" if serializer.name == "json" else f"result not {serializer.name}"
     return _bytes(what, serializer.dumps, value)
 
 
 def _bytes(what: str, make: Callable[..., Any], *arguments: Any) -> bytes:
-    """Return the bytes that a serializer or codec makes: code of others, which may raise and return what it likes."""
+    """Return the bytes that a serializer or codec makes: foreign code, which may raise and return anything."""
     try:
         made = make(*arguments)
     except SerializationError as error:
@@ -123,5 +123,5 @@ def _bytes(what: str, make: Callable[..., Any], *arguments: Any) -> bytes:
     except Exception as error:
         raise SerializationError(f"{what}: {reason(error)}") from error
     if not isinstance(made, bytes):
-        raise SerializationError(f"{what}: it gave {type(made).__name__}, not bytes")
+        raise SerializationError(f"{what}: it returned {type(made).__name__}, not bytes")
     return made

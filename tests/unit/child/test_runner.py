@@ -301,12 +301,12 @@ def circle() -> Any:
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        (object(), "result not JSON: $ is of type object, which JSON has no word for"),
-        ({"a": {1, 2}}, "result not JSON: $['a'] is of type set, which JSON has no word for; use a list"),
+        (object(), "result not JSON: $ is of type object, which JSON cannot represent"),
+        ({"a": {1, 2}}, "result not JSON: $['a'] is of type set, which JSON cannot represent; use a list"),
         ([1.0, math.nan], "result not JSON: $[1] is nan: NaN and Infinity are not JSON"),
-        ((n for n in (1, 2)), "result not JSON: $ is of type generator, which JSON has no word for"),
+        ((n for n in (1, 2)), "result not JSON: $ is of type generator, which JSON cannot represent"),
         (10**5000, "result not JSON: $ is an integer of more than 4300 digits"),
-        ("\ud800", "result not JSON: $ is text with a lone surrogate, which UTF-8 cannot carry"),
+        ("\ud800", "result not JSON: $ is text with a lone surrogate, which UTF-8 cannot encode"),
         ("x" * 50_000_000, f"result is 50000002 bytes, the limit is {MAX_RESULT_BYTES}; store it elsewhere"),
     ],
     ids=["object", "set", "nan", "generator", "digits", "surrogate", "50MB"],

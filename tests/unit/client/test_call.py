@@ -208,7 +208,7 @@ def test_a_task_checks_its_arguments_itself(client: Client) -> None:
 @pytest.mark.parametrize(
     ("args", "kwargs", "text"),
     [
-        ((1, {"x": object()}), {}, "t: argument 1['x'] is of type object, which JSON has no word for"),
+        ((1, {"x": object()}), {}, "t: argument 1['x'] is of type object, which JSON cannot represent"),
         ((), {"width": float("nan")}, "t: argument 'width' is nan: NaN and Infinity are not JSON"),
         ((float("inf"),), {}, "argument 0 is inf"),
         (("\ud800",), {}, "argument 0 is text with a lone surrogate"),

@@ -217,7 +217,7 @@ def test_a_hook_that_would_never_do_its_work_is_refused(hook: str, method: Any, 
         Hooks().register(type("Wrong", (), {hook: method})())
 
 
-@pytest.mark.parametrize(("write", "told"), [(fails, "TypeError: out of order"), (lambda _: "text", "it gave str")])
+@pytest.mark.parametrize(("write", "told"), [(fails, "TypeError: out of order"), (lambda _: "text", "it returned str")])
 def test_a_broken_serializer_fails_the_task_once_and_for_all(write: Callable[..., Any], told: str) -> None:
     assert error_of(Offers(serializer=Member(write, as_it_is))).startswith(f"Unstorable: result not member: {told}")
 
@@ -230,7 +230,9 @@ def test_a_result_that_a_serializer_cannot_read_is_an_error_of_ours() -> None:
             handle.result(timeout=0)
 
 
-@pytest.mark.parametrize(("encode", "told"), [(fails, "TypeError: out of order"), (lambda *_: "text", "it gave str")])
+@pytest.mark.parametrize(
+    ("encode", "told"), [(fails, "TypeError: out of order"), (lambda *_: "text", "it returned str")]
+)
 def test_a_codec_that_cannot_encode_refuses_the_submit(encode: Callable[..., Any], told: str) -> None:
     with (
         Engine(Offers(codec=Member(encode, as_it_is)), codecs=("member",)) as engine,
@@ -239,7 +241,7 @@ def test_a_codec_that_cannot_encode_refuses_the_submit(encode: Callable[..., Any
         engine.client.submit(double, 3)
 
 
-@pytest.mark.parametrize(("decode", "told"), [(fails, "TypeError: out of order"), (lambda *_: "[]", "it gave str")])
+@pytest.mark.parametrize(("decode", "told"), [(fails, "TypeError: out of order"), (lambda *_: "[]", "it returned str")])
 def test_a_codec_that_cannot_decode_fails_the_task(decode: Callable[..., Any], told: str) -> None:
     error = error_of(Offers(codec=Member(as_it_is, decode)), codecs=("member",))
     assert error.startswith(f"InvalidArguments: arguments are encoded by codec 'member': {told}")

@@ -148,12 +148,12 @@ def test_nan_and_infinity_are_refused_with_their_place(value: Any, said: str) ->
     ],
 )
 def test_what_json_has_no_word_for_is_refused_and_never_turned_into_something_else(value: Any, kind: str) -> None:
-    assert refusal(value).startswith(f"$ is of type {kind}, which JSON has no word for")
-    assert refusal([1, {"x": value}]).startswith(f"$[1]['x'] is of type {kind}, which JSON has no word for")
+    assert refusal(value).startswith(f"$ is of type {kind}, which JSON cannot represent")
+    assert refusal([1, {"x": value}]).startswith(f"$[1]['x'] is of type {kind}, which JSON cannot represent")
 
 
 def test_a_set_is_told_what_to_be() -> None:
-    assert refusal([{1}]) == "$[0] is of type set, which JSON has no word for; use a list"
+    assert refusal([{1}]) == "$[0] is of type set, which JSON cannot represent; use a list"
 
 
 @pytest.mark.parametrize(
@@ -200,8 +200,8 @@ def test_what_has_a_rule_is_written_by_it(value: Any, text: str) -> None:
         (Broken("-inf"), "is -inf: NaN and Infinity are not JSON"),
         (Decimal("NaN"), "is NaN: NaN and Infinity are not JSON"),
         ([10**5000], "is an integer of more than 4300 digits"),
-        ("\ud800", "is text with a lone surrogate, which UTF-8 cannot carry"),
-        ({1}, "is of type set, which JSON has no word for; use a list"),
+        ("\ud800", "is text with a lone surrogate, which UTF-8 cannot encode"),
+        ({1}, "is of type set, which JSON cannot represent; use a list"),
         (Colour.LOST, "is nan: NaN and Infinity are not JSON"),
     ],
 )
@@ -236,14 +236,14 @@ def test_a_model_of_pydantic_itself() -> None:
 
 
 def test_keys_that_json_cannot_have_are_refused() -> None:
-    assert refusal([{(1, 2): 3}]).startswith("$[0] has a key of type tuple; keys are text, or a number")
-    assert refusal({None: 3}).startswith("$ has a key of type NoneType; keys are text")
-    assert refusal({True: Box(1)}).startswith("$ has a key of type bool; keys are text")
-    assert refusal({"\ud800": 3}) == r"$ has the key '\ud800' with a lone surrogate, which UTF-8 cannot carry"
+    assert refusal([{(1, 2): 3}]).startswith("$[0] has a key of type tuple; a key is text, or a number")
+    assert refusal({None: 3}).startswith("$ has a key of type NoneType; a key is text")
+    assert refusal({True: Box(1)}).startswith("$ has a key of type bool; a key is text")
+    assert refusal({"\ud800": 3}) == r"$ has the key '\ud800' with a lone surrogate, which UTF-8 cannot encode"
 
 
 def test_a_lone_surrogate_is_refused_with_its_place() -> None:
-    assert refusal(["a", "\ud800"]) == "$[1] is text with a lone surrogate, which UTF-8 cannot carry"
+    assert refusal(["a", "\ud800"]) == "$[1] is text with a lone surrogate, which UTF-8 cannot encode"
 
 
 def test_a_value_that_holds_itself_is_refused() -> None:

@@ -146,7 +146,7 @@ def test_what_is_not_installed_here_is_named() -> None:
     assert refusal(payloads(without="zlib").arguments, bytes(raw), names, TASK) == said
     assert refusal(payloads().serializer, "toml") == "no serializer is named 'toml'; known: json, plain"
     assert refusal(payloads().result, b"5", "application/toml", TASK) == (
-        f"the result of task {TASK} is application/toml, which is not known here; "
+        f"the result of task {TASK} is application/toml, which is not installed here; "
         "install the plugin that the worker wrote it with (known: application/json, text/plain)"
     )
 
@@ -168,7 +168,7 @@ def test_a_result_that_is_not_what_it_says_is_named_with_its_task() -> None:
 @pytest.mark.parametrize("data", [b"5", b'"%%%"', b"{", b'"\xff"', b'"aGk"', b"", '"ä"'.encode()])
 def test_arguments_that_are_no_base64_are_said_to_be_none(data: bytes) -> None:
     said = refusal(payloads().arguments, data, "zlib", TASK)
-    assert said == "not the base64 text that encoded arguments are"
+    assert said == "not base64 text, which arguments with codecs must be"
 
 
 def test_a_long_name_from_a_message_is_cut() -> None:

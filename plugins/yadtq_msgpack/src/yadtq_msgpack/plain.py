@@ -79,7 +79,7 @@ def _utf8(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise Refused("is text with a lone surrogate, which UTF-8 cannot carry") from None
+        raise Refused("is text with a lone surrogate, which UTF-8 cannot encode") from None
     return text
 
 
@@ -103,7 +103,7 @@ def _key(key: Any) -> Any:
     try:
         name = _scalar(key)
     except Refused:
-        raise Refused(f"has the key {str(key)!r:.80} with a lone surrogate, which UTF-8 cannot carry") from None
+        raise Refused(f"has the key {str(key)!r:.80} with a lone surrogate, which UTF-8 cannot encode") from None
     if isinstance(name, Ext):
         raise Refused("has a key that is an integer beyond 64 bits; use its text")
     return msgspec.to_builtins(name) if isinstance(name, datetime.datetime) else name
