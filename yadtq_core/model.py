@@ -455,6 +455,11 @@ class WorkerRow(Struct, frozen=True):
     online: bool
     """Its last heartbeat is younger than one lease, and did not say `offline`."""
 
+    @property
+    def state(self) -> str:
+        """The state in the last heartbeat, or `offline` if that is too old."""
+        return self.stats.state if self.online else "offline"
+
 
 class Past(NamedTuple):
     """The making of an epoch: `from_ms` is the mark that stood then, up to which nothing is lost; 0: not known."""

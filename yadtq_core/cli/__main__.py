@@ -1,4 +1,4 @@
-"""`python -m yadtq_core.cli`: the `yadtq` command of this very Python."""
+"""`python -m yadtq_core.cli`: the `yadtq` command of this Python."""
 
 from yadtq_core.cli.app import main
 

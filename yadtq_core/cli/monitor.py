@@ -76,7 +76,7 @@ def as_text(workers: Any, counts: Counts) -> str:
     shown = {status.value: counts.total(status) for status in _ALWAYS}
     shown |= {status.value: n for status in _IF_ANY if (n := counts.total(status))}
     rows = [
-        f"worker:{row.identity.id} state {_state(row)} last_seen {int(row.last_seen)} "
+        f"worker:{row.identity.id} state {row.state} last_seen {int(row.last_seen)} "
         f"tasks_executed {row.stats.tasks_executed}"
         for row in workers
     ]
@@ -99,7 +99,7 @@ def _worker(row: WorkerRow) -> dict[str, Any]:
     stats, identity = row.stats, row.identity
     return {
         "worker_id": identity.id,
-        "state": _state(row),
+        "state": row.state,
         "last_seen": row.last_seen,
         "tasks_executed": stats.tasks_executed,
         "running": stats.running,
@@ -113,10 +113,6 @@ def _worker(row: WorkerRow) -> dict[str, Any]:
         "memory": stats.memory,
         "version": stats.version,
     }
-
-
-def _state(row: WorkerRow) -> str:
-    return row.stats.state if row.online else "offline"
 
 
 @contextmanager

@@ -111,7 +111,7 @@ class LocalKafka(LocalServer):
             "advertised.listeners": _listeners(advertised),
             "listener.security.protocol.map": ",".join(f"{name}:{one}" for name, one in protocols.items()),
             "log.dirs": str(self._data),
-            # One broker: nothing can be replicated, and 50 partitions of offsets would only slow its start.
+            # One broker cannot replicate, and the default of 50 offset partitions would slow its start.
             "offsets.topic.replication.factor": "1",
             "offsets.topic.num.partitions": "4",
             "transaction.state.log.replication.factor": "1",

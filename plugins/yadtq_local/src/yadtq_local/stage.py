@@ -98,9 +98,8 @@ def _workers(rows: Sequence[WorkerRow]) -> Table:
     table = _table("worker", "state", "executed", "last seen")
     now = time.time()
     for row in rows:
-        state = row.stats.state if row.online else "offline"
         seen = f"{max(0.0, now - row.last_seen):4.1f} s ago"
-        table.add_row(row.identity.id, Text(state, _STATE.get(state, "")), str(row.stats.tasks_executed), seen)
+        table.add_row(row.identity.id, Text(row.state, _STATE.get(row.state, "")), str(row.stats.tasks_executed), seen)
     return table
 
 

@@ -190,7 +190,7 @@ class Demo:
             ended = [name for name, worker in self._workers.items() if worker.exit_code not in (None, KILLED)]
             if ended:
                 log = (self._folder / f"{ended[0]}.log").read_text(errors="replace").strip().splitlines()
-                raise YadtqError(f"worker {ended[0]} ended: {log[-1] if log else 'it said nothing'}")
+                raise YadtqError(f"worker {ended[0]} ended: {log[-1] if log else 'its log is empty'}")
             if time.monotonic() > until:
                 raise YadtqError(f"not within {PATIENCE_SECONDS:g} s: {what}")
             time.sleep(0.05)
