@@ -1,8 +1,7 @@
 """Writes the generated parts of the pages in this folder: `make docs`, or `python -m docs.generate`.
 
-A part stands between `<!-- generated: NAME -->` and `<!-- end -->`. `settings` is the table of the settings,
-`help COMMAND` what `yadtq COMMAND --help` says, `common` the options that every command takes, `numbers` the limits
-and times that the guarantees speak of.
+A part is between `<!-- generated: NAME -->` and `<!-- end -->`. `settings` is the table of settings, `help COMMAND` the
+help of a command, `common` the options of all commands, `numbers` the limits and times of the guarantees.
 """
 
 from __future__ import annotations
@@ -39,21 +38,21 @@ COMMON = "Options of every command"
 OF_PLUGINS = {"demo": as_command("demo", demo), "dev": as_command("dev", dev)}
 """Commands of plugins that the page of the commands describes too."""
 COMPUTED = {"worker_id": "host name and process ID", "processes": "usable cores"}
-"""Defaults that are not the same everywhere."""
+"""Defaults that depend on the machine."""
 ALLOWED = {
     "broker": "an address",
     "backend": "an address",
     "log_level": "`debug`, `info`, `warning`, `error`",
     "log_format": "`console`, `json`",
 }
-"""What the types alone do not say."""
+"""Values that the types do not describe."""
 END = r"\Z"
 _PART = re.compile(r"(?<=<!-- generated: )(.+?)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"))
 
 
 def main() -> int:
-    """Write every page anew whose generated parts have changed; return 0."""
+    """Write every page whose generated parts have changed; return 0."""
     for page in sorted(FOLDER.glob("*.md")):
         text = page.read_text("utf-8")
         if (anew := generated(text)) != text:
@@ -63,12 +62,12 @@ def main() -> int:
 
 
 def generated(text: str) -> str:
-    """Return a page with its generated parts as they should be."""
+    """Return a page with its generated parts up to date."""
     return _PART.sub(lambda part: f"{part[1]}{part[2]}\n{content(part[1])}\n\n", text)
 
 
 def content(name: str) -> str:
-    """Return what a generated part holds."""
+    """Return the content of a generated part."""
     kind, _, rest = name.partition(" ")
     if kind == "settings":
         return "\n".join(settings())
@@ -106,7 +105,7 @@ def settings() -> Iterator[str]:
 
 @cache
 def meanings() -> dict[str, str]:
-    """Return what the class says below each of its fields."""
+    """Return the docstring of each field."""
     (made,) = ast.parse(inspect.getsource(Settings)).body
     assert isinstance(made, ast.ClassDef)
     found = {}
@@ -120,7 +119,7 @@ def meanings() -> dict[str, str]:
 
 
 def allowed(kind: Any) -> str:
-    """Return what a setting's type takes, in words."""
+    """Return the values of a setting's type, in words."""
     match kind:
         case msgspec.inspect.FloatType(gt=0, le=float() | int() as most):
             return f"duration, above 0 to {span(most)}"
@@ -136,7 +135,7 @@ def allowed(kind: Any) -> str:
 
 
 def default(value: Any) -> str:
-    """Return a default as a settings file would have it."""
+    """Return a default as in a settings file."""
     if isinstance(value, float):
         return span(value)
     if isinstance(value, tuple):
@@ -158,28 +157,28 @@ def numbers() -> Iterator[str]:
     third = span(now.claim_stale_seconds / 3)
     rows = [
         ("the lease", span(now.claim_stale_seconds), "claim_stale_seconds"),
-        ("a heartbeat, and an extension of the leases held", f"every {third}", "claim_stale_seconds"),
+        ("a heartbeat, and an extension of the held leases", f"every {third}", "claim_stale_seconds"),
         ("a worker is shown as `offline` after", span(now.claim_stale_seconds), "claim_stale_seconds"),
         (
-            "each worker looks for what is due",
+            "each worker sweeps",
             f"every {span(SWEEP_SECONDS)} ± {SWEEP_JITTER:.0%}".replace("%", " %"),
             "",
         ),
-        ("a record whose message was not confirmed is published after", span(now.publish_grace), "publish_grace"),
+        ("a record with an unconfirmed message is published after", span(now.publish_grace), "publish_grace"),
         (
-            "the message of a waiting task is looked for after",
+            "the first queue check of a waiting task is after",
             f"{span(now.queue_check)}, doubling to {span(LONGEST_CHECK_MS / 1000)}",
             "queue_check",
         ),
-        ("lost runs after which a task is run again; with one more it fails", str(now.lost_limit), "lost_limit"),
-        ("a submit waits for the broker", span(now.submit_timeout), "submit_timeout"),
-        ("a stopping worker lets runs go on for", span(now.shutdown_grace), "shutdown_grace"),
-        ("records of ended tasks are kept", span(now.result_ttl), "result_ttl"),
-        ("a task that no worker knows waits", span(now.unknown_task_ttl), "unknown_task_ttl"),
-        ("Kafka keeps messages (an older task that waits is published again)", span(now.retention), "retention"),
+        ("lost runs of a task, beyond which it fails", str(now.lost_limit), "lost_limit"),
+        ("a submit waits for the broker's acknowledgement", span(now.submit_timeout), "submit_timeout"),
+        ("a draining worker lets runs go on for", span(now.shutdown_grace), "shutdown_grace"),
+        ("the record of an ended task is kept", span(now.result_ttl), "result_ttl"),
+        ("a task that no worker knows waits up to", span(now.unknown_task_ttl), "unknown_task_ttl"),
+        ("Kafka keeps messages (an older waiting task is published again)", span(now.retention), "retention"),
         ("the partitions of a queue", str(now.partitions), "partitions"),
-        ("tasks that one worker holds at once", f"its slots, or up to {MAX_WINDOW} short ones", ""),
-        ("a worker whose thread hangs ends itself (exit code 70) after", span(WATCHDOG_SECONDS), ""),
+        ("leases that one worker holds at once", f"its slots, or up to {MAX_WINDOW} short ones", ""),
+        ("a worker with a stuck thread ends itself (exit code 70) after", span(WATCHDOG_SECONDS), ""),
         ("arguments of one call", f"{MAX_ARGUMENT_BYTES // 1024} KiB as JSON, nested {MAX_NESTING} deep", ""),
         ("headers of one call", f"{MAX_HEADER_BYTES // 1024} KiB", ""),
         ("a result", f"{MAX_RESULT_BYTES // 1024**2} MiB as JSON", ""),
@@ -187,7 +186,7 @@ def numbers() -> Iterator[str]:
         ("a delay", f"up to {span(MAX_DELAY)}", ""),
         ("retries", f"up to {MAX_RETRIES:,}", ""),
     ]
-    yield "| what | how much | setting |"
+    yield "| limit or time | value | setting |"
     yield "|---|---|---|"
     for what, much, setting in rows:
         yield row([what, much, f"`{setting}`" if setting else ""])
@@ -215,7 +214,7 @@ def commands() -> list[str]:
 
 
 def help_of(found: Any) -> Iterator[str]:
-    """Yield what a command says of itself, and its arguments and options as a table."""
+    """Yield the help of a command, and its arguments and options as a table."""
     yield inspect.cleandoc(found.help).partition("For example:")[0].strip()
     rows = list(options(list(found.params), None))
     if rows:
@@ -235,7 +234,7 @@ def options(parameters: list[Any], panel: str | None) -> Iterator[str]:
 
 
 def spelling(parameter: Any) -> str:
-    """Return how an argument or option is written."""
+    """Return the spelling of an argument or option."""
     if type(parameter).__name__ == "TyperArgument":
         return str(parameter.metavar or parameter.name)
     names = ", ".join(sorted(parameter.opts, key=len, reverse=True))
