@@ -32,7 +32,7 @@ def open(settings: Settings) -> StoreBackend:  # noqa: A001  (what every impleme
 
 
 class MemoryStore:
-    """`records.Store` in this process. It is its own transaction, because one lock makes every call whole.
+    """`records.RecordStore` in this process. It is its own transaction, because one lock makes every call whole.
 
     clock: returns seconds since 1970; a test gives its own.
     """
@@ -125,7 +125,7 @@ class MemoryStore:
 
 
 class MemoryListener:
-    """`records.Listener` within the process."""
+    """`records.EndListener` within the process."""
 
     def __init__(self, forget: Callable[[Any], object]) -> None:
         self._forget = forget

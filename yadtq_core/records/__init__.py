@@ -1,7 +1,7 @@
-"""The kit for backends: the rules of task records over a small `Store`.
+"""The kit for backends: the rules of task records over a small `RecordStore`.
 
 A backend in Redis runs the rules as Lua scripts. Any other store with transactions needs none of them: it implements
-`Store` and `Transaction` (`store.py`), and `StoreBackend` is the complete `interfaces.Backend` on it.
+`RecordStore` and `Transaction` (`store.py`), and `StoreBackend` is the complete `interfaces.Backend` on it.
 
     def open(settings: Settings) -> Backend:
         return StoreBackend.of(MyStore(settings.backend, settings.namespace), settings)
@@ -17,13 +17,13 @@ the records of a call, `record.py` is their encoding.
 
 from yadtq_core.records.backend import StoreBackend
 from yadtq_core.records.record import DamagedRecord, StoredRecord, decode, encode
-from yadtq_core.records.store import Entry, Listener, Store, Transaction
+from yadtq_core.records.store import EndListener, Entry, RecordStore, Transaction
 
 __all__ = [
     "DamagedRecord",
+    "EndListener",
     "Entry",
-    "Listener",
-    "Store",
+    "RecordStore",
     "StoreBackend",
     "StoredRecord",
     "Transaction",

@@ -34,7 +34,7 @@ from yadtq_core.records import claims, runs, submits, sweeps
 from yadtq_core.records.batch import RecordBatch, counts, messages
 from yadtq_core.records.moment import Limits, Moment
 from yadtq_core.records.record import StoredRecord
-from yadtq_core.records.store import Store, Transaction
+from yadtq_core.records.store import RecordStore, Transaction
 from yadtq_core.records.subscription import StoreSubscription
 from yadtq_core.records.sweeps import Room, sweep
 from yadtq_core.records.terms import damaged, delivery_of, milliseconds
@@ -43,11 +43,11 @@ from yadtq_core.settings import Settings
 
 
 class StoreBackend:
-    """A complete backend on a `Store`. Durations are seconds; `Settings` explains them."""
+    """A complete backend on a `RecordStore`. Durations are seconds; `Settings` explains them."""
 
     def __init__(
         self,
-        store: Store,
+        store: RecordStore,
         *,
         lease: float = 15.0,
         publish_grace: float = 10.0,
@@ -68,7 +68,7 @@ class StoreBackend:
         )
 
     @classmethod
-    def of(cls, store: Store, settings: Settings) -> StoreBackend:
+    def of(cls, store: RecordStore, settings: Settings) -> StoreBackend:
         """Return the backend on this store with the limits of these settings."""
         return cls(
             store,

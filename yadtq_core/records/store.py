@@ -67,7 +67,7 @@ class Transaction(Protocol):
         ...
 
 
-class Listener(Protocol):
+class EndListener(Protocol):
     """A listener to the ends of records; used by one thread, closed by any."""
 
     def wait(self, timeout: float) -> Sequence[str] | None:
@@ -82,7 +82,7 @@ class Listener(Protocol):
         ...
 
 
-class Store(Protocol):
+class RecordStore(Protocol):
     """A store of one namespace. Safe for use by several threads."""
 
     @property
@@ -101,7 +101,7 @@ class Store(Protocol):
         """Begin a transaction: the end of the block commits it, an exception undoes it."""
         ...
 
-    def listen(self) -> Listener | None:
+    def listen(self) -> EndListener | None:
         """Return a new listener, or None if this store cannot push: then waiting clients ask every 0.1 s."""
         ...
 

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from yadtq_core.records.store import Listener
+from yadtq_core.records.store import EndListener
 
 POLL_SECONDS = 0.1
 """Between two looks at a store that does not push."""
@@ -21,7 +21,7 @@ class StoreSubscription:
 
     def __init__(
         self,
-        listener: Listener | None,
+        listener: EndListener | None,
         ended: Callable[[Sequence[str]], Iterable[str]],
         forget: Callable[[str], object],
     ) -> None:

@@ -2,8 +2,8 @@
 
     from yadtq_core.testing import BackendContract, BrokerContract
 
-A third party that offers a broker or backend subclasses one and gives it one fixture, `settings`. Who tests tasks or
-hooks uses the fixtures (`fixtures`, loaded by pytest wherever yadtq is installed) or an `Engine`. Needs pytest.
+The author of a broker or backend subclasses one of these and gives it one fixture, `settings`. The author of tasks or
+hooks uses the fixtures of `fixtures.py`, which pytest loads wherever yadtq is installed, or an `Engine`. Needs pytest.
 """
 
 import pytest
@@ -11,7 +11,7 @@ import pytest
 pytest.register_assert_rewrite(
     *(
         f"{__name__}.contracts.{name}"
-        for name in ("records", "submitting", "claiming", "ending", "sweeping", "backend", "broker")
+        for name in ("backend_bed", "submitting", "claiming", "ending", "sweeping", "backend", "broker")
     )
 )
 

@@ -5,7 +5,7 @@
         run_until_idle()
         assert handle.result(timeout=0) == "a-800.png"
 
-Nothing of yadtq is imported until a test asks for one of these fixtures.
+No module of yadtq is imported until a test uses one of these fixtures.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def yadtq_plugins() -> list[object]:
-    """Objects with hooks, beside the installed plugins; a test module overrides it to give its own."""
+    """Objects with hooks, in addition to the installed plugins; a test module overrides this fixture."""
     return []
 
 
 @pytest.fixture
 def yadtq_settings() -> dict[str, Any]:
-    """Settings of the engine, by name; a test module overrides it."""
+    """Settings of the engine, by name; a test module overrides this fixture."""
     return {}
 
 
 @pytest.fixture
 def yadtq_events() -> EventRecorder:
-    """What the event hooks were told, in order."""
+    """The calls of the event hooks, in order."""
     from yadtq_core.testing.recorder import EventRecorder  # noqa: PLC0415
 
     return EventRecorder()
@@ -46,7 +46,7 @@ def yadtq_events() -> EventRecorder:
 def yadtq_engine(
     yadtq_plugins: list[object], yadtq_settings: dict[str, Any], yadtq_events: EventRecorder
 ) -> Iterator[Engine]:
-    """A client, a worker and services of one test, in its own thread; see `yadtq_core.testing.Engine`."""
+    """A client, a worker and services for one test, in its own thread; see `yadtq_core.testing.Engine`."""
     from yadtq_core.testing.engine import Engine  # noqa: PLC0415
 
     with Engine(yadtq_events, *yadtq_plugins, **yadtq_settings) as engine:
@@ -57,11 +57,11 @@ def yadtq_engine(
 
 @pytest.fixture
 def yadtq_client(yadtq_engine: Engine) -> Client:
-    """The engine's client: what it submits runs when `run_until_idle` is called."""
+    """The engine's client. The tasks that it submits run when `run_until_idle` is called."""
     return yadtq_engine.client
 
 
 @pytest.fixture
 def run_until_idle(yadtq_engine: Engine) -> Callable[..., list[Outcome]]:
-    """Run all that was submitted; returns the outcomes. `jump=False`: only what is due now."""
+    """Run all submitted tasks; return the outcomes. `jump=False`: only those that are due now."""
     return yadtq_engine.run_until_idle

@@ -1,4 +1,4 @@
-"""A plugin that keeps every event it is told: for tests of what happens, and in which order."""
+"""A plugin that records the calls of all event hooks: for tests of what happens, and in which order."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from yadtq_core.plugin.hookspecs import hookimpl
 
 
 class Event(NamedTuple):
-    """One call of an event hook: its name without `yadtq_`, and what came with it.
+    """One call of an event hook: its name without `yadtq_`, and its argument.
 
-    `batch` holds messages, leases, outcomes or records; for an event without a batch its one subject.
+    `batch` holds messages, leases, outcomes or records, or the one subject of an event without a batch.
     """
 
     name: str
@@ -20,18 +20,18 @@ class Event(NamedTuple):
 
 
 class EventRecorder:
-    """Implements all event hooks; `events` has their calls in order."""
+    """An implementation of all event hooks; `events` has their calls in order."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
 
     @property
     def names(self) -> list[str]:
-        """The names of the events so far, in order."""
+        """The names of the recorded events, in order."""
         return [event.name for event in self.events]
 
     def of(self, name: str) -> list[Any]:
-        """Return what came with the events of this name, all batches joined."""
+        """Return the batches of the events with this name, joined."""
         return [one for event in self.events if event.name == name for one in event.batch]
 
     def _keep(self, name: str, *batch: Any) -> None:
@@ -69,7 +69,7 @@ class EventRecorder:
 
     @hookimpl
     def yadtq_worker_stopped(self, stats: WorkerStats) -> None:
-        """Keep the worker's last word."""
+        """Keep the worker's last statistics."""
         self._keep("worker_stopped", stats)
 
     @hookimpl
@@ -84,5 +84,5 @@ class EventRecorder:
 
     @hookimpl
     def yadtq_heartbeat(self, stats: WorkerStats) -> None:
-        """Keep what the worker said."""
+        """Keep the worker's statistics."""
         self._keep("heartbeat", stats)

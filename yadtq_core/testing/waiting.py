@@ -1,4 +1,4 @@
-"""Waiting for what another process or thread does, with an end and a name for what did not happen."""
+"""Waiting for another process or thread, with a timeout and an error that names the missing condition."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from tests.services import NOWHERE
 from yadtq_core.brokers import kafka
 from yadtq_core.errors import BrokerUnavailable, ConfigurationRefused
 from yadtq_core.settings import Settings
-from yadtq_core.testing.contracts.readers import messages, publish, step_until
+from yadtq_core.testing.contracts.broker_bed import messages, publish, step_until
 from yadtq_local.ports import LOOPBACK
 
 LOGIN = f"{USER}:{QUOTED}@"

@@ -14,8 +14,8 @@ from yadtq_core.errors import ConfigurationRefused
 from yadtq_core.model import Past, Status, Verdict
 from yadtq_core.records import StoreBackend
 from yadtq_core.settings import Settings
-from yadtq_core.testing.contracts.readers import Member, messages, publish
-from yadtq_core.testing.contracts.records import STATS, Records, delivery, outcome, submission, worker
+from yadtq_core.testing.contracts.backend_bed import STATS, BackendBed, delivery, outcome, submission, worker
+from yadtq_core.testing.contracts.broker_bed import Member, messages, publish
 
 DAY = 86_400.0
 
@@ -41,11 +41,11 @@ def store(clock: Clock) -> MemoryStore:
 
 
 @pytest.fixture
-def bed(store: MemoryStore) -> Records:
-    return Records(lambda **settings: StoreBackend(store, **settings))
+def bed(store: MemoryStore) -> BackendBed:
+    return BackendBed(lambda **settings: StoreBackend(store, **settings))
 
 
-def test_a_result_is_kept_for_a_day_and_then_its_message_is_too_old(bed: Records, clock: Clock) -> None:
+def test_a_result_is_kept_for_a_day_and_then_its_message_is_too_old(bed: BackendBed, clock: Clock) -> None:
     bed.backend.heartbeat(bed.worker, STATS, ())
     clock.seconds += 1.0  # a task submitted after the first epoch was made cannot be in a copy that was lost
     one = bed.submit()[0]
@@ -58,7 +58,7 @@ def test_a_result_is_kept_for_a_day_and_then_its_message_is_too_old(bed: Records
     assert bed.claim([one])[0].verdict is Verdict.TOO_OLD
 
 
-def test_a_lease_lasts_to_its_last_millisecond(bed: Records, clock: Clock) -> None:
+def test_a_lease_lasts_to_its_last_millisecond(bed: BackendBed, clock: Clock) -> None:
     one = bed.submit()[0]
     bed.run(one)
     clock.seconds += 14.999
@@ -68,7 +68,7 @@ def test_a_lease_lasts_to_its_last_millisecond(bed: Records, clock: Clock) -> No
     assert bed.run(one, worker=worker("b")).lost == 1
 
 
-def test_a_clock_that_goes_back_still_gives_a_larger_fence(bed: Records, clock: Clock) -> None:
+def test_a_clock_that_goes_back_still_gives_a_larger_fence(bed: BackendBed, clock: Clock) -> None:
     one = bed.submit()[0]
     first = bed.run(one)
     clock.seconds -= 3600.0
@@ -76,7 +76,7 @@ def test_a_clock_that_goes_back_still_gives_a_larger_fence(bed: Records, clock: 
     assert bed.run(one).fence == first.fence + 1
 
 
-def test_what_waits_is_looked_at_ever_more_seldom(bed: Records, clock: Clock) -> None:
+def test_what_waits_is_looked_at_ever_more_seldom(bed: BackendBed, clock: Clock) -> None:
     one = bed.submit()[0]
     waits = []
     for _ in range(7):
@@ -89,7 +89,7 @@ def test_what_waits_is_looked_at_ever_more_seldom(bed: Records, clock: Clock) ->
 
 
 def test_another_run_of_the_store_is_another_epoch_from_the_mark_on(
-    bed: Records, clock: Clock, store: MemoryStore
+    bed: BackendBed, clock: Clock, store: MemoryStore
 ) -> None:
     first = bed.backend.heartbeat(bed.worker, STATS, ()).epochs[0]
     lost = delivery(submission(), first.mark_ms)

@@ -12,7 +12,7 @@ import pytest
 from yadtq_core.backends.memory import MemoryStore
 from yadtq_core.model import Attempt, Error, Record, Status, Verdict
 from yadtq_core.records import DamagedRecord, Entry, StoreBackend, StoredRecord, decode, encode
-from yadtq_core.testing.contracts.records import Records, delivery, outcome, submission
+from yadtq_core.testing.contracts.backend_bed import BackendBed, delivery, outcome, submission
 
 FORMATS = Path(__file__).parents[2] / "formats"
 ID = "0b2f8c1e-5a0d-4c55-9d0e-3f5f7f0c9a{}"
@@ -100,8 +100,8 @@ def store() -> MemoryStore:
 
 
 @pytest.fixture
-def bed(store: MemoryStore) -> Records:
-    return Records(lambda **settings: StoreBackend(store, **settings))
+def bed(store: MemoryStore) -> BackendBed:
+    return BackendBed(lambda **settings: StoreBackend(store, **settings))
 
 
 def replace(store: MemoryStore, task_id: str, **fields: Any) -> None:
@@ -139,7 +139,7 @@ def test_missing_fields_have_their_defaults() -> None:
     assert encode(record) == b'{"id":"a","task":"add","submitted_at":5,"status":"queued"}'
 
 
-def test_a_field_of_a_newer_version_is_kept_through_a_whole_life(bed: Records, store: MemoryStore) -> None:
+def test_a_field_of_a_newer_version_is_kept_through_a_whole_life(bed: BackendBed, store: MemoryStore) -> None:
     one = bed.submit()[0]
     newer = {"priority": 5, "labels": {"tenant": ["acme", None, 1.5]}}
     replace(store, one.message.id, **newer)
@@ -169,7 +169,7 @@ def test_what_is_no_record_is_damaged(data: bytes) -> None:
         decode(data)
 
 
-def test_a_record_with_a_newer_status_is_left_as_it_is(bed: Records, store: MemoryStore) -> None:
+def test_a_record_with_a_newer_status_is_left_as_it_is(bed: BackendBed, store: MemoryStore) -> None:
     newer, known = bed.submit(2)
     task_id = newer.message.id
     replace(store, task_id, status="paused")
@@ -192,7 +192,7 @@ def test_a_record_with_a_newer_status_is_left_as_it_is(bed: Records, store: Memo
     assert store.read([task_id]) == before
 
 
-def test_a_damaged_record_that_is_due_hides_no_other_and_is_due_again_later(bed: Records, store: MemoryStore) -> None:
+def test_a_damaged_record_is_postponed_and_hides_no_other(bed: BackendBed, store: MemoryStore) -> None:
     bad, good = bed.submit(2)
     before = store.read([bad.message.id])
     replace(store, bad.message.id, status="paused")

@@ -16,7 +16,7 @@ from yadtq_core.backends.memory import MemoryStore
 from yadtq_core.errors import BackendUnavailable
 from yadtq_core.model import Status, WorkerIdentity, WorkerRow
 from yadtq_core.records import StoreBackend
-from yadtq_core.testing.contracts.records import STATS, Records, worker
+from yadtq_core.testing.contracts.backend_bed import STATS, BackendBed, worker
 from yadtq_core.worker.restart import predecessors, process_started, recover
 
 LINUX = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc here")
@@ -82,17 +82,17 @@ def test_without_proc_a_process_exists_or_does_not(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.fixture
-def bed() -> Records:
+def bed() -> BackendBed:
     """One namespace in memory."""
     store = MemoryStore()
 
     def opened(*, lease: float = 15.0, **given: Any) -> StoreBackend:
         return StoreBackend(store, lease=lease, **given)
 
-    return Records(opened)
+    return BackendBed(opened)
 
 
-def test_the_tasks_of_a_predecessor_are_requeued_and_it_is_offline(bed: Records) -> None:
+def test_the_tasks_of_a_predecessor_are_requeued_and_it_is_offline(bed: BackendBed) -> None:
     gone, me = replace(worker("w"), pid=2**40), replace(worker("w"), pid=os.getpid())
     bed.backend.heartbeat(gone, replace(STATS, running=2), ())
     running, waiting = bed.submit(2)
@@ -109,7 +109,7 @@ def test_the_tasks_of_a_predecessor_are_requeued_and_it_is_offline(bed: Records)
     assert predecessors([row], me, lambda _: None) == [], "the next start ignores it"
 
 
-def test_a_task_that_kills_its_worker_again_and_again_fails(bed: Records) -> None:
+def test_a_task_that_kills_its_worker_again_and_again_fails(bed: BackendBed) -> None:
     one = bed.submit()[0]
     for life in range(4):
         gone = replace(worker("w"), pid=2**40 + life)

@@ -1,4 +1,4 @@
-"""What every backend promises (`interfaces.Backend`), as tests."""
+"""The promises of every backend (`interfaces.Backend`), as tests."""
 
 from __future__ import annotations
 
@@ -13,57 +13,57 @@ from yadtq_core.interfaces import Backend
 from yadtq_core.model import Hold, Level, Release, ReleaseReason
 from yadtq_core.plugin.loading import open_backend
 from yadtq_core.settings import Settings
+from yadtq_core.testing.contracts.backend_bed import STATS, BackendBed, delivery, outcome, submission, worker
 from yadtq_core.testing.contracts.claiming import ClaimingContract
 from yadtq_core.testing.contracts.ending import EndingContract
-from yadtq_core.testing.contracts.records import STATS, Records, delivery, outcome, submission, worker
 from yadtq_core.testing.contracts.submitting import SubmittingContract
 from yadtq_core.testing.contracts.sweeping import SweepingContract
 
 
 class BackendContract(SubmittingContract, ClaimingContract, EndingContract, SweepingContract):
-    """Subclass it, give it the fixture `settings`, and pytest runs every promise of the seam on your backend.
+    """The promises of the seam as tests: subclass it and give it the fixture `settings` of your backend.
 
         class TestMyBackend(BackendContract):
             @pytest.fixture
             def settings(self, namespace):
                 return Settings(backend="mine://localhost", namespace=namespace)
 
-    Each test needs a namespace without any record. Tests that wait for the end of a lease use settings far below what
-    `Settings` allows to users: durations of 2 ms must work. `unreachable`, if given, are settings of a place where no
-    store answers.
+    Each test needs a namespace without any record. Tests that wait for the end of a lease use durations of 2 ms, far
+    below what `Settings` accepts from users. `unreachable`, if given, are settings of an address where no store
+    answers.
     """
 
     @pytest.fixture
     def settings(self) -> Settings:
-        """The settings of a new namespace; a subclass must say it."""
+        """The settings of a new namespace; a subclass must override it."""
         raise NotImplementedError("give your contract class a fixture `settings`")
 
     @pytest.fixture
     def unreachable(self) -> Settings | None:
-        """Settings whose store does not answer; None where there is no such thing."""
+        """Settings of an address where no store answers; None skips the test."""
         return None
 
     def open(self, settings: Settings) -> Backend:
-        """Open a backend: by its scheme, unless a subclass knows better."""
+        """Open a backend by its scheme; a subclass may open it otherwise."""
         return open_backend(settings)
 
     @pytest.fixture
-    def bed(self, settings: Settings) -> Iterator[Records]:
-        """The namespace."""
+    def bed(self, settings: Settings) -> Iterator[BackendBed]:
+        """The namespace of one test."""
 
         def opened(*, lease: float | None = None, **given: Any) -> Backend:
             lasting = {} if lease is None else {"claim_stale_seconds": lease}
             return self.open(structs.replace(settings, **lasting, **given))
 
-        records = Records(opened)
-        yield records
-        records.close()
+        made = BackendBed(opened)
+        yield made
+        made.close()
 
-    def test_a_store_that_will_do_passes_again_and_again(self, bed: Records) -> None:
+    def test_check_passes_repeatedly_on_a_usable_store(self, bed: BackendBed) -> None:
         bed.backend.check()
         bed.open().check()
 
-    def test_what_there_is_to_say_of_it_changes_nothing(self, bed: Records) -> None:
+    def test_findings_have_a_remedy_and_change_nothing(self, bed: BackendBed) -> None:
         bed.backend.check()
         one = bed.submit()[0]
         before = bed.record(one)
@@ -73,9 +73,9 @@ class BackendContract(SubmittingContract, ClaimingContract, EndingContract, Swee
             assert bool(finding.remedy) == (finding.level is not Level.OK)
         assert bed.record(one) == before
 
-    def test_what_cannot_be_reached_is_unavailable_whatever_is_asked(self, unreachable: Settings | None) -> None:
+    def test_every_call_to_an_unreachable_store_is_unavailable(self, unreachable: Settings | None) -> None:
         if unreachable is None:
-            pytest.skip("no such place for this backend")
+            pytest.skip("the fixture `unreachable` gives no address for this backend")
         backend, by, one = self.open(unreachable), worker(), delivery(submission(), 1)
         task_id = one.message.id
         calls: list[Callable[[], object]] = [

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 
 from yadtq_core.model import Counts, Status, Verdict
-from yadtq_core.testing.contracts.records import SHORT, STATS, Records, delivery, outcome, submission, worker
+from yadtq_core.testing.contracts.backend_bed import SHORT, STATS, BackendBed, delivery, outcome, submission, worker
 
 DAY_MS = 86_400_000
 
 
 class ClaimingContract:
-    """The one way to run anything, each time under a larger fence; and leaving it to others."""
+    """A claim is the only way to run a task, each time under a larger fence; an offer leaves it to other workers."""
 
-    def test_a_queued_record_runs_under_a_fence(self, bed: Records) -> None:
+    def test_a_queued_record_runs_under_a_fence(self, bed: BackendBed) -> None:
         one = bed.submit()[0]
         answer = bed.run(one)
         assert 0 <= bed.backend.time_ms() - answer.started_at_ms < 30_000
@@ -23,7 +23,7 @@ class ClaimingContract:
         assert (record.fence, record.started_at) == (answer.fence, answer.started_at_ms / 1000)
         assert [(hold.id, hold.fence) for hold in bed.backend.held(bed.worker)] == [(one.message.id, answer.fence)]
 
-    def test_past_the_limit_of_lost_workers_the_record_fails(self, bed: Records) -> None:
+    def test_a_claim_past_the_lost_limit_fails_the_record(self, bed: BackendBed) -> None:
         one = bed.submit()[0]
         for _ in range(4):
             bed.lost(one, worker=worker("dead"))
@@ -38,7 +38,7 @@ class ClaimingContract:
         assert bed.claim([one])[0].verdict is Verdict.DONE
         assert bed.backend.counts() == Counts({}, {"failed": 1})
 
-    def test_an_old_message_without_a_record_may_have_run_and_expired(self, bed: Records) -> None:
+    def test_an_old_message_without_a_record_is_too_old(self, bed: BackendBed) -> None:
         bed.backend.heartbeat(bed.worker, STATS, ())
         later = delivery(submission(), bed.backend.time_ms() + 1)
         bed.pass_time()
@@ -47,12 +47,12 @@ class ClaimingContract:
         assert backend.offer([later])[0].verdict is Verdict.TOO_OLD
         assert bed.backend.get([later.message.id]) == [None]
 
-    def test_an_old_message_runs_if_its_record_may_have_been_lost_with_the_store(self, bed: Records) -> None:
+    def test_an_old_message_runs_if_the_store_may_have_lost_its_record(self, bed: BackendBed) -> None:
         bed.backend.heartbeat(bed.worker, STATS, ())
         before_the_first_epoch = delivery(submission(), bed.backend.time_ms() - 3 * DAY_MS)
         bed.run(before_the_first_epoch)
 
-    def test_an_offered_record_is_found_by_the_next_sweep_and_runs_at_once(self, bed: Records) -> None:
+    def test_an_offered_record_is_found_by_the_next_sweep_and_runs_at_once(self, bed: BackendBed) -> None:
         one = bed.submit()[0]
         assert bed.backend.offer([one])[0].verdict is Verdict.OFFERED
         assert bed.record(one).status is Status.QUEUED
@@ -61,7 +61,7 @@ class ClaimingContract:
         assert found[0].delivery is not None
         assert bed.run(found[0].delivery).attempt == 1
 
-    def test_an_offer_rebuilds_a_missing_record_as_queued(self, bed: Records) -> None:
+    def test_an_offer_rebuilds_a_missing_record_as_queued(self, bed: BackendBed) -> None:
         one = delivery(submission(), bed.backend.time_ms())
         assert bed.backend.offer([one])[0].verdict is Verdict.OFFERED
         record = bed.record(one)
@@ -69,7 +69,7 @@ class ClaimingContract:
         assert bed.backend.counts().queues == {"default": {"queued": 1}}
         assert bed.backend.messages([one.message.id])[0] is not None
 
-    def test_a_claim_whose_reply_was_lost_gets_the_same_lease_again(self, bed: Records) -> None:
+    def test_a_claim_whose_reply_was_lost_gets_the_same_lease_again(self, bed: BackendBed) -> None:
         ones = bed.submit(3)
         first = bed.claim(ones, nonce="n1")
         assert bed.claim(ones, nonce="n1") == first
@@ -79,13 +79,13 @@ class ClaimingContract:
         assert [answer.verdict for answer in other] == [Verdict.BUSY] * 3
         assert all(5_000 < answer.wait_ms <= 15_000 for answer in other)
 
-    def test_the_same_claim_again_after_a_takeover_gets_nothing(self, bed: Records) -> None:
+    def test_the_same_claim_again_after_a_takeover_gets_nothing(self, bed: BackendBed) -> None:
         one = bed.submit()[0]
         bed.lost(one, nonce="n1")
         bed.run(one, worker=worker("b"))
         assert bed.claim([one], nonce="n1")[0].verdict is Verdict.BUSY
 
-    def test_a_lease_that_is_over_is_taken_over_under_a_larger_fence(self, bed: Records) -> None:
+    def test_an_ended_lease_is_taken_over_under_a_larger_fence(self, bed: BackendBed) -> None:
         one = bed.submit()[0]
         dead = worker("dead")
         first = bed.lost(one, worker=dead)
@@ -101,17 +101,17 @@ class ClaimingContract:
         assert bed.finish(outcome(one.message.id, second)) == ["ok"]
 
     @pytest.mark.parametrize("status", [Status.SUCCESS, Status.FAILED, Status.CANCELLED])
-    def test_what_has_ended_is_done(self, bed: Records, status: Status) -> None:
+    def test_a_claim_of_an_ended_record_is_done(self, bed: BackendBed, status: Status) -> None:
         one = bed.submit()[0]
         bed.finish(outcome(one.message.id, bed.run(one), status))
         assert bed.claim([one])[0].verdict is Verdict.DONE
 
-    def test_what_is_not_due_is_later_and_runs_when_its_time_has_come(self, bed: Records) -> None:
+    def test_a_scheduled_record_is_later_until_it_is_due(self, bed: BackendBed) -> None:
         later, due = bed.submit(delay=60)[0], bed.submit(delay=SHORT)[0]
         bed.pass_time()
         assert [answer.verdict for answer in bed.claim([later, due])] == [Verdict.LATER, Verdict.RUN]
 
-    def test_a_message_without_a_record_rebuilds_it(self, bed: Records) -> None:
+    def test_a_message_without_a_record_rebuilds_it(self, bed: BackendBed) -> None:
         given = submission("mul", queue="fast")
         one = delivery(given, bed.backend.time_ms(), partition=2, offset=9)
         known = bed.submit()[0]
@@ -127,7 +127,7 @@ class ClaimingContract:
         assert bed.finish(outcome(one.message.id, answers[0])) == ["ok"]
         assert bed.backend.create([given])[0].code == "exists"
 
-    def test_a_message_with_other_arguments_than_its_record_is_not_run(self, bed: Records) -> None:
+    def test_a_message_with_other_arguments_than_its_record_is_not_run(self, bed: BackendBed) -> None:
         forgotten, known = submission(), bed.submit()[0]
         standing = bed.submit(id=forgotten.message.id, arguments=b"[[7],{}]")[0]
         stale = delivery(forgotten, bed.backend.time_ms())
@@ -139,28 +139,28 @@ class ClaimingContract:
         bed.finish(outcome(standing.message.id, answer))
         assert bed.claim([stale])[0].verdict is Verdict.DONE
 
-    def test_a_rebuild_whose_reply_was_lost_gets_the_same_lease_again(self, bed: Records) -> None:
+    def test_a_rebuild_whose_reply_was_lost_gets_the_same_lease_again(self, bed: BackendBed) -> None:
         one = delivery(submission(), bed.backend.time_ms())
         assert bed.claim([one], nonce="n1") == bed.claim([one], nonce="n1")
 
-    def test_a_message_that_bears_no_time_counts_as_new(self, bed: Records) -> None:
+    def test_a_message_without_a_submit_time_counts_as_new(self, bed: BackendBed) -> None:
         bed.backend.heartbeat(bed.worker, STATS, ())
         one = delivery(submission(), 0)
         bed.run(one)
         assert abs(bed.record(one).submitted_at - bed.backend.time_ms() / 1000) < 30
 
-    def test_an_old_message_runs_while_no_epoch_stands(self, bed: Records) -> None:
-        bed.submit()  # sets `born`, which is no epoch
+    def test_an_old_message_runs_while_there_is_no_epoch(self, bed: BackendBed) -> None:
+        bed.submit()  # notes the time of the first record, which is not an epoch
         bed.run(delivery(submission(), bed.backend.time_ms() - 2 * DAY_MS))
 
-    def test_a_lease_is_live_to_its_last_moment(self, bed: Records) -> None:
+    def test_a_live_lease_answers_busy_with_the_time_left(self, bed: BackendBed) -> None:
         one = bed.submit()[0]
         bed.run(one, backend=bed.open(lease=5.0))
         answer = bed.claim([one])[0]
         assert answer.verdict is Verdict.BUSY
         assert 0 < answer.wait_ms <= 5_000
 
-    def test_after_an_outage_a_lease_that_ended_is_still_its_workers(self, bed: Records) -> None:
+    def test_after_an_outage_an_ended_lease_counts_as_live(self, bed: BackendBed) -> None:
         one = bed.submit()[0]
         answer = bed.lost(one)
         calm = bed.backend.claim([one], worker("b"), "n", nothing_stale=True)[0]
@@ -168,7 +168,7 @@ class ClaimingContract:
         assert bed.record(one).lost == 0
         assert bed.backend.extend([bed.hold(one, answer)], bed.worker) == ["ok"]
 
-    def test_an_offer_answers_what_a_claim_would_but_never_run(self, bed: Records) -> None:
+    def test_an_offer_answers_as_a_claim_but_never_run(self, bed: BackendBed) -> None:
         done, busy, later, due = *bed.submit(2), bed.submit(delay=60)[0], bed.submit(delay=SHORT)[0]
         answers = bed.claim([done, busy])
         bed.finish(outcome(done.message.id, answers[0]))
@@ -180,7 +180,7 @@ class ClaimingContract:
         assert found[1].wait_ms > 5_000
         assert bed.record(due).status is Status.QUEUED
 
-    def test_an_offered_lost_run_is_accepted_until_somebody_claims(self, bed: Records) -> None:
+    def test_after_an_offer_a_late_outcome_counts_until_another_claim(self, bed: BackendBed) -> None:
         one = bed.submit()[0]
         dead = worker("dead")
         answer = bed.lost(one, worker=dead)
@@ -188,21 +188,21 @@ class ClaimingContract:
         assert (bed.record(one).status, bed.record(one).lost) == (Status.QUEUED, 1)
         assert bed.finish(outcome(one.message.id, answer), worker=dead) == ["ok"]
 
-    def test_an_offer_of_poison_ends_it(self, bed: Records) -> None:
+    def test_an_offer_of_a_poison_task_fails_it(self, bed: BackendBed) -> None:
         one = bed.submit()[0]
         for _ in range(4):
             bed.lost(one)
         assert bed.backend.offer([one])[0].verdict is Verdict.POISON
         assert bed.record(one).status is Status.FAILED
 
-    def test_an_offer_of_what_was_cancelled_ends_it(self, bed: Records) -> None:
+    def test_an_offer_of_a_cancelled_task_ends_it(self, bed: BackendBed) -> None:
         one = bed.submit()[0]
         bed.lost(one)
         bed.backend.cancel([one.message.id], "enough")
         assert bed.backend.offer([one])[0].verdict is Verdict.DONE
         assert bed.record(one).status is Status.CANCELLED
 
-    def test_a_due_retry_is_offered_under_a_raised_fence(self, bed: Records) -> None:
+    def test_a_due_retry_is_offered_under_a_raised_fence(self, bed: BackendBed) -> None:
         one = bed.submit()[0]
         retry = outcome(one.message.id, bed.run(one), Status.SCHEDULED, retry_in=SHORT)
         bed.finish(retry)
@@ -210,7 +210,7 @@ class ClaimingContract:
         assert bed.backend.offer([one])[0].verdict is Verdict.OFFERED
         assert bed.finish(retry) == ["fenced"]
 
-    def test_as_many_lost_workers_as_are_allowed_are_no_poison(self, bed: Records) -> None:
+    def test_a_record_at_the_lost_limit_is_not_poison(self, bed: BackendBed) -> None:
         one = bed.submit()[0]
         for _ in range(3):
             bed.lost(one)

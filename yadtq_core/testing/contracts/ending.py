@@ -5,15 +5,23 @@ from __future__ import annotations
 import pytest
 
 from yadtq_core.model import Counts, Error, Hold, Release, ReleaseReason, Status, Verdict
-from yadtq_core.testing.contracts.records import SHORT, Records, delivery, given_back, outcome, submission, worker
+from yadtq_core.testing.contracts.backend_bed import (
+    SHORT,
+    BackendBed,
+    delivery,
+    given_back,
+    outcome,
+    submission,
+    worker,
+)
 
 UNKNOWN, DIED, BACK = ReleaseReason.UNKNOWN_TASK, ReleaseReason.CHILD_DIED, ReleaseReason.HANDED_BACK
 
 
 class EndingContract:
-    """How a run ends, or is taken back: only under the record's current fence."""
+    """A run ends, or its record is requeued, only under the record's current fence."""
 
-    def test_success_keeps_the_result_and_lets_go_of_the_rest(self, bed: Records) -> None:
+    def test_success_keeps_the_result_and_drops_message_and_hold(self, bed: BackendBed) -> None:
         one = bed.submit()[0]
         answer = bed.run(one)
         assert bed.finish(outcome(one.message.id, answer, result=b'{"sum":3}')) == ["ok"]
@@ -26,14 +34,14 @@ class EndingContract:
         assert bed.backend.counts().ended == {"success": 1}
         assert bed.backend.counts().queues == {}
 
-    def test_an_ended_record_is_kept_for_the_result_ttl(self, bed: Records) -> None:
+    def test_an_ended_record_is_kept_for_the_result_ttl(self, bed: BackendBed) -> None:
         one = bed.submit()[0]
         bed.backend = bed.open(result_ttl=SHORT)
         bed.finish(outcome(one.message.id, bed.run(one)))
         bed.pass_time()
         assert bed.backend.get([one.message.id]) == [None]
 
-    def test_a_finish_whose_reply_was_lost_is_already(self, bed: Records) -> None:
+    def test_a_repeated_finish_is_already(self, bed: BackendBed) -> None:
         ones = bed.submit(4)
         answers = bed.claim(ones)
         statuses = (Status.SUCCESS, Status.FAILED, Status.CANCELLED, Status.SCHEDULED)
@@ -47,7 +55,7 @@ class EndingContract:
         assert [bed.record(one) for one in ones] == before
         assert bed.backend.counts().ended == {"success": 1, "failed": 1, "cancelled": 1}
 
-    def test_a_retry_waits_its_time_without_a_position_and_without_its_fence_growing(self, bed: Records) -> None:
+    def test_a_retry_is_scheduled_without_a_position_under_the_same_fence(self, bed: BackendBed) -> None:
         one = bed.submit()[0]
         bed.backend.confirm([(one.message.id, "0:7")])
         answer = bed.run(one)
@@ -63,7 +71,7 @@ class EndingContract:
         assert bed.backend.counts().queues == {"default": {"scheduled": 1}}
         assert bed.backend.messages([one.message.id])[0] is not None
 
-    def test_a_failure_stays_until_its_dead_letter_is_buried(self, bed: Records) -> None:
+    def test_a_failed_record_keeps_its_message_until_its_dead_letter_is_acknowledged(self, bed: BackendBed) -> None:
         one = bed.submit()[0]
         error = Error("ValueError", 'no "good"', "Traceback …")
         bed.finish(outcome(one.message.id, bed.run(one), Status.FAILED, error=error))
@@ -77,7 +85,7 @@ class EndingContract:
         assert bed.backend.messages([one.message.id]) == [None]
         assert bed.record(one).error == error
 
-    def test_burying_touches_nothing_that_has_not_failed(self, bed: Records) -> None:
+    def test_buried_changes_only_failed_records(self, bed: BackendBed) -> None:
         running = bed.submit()[0]
         bed.run(running)
         before = bed.record(running)
@@ -85,7 +93,7 @@ class EndingContract:
         assert bed.record(running) == before
         assert bed.backend.messages([running.message.id])[0] is not None
 
-    def test_extending_makes_a_lease_last_and_keeps_progress(self, bed: Records) -> None:
+    def test_extend_renews_a_lease_and_keeps_progress(self, bed: BackendBed) -> None:
         one = bed.submit()[0]
         answer = bed.lost(one)
         assert bed.backend.extend([bed.hold(one, answer, "0.5 half")], bed.worker) == ["ok"]
@@ -94,7 +102,7 @@ class EndingContract:
         assert bed.record(one).progress == "0.5 half"
         assert bed.claim([one], worker=worker("b"))[0].verdict is Verdict.BUSY
 
-    def test_extending_what_is_not_held_is_lost(self, bed: Records) -> None:
+    def test_extend_without_a_lease_is_lost(self, bed: BackendBed) -> None:
         taken, ended, queued = bed.submit(3)
         first, done = bed.lost(taken), bed.run(ended)
         bed.run(taken, worker=worker("b"))
@@ -102,7 +110,7 @@ class EndingContract:
         holds = [bed.hold(taken, first), bed.hold(ended, done), Hold(queued.message.id, 0)]
         assert bed.backend.extend([*holds, Hold(submission().message.id, 1)], bed.worker) == ["lost"] * 4
 
-    def test_what_was_not_started_waits_at_once_and_counts_no_attempt(self, bed: Records) -> None:
+    def test_an_unstarted_release_is_queued_and_counts_no_attempt(self, bed: BackendBed) -> None:
         one = bed.submit()[0]
         answer = bed.run(one, nonce="n1")
         assert bed.backend.release([given_back(one.message.id, answer)], bed.worker) == ["ok"]
@@ -112,10 +120,10 @@ class EndingContract:
         assert bed.backend.held(bed.worker) == []
         assert bed.backend.extend([bed.hold(one, answer)], bed.worker) == ["lost"]
         assert bed.finish(outcome(one.message.id, answer)) == ["fenced"]
-        again = bed.run(one, nonce="n1")  # the nonce is forgotten: a lease of its own
+        again = bed.run(one, nonce="n1")  # the nonce is cleared, so this is a new lease
         assert (again.attempt, again.fence > answer.fence + 1) == (1, True)
 
-    def test_a_release_whose_reply_was_lost_is_ok_again(self, bed: Records) -> None:
+    def test_a_repeated_release_is_ok(self, bed: BackendBed) -> None:
         ones = bed.submit(3)
         answers = bed.claim(ones)
         releases = [
@@ -128,7 +136,7 @@ class EndingContract:
         assert bed.backend.release(releases, bed.worker) == ["ok"] * 3
         assert [bed.record(one) for one in ones] == before
 
-    def test_an_unknown_task_waits_and_says_why(self, bed: Records) -> None:
+    def test_an_unknown_task_is_scheduled_with_a_note(self, bed: BackendBed) -> None:
         one = bed.submit(task="nosuch")[0]
         bed.backend.confirm([(one.message.id, "0:7")])
         back = given_back(one.message.id, bed.run(one), UNKNOWN, delay=30.0, note="unknown task")
@@ -138,7 +146,7 @@ class EndingContract:
         assert (record.note, record.position) == ("unknown task", "0:7")
         assert bed.claim([one])[0].verdict is Verdict.LATER
 
-    def test_what_has_not_started_never_will_once_cancelled(self, bed: Records) -> None:
+    def test_cancel_ends_a_record_that_has_not_started(self, bed: BackendBed) -> None:
         queued, delayed = bed.submit()[0], bed.submit(delay=60)[0]
         ids = [queued.message.id, delayed.message.id]
         assert bed.backend.cancel(ids, "enough") == ["cancelled", "cancelled"]
@@ -150,7 +158,7 @@ class EndingContract:
         assert bed.backend.messages(ids) == [None, None]
         assert bed.backend.counts() == Counts({}, {"cancelled": 2})
 
-    def test_a_running_task_is_told_and_may_end_as_it_likes(self, bed: Records) -> None:
+    def test_cancel_of_a_running_task_is_a_request(self, bed: BackendBed) -> None:
         one = bed.submit()[0]
         answer = bed.run(one)
         for reason in ("enough", "again"):
@@ -160,7 +168,7 @@ class EndingContract:
         assert bed.finish(outcome(one.message.id, answer)) == ["ok"]
         assert bed.record(one).status is Status.SUCCESS
 
-    def test_a_marked_run_is_not_repeated(self, bed: Records) -> None:
+    def test_a_run_to_be_cancelled_is_not_retried(self, bed: BackendBed) -> None:
         one = bed.submit()[0]
         answer = bed.run(one)
         bed.backend.cancel([one.message.id], "enough")
@@ -169,7 +177,7 @@ class EndingContract:
         assert bed.record(one).status is Status.CANCELLED
         assert bed.finish(retry) == ["already"]
 
-    def test_results_are_any_bytes_in_any_content_type(self, bed: Records) -> None:
+    def test_a_result_may_be_any_bytes_of_any_content_type(self, bed: BackendBed) -> None:
         raw, none, empty = bed.submit(3)
         answers = bed.claim([raw, none, empty])
         bed.finish(
@@ -184,7 +192,7 @@ class EndingContract:
             (b"", "application/x"),
         ]
 
-    def test_a_number_of_a_hundred_thousand_digits_comes_back_digit_for_digit(self, bed: Records) -> None:
+    def test_a_number_of_a_hundred_thousand_digits_keeps_every_digit(self, bed: BackendBed) -> None:
         digits = b"9" * 99_999 + b"7"
         one = bed.submit(arguments=b"[[" + digits + b"],{}]")[0]
         kept = bed.backend.messages([one.message.id])[0]
@@ -193,7 +201,7 @@ class EndingContract:
         bed.finish(outcome(one.message.id, bed.run(one), result=digits))
         assert bed.record(one).result == digits
 
-    def test_another_fence_is_fenced_and_a_missing_record_missing(self, bed: Records) -> None:
+    def test_another_fence_is_fenced_and_a_missing_record_missing(self, bed: BackendBed) -> None:
         one = bed.submit()[0]
         answer = bed.run(one)
         wrong = outcome(one.message.id, answer.fence - 1)
@@ -203,12 +211,12 @@ class EndingContract:
         assert len(bed.backend.held(bed.worker)) == 1
         assert bed.backend.get([missing.id]) == [None]
 
-    def test_a_late_finish_is_accepted_if_nobody_took_over(self, bed: Records) -> None:
+    def test_a_late_outcome_is_accepted_before_another_claim(self, bed: BackendBed) -> None:
         one = bed.submit()[0]
         assert bed.finish(outcome(one.message.id, bed.lost(one))) == ["ok"]
         assert bed.record(one).lost == 0
 
-    def test_history_keeps_the_last_ten(self, bed: Records) -> None:
+    def test_history_keeps_the_last_ten(self, bed: BackendBed) -> None:
         one = bed.submit()[0]
         for attempt in range(1, 14):
             answer = bed.run(one)
@@ -220,7 +228,7 @@ class EndingContract:
         assert all(len(run.reason) == 200 for run in record.history)
 
     @pytest.mark.parametrize("count", [1, 200, 201, 450])
-    def test_batches_of_any_size_keep_their_order(self, bed: Records, count: int) -> None:
+    def test_batches_of_any_size_keep_their_order(self, bed: BackendBed, count: int) -> None:
         ones = [delivery(given, 1) for given in (submission() for _ in range(count))]
         bed.backend.create([submission(id=one.message.id) for one in ones[::2]])
         answers = bed.claim(ones)
@@ -231,7 +239,7 @@ class EndingContract:
             one.message.id for one in ones
         ]
 
-    def test_only_the_holder_of_the_fence_can_release(self, bed: Records) -> None:
+    def test_a_release_under_an_old_fence_is_fenced(self, bed: BackendBed) -> None:
         one = bed.submit()[0]
         answer = bed.lost(one)
         bed.run(one)
@@ -242,20 +250,20 @@ class EndingContract:
         ]
         assert bed.record(one).status is Status.PROCESSING
 
-    def test_releasing_what_has_ended_changes_nothing(self, bed: Records) -> None:
+    def test_a_release_of_an_ended_record_changes_nothing(self, bed: BackendBed) -> None:
         one = bed.submit()[0]
         answer = bed.run(one)
         bed.finish(outcome(one.message.id, answer))
         assert bed.backend.release([given_back(one.message.id, answer)], bed.worker) == ["ok"]
         assert bed.record(one).status is Status.SUCCESS
 
-    def test_a_run_handed_back_keeps_its_attempt(self, bed: Records) -> None:
+    def test_a_requeued_run_keeps_its_attempt(self, bed: BackendBed) -> None:
         one = bed.submit()[0]
         bed.backend.release([given_back(one.message.id, bed.run(one), BACK)], bed.worker)
         assert (bed.record(one).status, bed.record(one).attempt, bed.record(one).lost) == (Status.QUEUED, 1, 0)
         assert bed.run(one).attempt == 2
 
-    def test_a_task_that_stays_unknown_becomes_a_dead_letter_that_can_be_replayed(self, bed: Records) -> None:
+    def test_an_unknown_task_fails_after_its_ttl_and_keeps_its_message(self, bed: BackendBed) -> None:
         one = bed.submit(task="nosuch")[0]
         backend = bed.open(unknown_task_ttl=SHORT)
         bed.pass_time()
@@ -270,7 +278,7 @@ class EndingContract:
         found = backend.sweep(10, 0)[1]
         assert [due.delivery is not None for due in found] == [True]
 
-    def test_a_dead_child_counts_as_lost_until_the_limit(self, bed: Records) -> None:
+    def test_a_dead_child_counts_as_lost_up_to_the_limit(self, bed: BackendBed) -> None:
         one = bed.submit()[0]
         for times in range(1, 4):
             answer = bed.run(one)
@@ -292,12 +300,12 @@ class EndingContract:
         assert bed.backend.counts().ended == {"failed": 1}
 
     @pytest.mark.parametrize("reason", [ReleaseReason.UNSTARTED, BACK, DIED])
-    def test_a_delay_makes_it_scheduled(self, bed: Records, reason: ReleaseReason) -> None:
+    def test_a_release_with_a_delay_is_scheduled(self, bed: BackendBed, reason: ReleaseReason) -> None:
         one = bed.submit()[0]
         bed.backend.release([given_back(one.message.id, bed.run(one), reason, delay=5.0)], bed.worker)
         assert bed.record(one).status is Status.SCHEDULED
 
-    def test_a_worker_that_comes_back_gives_back_what_its_last_life_held(self, bed: Records) -> None:
+    def test_restart_recovery_requeues_what_the_last_incarnation_held(self, bed: BackendBed) -> None:
         ones = bed.submit(3)
         answers = bed.claim(ones)
         bed.finish(outcome(ones[0].message.id, answers[0]))
@@ -311,11 +319,11 @@ class EndingContract:
         assert [bed.run(one).attempt for one in ones[1:]] == [2, 2]
         assert bed.backend.release(back, bed.worker) == ["fenced", "fenced"]
 
-    def test_nobody_holds_what_another_life_of_the_worker_holds(self, bed: Records) -> None:
+    def test_held_is_per_incarnation(self, bed: BackendBed) -> None:
         bed.run(bed.submit()[0])
         assert bed.backend.held(worker(bed.worker.id)) == []
 
-    def test_a_worker_that_comes_back_after_each_run_of_a_task_ends_it_as_lost_too_often(self, bed: Records) -> None:
+    def test_restart_recovery_after_every_run_fails_the_record(self, bed: BackendBed) -> None:
         one = bed.submit()[0]
         for _ in range(4):
             answer = bed.run(one)
@@ -326,7 +334,7 @@ class EndingContract:
         assert (record.status, record.lost, record.error.message) == (Status.FAILED, 4, "worker lost 4 times")
         assert [run.reason for run in record.history] == ["worker lost"] * 4
 
-    def test_a_marked_record_that_is_given_back_is_ended_by_the_next_sweep(self, bed: Records) -> None:
+    def test_a_requeued_record_to_be_cancelled_is_ended_by_the_next_sweep(self, bed: BackendBed) -> None:
         one = bed.submit()[0]
         answer = bed.run(one)
         bed.backend.cancel([one.message.id], "enough")
@@ -334,7 +342,7 @@ class EndingContract:
         bed.backend.sweep(10, 10)
         assert bed.record(one).status is Status.CANCELLED
 
-    def test_what_has_ended_stays_as_it_is(self, bed: Records) -> None:
+    def test_cancel_of_an_ended_record_changes_nothing(self, bed: BackendBed) -> None:
         one, never = bed.submit()[0], submission().message.id
         bed.finish(outcome(one.message.id, bed.run(one)))
         assert bed.backend.cancel([one.message.id, never], "late") == ["ended", "missing"]
@@ -344,14 +352,14 @@ class EndingContract:
         assert bed.backend.cancel([cancelled.message.id], "two") == ["ended"]
         assert bed.record(cancelled).note == "one"
 
-    def test_a_cancelled_outcome_carries_the_reason_of_the_cancel(self, bed: Records) -> None:
+    def test_a_cancelled_outcome_carries_the_reason_of_the_cancel(self, bed: BackendBed) -> None:
         one = bed.submit()[0]
         answer = bed.run(one)
         bed.backend.cancel([one.message.id], "enough")
         assert bed.finish(outcome(one.message.id, answer, Status.CANCELLED)) == ["ok"]
         assert (bed.record(one).status, bed.record(one).note) == (Status.CANCELLED, "enough")
 
-    def test_a_marked_record_whose_worker_is_lost_is_ended_by_the_next_claim(self, bed: Records) -> None:
+    def test_a_lost_run_to_be_cancelled_is_ended_by_the_next_claim(self, bed: BackendBed) -> None:
         one, other = bed.submit(2)
         dead = worker("dead")
         answer = bed.lost(one, worker=dead)
@@ -363,7 +371,7 @@ class EndingContract:
         assert bed.backend.held(dead) == []
         assert bed.finish(outcome(one.message.id, answer), worker=dead) == ["fenced"]
 
-    def test_what_a_sweep_took_back_is_cancelled_at_once_and_its_late_outcome_refused(self, bed: Records) -> None:
+    def test_cancel_of_a_reclaimed_record_refuses_its_late_outcome(self, bed: BackendBed) -> None:
         one = bed.submit()[0]
         answer = bed.lost(one)
         bed.backend.sweep(100, 100)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from yadtq_core.model import CreateCode, Status
-from yadtq_core.testing.contracts.records import SHORT, Records, delivery, outcome, submission
+from yadtq_core.testing.contracts.backend_bed import SHORT, BackendBed, delivery, outcome, submission
 
 
 class SubmittingContract:
-    """A record stands before its message, and the message's place follows."""
+    """The record is written before its message is published; the message's position follows."""
 
-    def test_a_new_record_is_queued(self, bed: Records) -> None:
+    def test_a_new_record_is_queued(self, bed: BackendBed) -> None:
         given = submission("add", queue="fast")
         made = bed.backend.create([given])[0]
         assert (made.code, made.status, made.published) == (CreateCode.NEW, Status.QUEUED, False)
@@ -19,13 +19,13 @@ class SubmittingContract:
         assert record.submitted_at == made.submitted_at_ms / 1000
         assert bed.backend.counts().queues == {"fast": {"queued": 1}}
 
-    def test_a_delayed_record_is_scheduled_until_its_time(self, bed: Records) -> None:
+    def test_a_delayed_record_is_scheduled_until_its_time(self, bed: BackendBed) -> None:
         given = submission(delay=90)
         made = bed.backend.create([given])[0]
         assert (made.code, made.status) == (CreateCode.NEW, Status.SCHEDULED)
         assert bed.record(given.message.id).due_at == (made.submitted_at_ms + 90_000) / 1000
 
-    def test_a_late_confirm_stores_the_place_of_what_has_not_ended(self, bed: Records) -> None:
+    def test_a_late_confirm_stores_the_position_only_before_the_end(self, bed: BackendBed) -> None:
         running, retried, ended = bed.submit(3)
         answers = bed.claim([running, retried, ended])
         bed.finish(outcome(retried.message.id, answers[1], Status.SCHEDULED), outcome(ended.message.id, answers[2]))
@@ -33,7 +33,7 @@ class SubmittingContract:
         assert bed.record(running).position == "0:7"
         assert [bed.record(one).position for one in (retried, ended)] == [None, None]
 
-    def test_a_confirmed_record_is_looked_at_after_the_queue_check_and_ever_more_seldom(self, bed: Records) -> None:
+    def test_a_confirmed_record_is_due_after_the_queue_check(self, bed: BackendBed) -> None:
         bed.backend = bed.open(publish_grace=SHORT, queue_check=60.0)
         one = bed.submit()[0]
         bed.pass_time()
@@ -41,10 +41,10 @@ class SubmittingContract:
         bed.backend.confirm([(one.message.id, "0:7")])
         bed.pass_time()
         assert bed.due() == []
-        bed.backend.confirm([(submission().message.id, "0:7")])  # of nothing: makes nothing
+        bed.backend.confirm([(submission().message.id, "0:7")])  # creates no record
         assert bed.backend.counts().total("queued") == 1
 
-    def test_nothing_asked_is_nothing_answered(self, bed: Records) -> None:
+    def test_empty_batches_are_allowed(self, bed: BackendBed) -> None:
         backend = bed.backend
         assert list(backend.create([])) == []
         assert list(backend.claim([], bed.worker, "n")) == []
@@ -54,7 +54,7 @@ class SubmittingContract:
         backend.buried([])
         assert backend.counts().queues == {}
 
-    def test_a_create_whose_reply_was_lost_finds_its_record(self, bed: Records) -> None:
+    def test_a_repeated_create_finds_its_record(self, bed: BackendBed) -> None:
         given = submission()
         first, again = bed.backend.create([given])[0], bed.backend.create([given])[0]
 
@@ -64,7 +64,7 @@ class SubmittingContract:
         assert bed.backend.create([given])[0].published
         assert bed.backend.counts().total("queued") == 1
 
-    def test_the_same_id_with_other_arguments_is_a_conflict_and_changes_nothing(self, bed: Records) -> None:
+    def test_the_same_id_with_other_arguments_is_a_conflict_and_changes_nothing(self, bed: BackendBed) -> None:
         given = submission(arguments=b"[[1],{}]")
         other = submission(arguments=b"[[2],{}]", id=given.message.id)
         new = submission()
@@ -75,7 +75,7 @@ class SubmittingContract:
         assert kept is not None
         assert bytes(kept.message.arguments) == b"[[1],{}]"
 
-    def test_a_kept_message_comes_back_with_the_time_of_its_record(self, bed: Records) -> None:
+    def test_a_kept_message_has_the_submit_time_of_its_record(self, bed: BackendBed) -> None:
         given = submission(headers={"trace": "é"})
         made = bed.backend.create([given])[0]
         kept, none = bed.backend.messages([given.message.id, submission().message.id])
@@ -87,7 +87,7 @@ class SubmittingContract:
         assert kept.message.headers == {"trace": "é"}
         assert kept.body == delivery(given, made.submitted_at_ms).body
 
-    def test_a_record_that_never_was_is_none_and_order_is_kept(self, bed: Records) -> None:
+    def test_get_keeps_the_order_and_answers_none_for_a_missing_record(self, bed: BackendBed) -> None:
         first, second = bed.submit(2)
         never = submission().message.id
         found = bed.backend.get([second.message.id, never, first.message.id])

@@ -1,4 +1,4 @@
-"""A store of task records in SQLite (`yadtq_core.records.Store`), for processes of one machine."""
+"""A store of task records in SQLite (`yadtq_core.records.RecordStore`), for processes of one machine."""
 
 from __future__ import annotations
 

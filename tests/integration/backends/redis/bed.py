@@ -7,12 +7,12 @@ from collections import Counter
 from yadtq_core.backends.redis.backend import RedisBackend
 from yadtq_core.model import Delivery, shard_of
 from yadtq_core.net.redis_client import open_store
-from yadtq_core.testing.contracts.records import Records
+from yadtq_core.testing.contracts.backend_bed import BackendBed
 
 LEFT_TO_STAND = {"counts", "epoch", "workers", "meta"}
 
 
-class Bed(Records):
+class Bed(BackendBed):
     """One namespace; its backends share a store and differ in their settings."""
 
     def __init__(self, url: str, namespace: str, shards: int = 1) -> None:

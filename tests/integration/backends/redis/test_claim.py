@@ -10,7 +10,7 @@ import pytest
 from tests.integration.backends.redis.bed import Bed
 from yadtq_core.backends.redis import claims
 from yadtq_core.model import Status, Verdict
-from yadtq_core.testing.contracts.records import STATS, delivery, given_back, outcome, submission
+from yadtq_core.testing.contracts.backend_bed import STATS, delivery, given_back, outcome, submission
 
 DAY_MS = 86_400_000
 

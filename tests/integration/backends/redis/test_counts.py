@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.backends.redis.bed import Bed
 from yadtq_core.model import Answer, Delivery, ReleaseReason, Status, Verdict, WorkerIdentity
-from yadtq_core.testing.contracts.records import STATS, delivery, given_back, outcome, submission, worker
+from yadtq_core.testing.contracts.backend_bed import STATS, delivery, given_back, outcome, submission, worker
 
 ENDS = (Status.SUCCESS, Status.FAILED, Status.CANCELLED, Status.SCHEDULED)
 UNFINISHED = {"queued", "scheduled", "processing"}

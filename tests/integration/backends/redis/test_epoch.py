@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tests.integration.backends.redis.bed import Bed
 from yadtq_core.model import Epoch, Past, Reset, Verdict
-from yadtq_core.testing.contracts.records import SHORT, STATS, delivery, submission, worker
+from yadtq_core.testing.contracts.backend_bed import SHORT, STATS, delivery, submission, worker
 
 HEARTBEATS_MS = 10_000
 DAY_MS = 86_400_000

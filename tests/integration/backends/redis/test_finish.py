@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.integration.backends.redis.bed import Bed
 from yadtq_core.model import Error, Hold, Status
-from yadtq_core.testing.contracts.records import outcome, submission, worker
+from yadtq_core.testing.contracts.backend_bed import outcome, submission, worker
 
 
 def test_success_keeps_the_result_and_lets_go_of_the_rest(bed: Bed) -> None:

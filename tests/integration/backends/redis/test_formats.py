@@ -22,7 +22,7 @@ from yadtq_core.model import (
     Submission,
     Verdict,
 )
-from yadtq_core.testing.contracts.records import given_back, outcome
+from yadtq_core.testing.contracts.backend_bed import given_back, outcome
 from yadtq_core.wire import envelope
 
 FORMATS = Path(__file__).parents[3] / "formats"

@@ -14,7 +14,7 @@ from yadtq_core.backends.redis.backend import RedisBackend
 from yadtq_core.errors import BackendUnavailable
 from yadtq_core.model import Delivery, Status
 from yadtq_core.net.redis_client import Store
-from yadtq_core.testing.contracts.records import STATS, given_back, outcome, submission
+from yadtq_core.testing.contracts.backend_bed import STATS, given_back, outcome, submission
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.integration.backends.redis.bed import LEFT_TO_STAND, Bed
 from yadtq_core.model import ReleaseReason, Status
-from yadtq_core.testing.contracts.records import STATS, given_back, outcome, worker
+from yadtq_core.testing.contracts.backend_bed import STATS, given_back, outcome, worker
 
 
 def test_a_damaged_record_says_what_is_wrong(bed: Bed) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.integration.backends.redis.bed import Bed
 from yadtq_core.model import Status
-from yadtq_core.testing.contracts.records import given_back
+from yadtq_core.testing.contracts.backend_bed import given_back
 
 
 def test_a_damaged_record_is_its_own_error(bed: Bed) -> None:

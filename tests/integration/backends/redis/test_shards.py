@@ -9,7 +9,7 @@ import pytest
 from tests.integration.backends.redis.bed import Bed
 from tests.waiting import wait_until
 from yadtq_core.model import Status, shard_of
-from yadtq_core.testing.contracts.records import STATS, given_back, outcome, submission
+from yadtq_core.testing.contracts.backend_bed import STATS, given_back, outcome, submission
 from yadtq_local import LocalValkey
 
 

@@ -20,7 +20,7 @@ from yadtq_core.model import Status
 from yadtq_core.net import redis_client
 from yadtq_core.net.redis_client import open_store
 from yadtq_core.settings import Settings
-from yadtq_core.testing.contracts.records import STATS, outcome, submission
+from yadtq_core.testing.contracts.backend_bed import STATS, outcome, submission
 from yadtq_local import LocalValkey
 
 Make = Callable[..., LocalValkey]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.integration.backends.redis.bed import Bed
 from yadtq_core.model import CreateCode, Status
-from yadtq_core.testing.contracts.records import given_back, outcome, submission
+from yadtq_core.testing.contracts.backend_bed import given_back, outcome, submission
 
 
 def test_a_new_record_is_queued_and_looked_at_after_the_publish_grace(bed: Bed) -> None:

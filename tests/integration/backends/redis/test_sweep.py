@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tests.integration.backends.redis.bed import Bed
 from yadtq_core.model import Due
-from yadtq_core.testing.contracts.records import SHORT, given_back, outcome, submission
+from yadtq_core.testing.contracts.backend_bed import SHORT, given_back, outcome, submission
 
 
 def ids(found: Sequence[Due]) -> list[str]:

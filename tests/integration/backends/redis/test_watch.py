@@ -10,7 +10,7 @@ from tests.integration.backends.redis.bed import Bed
 from tests.waiting import wait_until
 from yadtq_core.errors import BackendUnavailable
 from yadtq_core.interfaces import Subscription
-from yadtq_core.testing.contracts.records import outcome, submission
+from yadtq_core.testing.contracts.backend_bed import outcome, submission
 from yadtq_local import LocalValkey
 
 

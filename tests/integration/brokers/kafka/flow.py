@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from yadtq_core.interfaces import Broker
-from yadtq_core.testing.contracts.readers import Member
+from yadtq_core.testing.contracts.broker_bed import Member
 
 
 class Members:

@@ -14,7 +14,7 @@ from tests.integration.brokers.kafka.flow import Members
 from tests.waiting import wait_until
 from yadtq_core.brokers.kafka import KafkaBroker, KafkaGroupConsumer, Tuning
 from yadtq_core.model import Partition, new_id
-from yadtq_core.testing.contracts.readers import Member, message, messages, now_ms, publish, step_until
+from yadtq_core.testing.contracts.broker_bed import Member, message, messages, now_ms, publish, step_until
 
 Make = Callable[..., KafkaBroker]
 QUICK = Tuning(metadata_age=1.0, session=6.0)

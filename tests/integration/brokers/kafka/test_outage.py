@@ -13,7 +13,7 @@ from tests.integration.brokers.kafka.flow import Members
 from tests.waiting import wait_until
 from yadtq_core.brokers.kafka import KafkaBroker, Tuning
 from yadtq_core.errors import BrokerUnavailable
-from yadtq_core.testing.contracts.readers import messages, now_ms, publish, step_until
+from yadtq_core.testing.contracts.broker_bed import messages, now_ms, publish, step_until
 from yadtq_local import LocalKafka
 
 Make = Callable[..., KafkaBroker]

@@ -15,7 +15,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from yadtq_core.brokers.kafka import KafkaBroker, Tuning
 from yadtq_core.errors import BrokerUnavailable
 from yadtq_core.model import Outgoing, new_id, shard_of
-from yadtq_core.testing.contracts.readers import message, messages, now_ms, publish
+from yadtq_core.testing.contracts.broker_bed import message, messages, now_ms, publish
 from yadtq_local import LocalKafka
 
 Make = Callable[..., KafkaBroker]

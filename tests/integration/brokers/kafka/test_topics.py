@@ -16,7 +16,7 @@ from tests.services import NOWHERE
 from tests.waiting import wait_until
 from yadtq_core.brokers.kafka import KafkaBroker, Tuning
 from yadtq_core.errors import BrokerUnavailable, ConfigurationRefused
-from yadtq_core.testing.contracts.readers import messages, publish, step_until
+from yadtq_core.testing.contracts.broker_bed import messages, publish, step_until
 
 Make = Callable[..., KafkaBroker]
 

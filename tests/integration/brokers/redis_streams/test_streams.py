@@ -18,7 +18,7 @@ from yadtq_core.errors import ConfigurationRefused, InvalidSetting
 from yadtq_core.model import new_id, shard_of
 from yadtq_core.net.redis_client import Store, open_store
 from yadtq_core.settings import Settings
-from yadtq_core.testing.contracts.readers import Member, message, messages, now_ms, publish, step_until
+from yadtq_core.testing.contracts.broker_bed import Member, message, messages, now_ms, publish, step_until
 from yadtq_local import LocalValkey
 
 LEASE = 60.0

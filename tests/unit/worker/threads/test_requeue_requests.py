@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.worker.office import Office
 from yadtq_core.model import Answer, Delivery, Verdict, WorkerIdentity, WorkerRow
-from yadtq_core.testing.contracts.records import STATS
+from yadtq_core.testing.contracts.backend_bed import STATS
 from yadtq_core.worker.threads.group_member import GroupMember
 
 

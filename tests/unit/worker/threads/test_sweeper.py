@@ -15,7 +15,7 @@ from yadtq_core.model import Delivery, ReleaseReason, Status, WorkerStats
 from yadtq_core.plugin.loading import load_plugins
 from yadtq_core.records import StoreBackend
 from yadtq_core.settings import Settings
-from yadtq_core.testing.contracts.records import STATS, Records, given_back, worker
+from yadtq_core.testing.contracts.backend_bed import STATS, BackendBed, given_back, worker
 from yadtq_core.worker.assembly import Assembly
 from yadtq_core.worker.events import Events
 from yadtq_core.worker.executor import Executor
@@ -87,7 +87,7 @@ class Scene:
     def __init__(self) -> None:
         self.clock = Clock()
         store = MemoryStore(self.clock)
-        self.bed = Records(lambda **settings: StoreBackend(store, **settings))
+        self.bed = BackendBed(lambda **settings: StoreBackend(store, **settings))
         self.post = Post()
         me = self.bed.worker
         self.parts = Assembly(

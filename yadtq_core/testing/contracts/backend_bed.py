@@ -1,4 +1,4 @@
-"""Values for tests of a backend, and a namespace looked at through its seam alone."""
+"""What the tests of a backend use: values, and a namespace that is read and written by the seam alone."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STATS = WorkerStats(
     state="online", tasks_executed=0, running=0, slots=2, free=2, queues=("default",), tasks=("add",), version="1"
 )
 SHORT = 0.002
-"""A lease that is over before the next call looks at it, in seconds; `Records.pass_time` makes sure."""
+"""Seconds; a duration that has passed when `BackendBed.pass_time` returns."""
 
 
 def worker(name: str = "w") -> WorkerIdentity:
@@ -40,7 +40,7 @@ def worker(name: str = "w") -> WorkerIdentity:
 
 
 def submission(task: str = "add", *, arguments: bytes = b"[[1,2],{}]", delay: float = 0.0, **given: Any) -> Submission:
-    """Return what a client creates."""
+    """Return a submission as a client makes it."""
     message = envelope.build(task, arguments, id=given.pop("id", None) or new_id(), **given)
     return Submission(message, envelope.encode(message), delay)
 
@@ -52,7 +52,7 @@ def delivery(given: Submission, submitted_at_ms: int, partition: int = 0, offset
 
 
 def outcome(task_id: str, answer: Answer | int, status: Status = Status.SUCCESS, **given: Any) -> Outcome:
-    """Return how a run ended, under the fence of its claim."""
+    """Return the outcome of a run, under the fence of its claim."""
     fence = answer if isinstance(answer, int) else answer.fence
     values: dict[str, Any] = {"result": b"3", "content_type": "application/json"} if status is Status.SUCCESS else {}
     if status in (Status.FAILED, Status.SCHEDULED):
@@ -74,14 +74,14 @@ def outcome(task_id: str, answer: Answer | int, status: Status = Status.SUCCESS,
 
 
 def given_back(task_id: str, answer: Answer, reason: ReleaseReason = ReleaseReason.UNSTARTED, **given: Any) -> Release:
-    """Return a release under the fence of a claim."""
+    """Return the release of a run, under the fence of its claim."""
     return Release(task_id, answer.fence, reason, **given)
 
 
-class Records:
-    """One namespace; its backends share a store and differ in their settings.
+class BackendBed:
+    """A namespace; its backends share a store and differ in their settings.
 
-    opener: opens a backend; takes `lease` and other settings.
+    opener: opens a backend; takes `lease` and other settings by keyword.
     """
 
     def __init__(self, opener: Callable[..., Backend]) -> None:
@@ -97,60 +97,60 @@ class Records:
         return made
 
     def close(self) -> None:
-        """Close all that was opened."""
+        """Close all backends."""
         for made in self._opened:
             made.close()
 
     def submit(self, count: int = 1, task: str = "add", **given: Any) -> list[Delivery]:
-        """Create records; return their deliveries."""
+        """Create records; return the deliveries of their messages."""
         new = [submission(task, **given) for _ in range(count)]
         made = self.backend.create(new)
         return [delivery(one, what.submitted_at_ms) for one, what in zip(new, made, strict=True)]
 
     def claim(self, deliveries: Sequence[Delivery], **given: Any) -> list[Answer]:
-        """Claim with a nonce of its own."""
+        """Claim, with a new nonce unless one is given."""
         backend, by = given.get("backend", self.backend), given.get("worker", self.worker)
         return list(backend.claim(deliveries, by, given.get("nonce") or secrets.token_hex(8)))
 
     def run(self, one: Delivery, **given: Any) -> Answer:
-        """Claim one that must be free."""
+        """Claim a record that must be free."""
         answer = self.claim([one], **given)[0]
         assert answer.verdict is Verdict.RUN
         return answer
 
     def lost(self, one: Delivery, **given: Any) -> Answer:
-        """Claim one with a lease that is over when this returns: its worker is dead."""
+        """Claim a record with a lease that has ended when this returns: its worker is dead."""
         answer = self.run(one, backend=self.open(lease=SHORT), **given)
         self.pass_time()
         return answer
 
     def finish(self, *outcomes: Outcome, worker: WorkerIdentity | None = None) -> list[str]:
-        """Return the codes of finishing these."""
+        """Finish these; return the codes."""
         return list(self.backend.finish(outcomes, worker or self.worker))
 
     def fail(self, one: Delivery) -> Answer:
-        """Run one and let it fail for good."""
+        """Run a record, and let it fail without a retry."""
         answer = self.run(one)
         assert self.finish(outcome(one.message.id, answer, Status.FAILED)) == ["ok"]
         return answer
 
     def record(self, one: Delivery | str) -> Record:
-        """Return a record that must be there."""
+        """Return a record that must exist."""
         task_id = one if isinstance(one, str) else one.message.id
         found = self.backend.get([task_id])[0]
         assert found is not None
         return found
 
     def hold(self, one: Delivery, answer: Answer, progress: str = "") -> Hold:
-        """Return one line of what a worker extends."""
+        """Return a hold for `extend`."""
         return Hold(one.message.id, answer.fence, progress)
 
     def due(self) -> list[str]:
-        """Return the IDs that a sweep without room finds now, in their order."""
+        """Return the IDs that a sweep without a free slot finds now, in order."""
         return [due.id for due in self.backend.sweep(100, 0)[1]]
 
     def pass_time(self, milliseconds: int = 4) -> None:
-        """Return when the store's clock has gone on by so much."""
+        """Wait until the store's clock has advanced by more than `milliseconds`."""
         until = self.backend.time_ms() + milliseconds
         while self.backend.time_ms() <= until:
             time.sleep(0.0005)
