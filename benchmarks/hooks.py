@@ -16,7 +16,7 @@ from typing import Any
 from yadtq_core import Run, hookimpl, task
 from yadtq_core.child.pipeline import BoundCall, Pipeline
 from yadtq_core.interfaces import Outcome, Status, WorkerIdentity
-from yadtq_core.plugin.loading import Plugins, load_plugins
+from yadtq_core.plugin import Plugins, load_plugins
 from yadtq_core.settings import Settings
 from yadtq_core.worker.events import Events
 

@@ -8,9 +8,9 @@
     with Client.connect() as client:
         print(client.submit(resize, "a.png", width=640).result(timeout=10))
 
-These are the public names. Plugins import nothing else but `yadtq_core.interfaces`, `.errors`, `.settings`, `.wire`,
-`.watermark`, `.testing`, `.cli` (what commands share) and `.local_stack` (the file by which a stack is found).
-Importing this loads neither kafka nor redis.
+These are the public names of an application. Plugins import from `yadtq_core.plugin` and may use `.interfaces`,
+`.errors`, `.settings`, `.wire` (decode), `.testing`, `.cli` (the shared parts of commands) and `.local_stack` (the file
+of a local stack). Importing this package loads neither kafka nor redis.
 """
 
 from yadtq_core.client.call import Call, call

@@ -165,7 +165,7 @@ CASES = [
         ["doctor"],
         1,
         "problem  plugin .*acme 1.0",
-        "from yadtq_core.plugin.hookspecs import hookimpl\n@hookimpl\ndef yadtq_brokers(wrong): return {}\n",
+        "from yadtq_core.plugin import hookimpl\n@hookimpl\ndef yadtq_brokers(wrong): return {}\n",
         hooks=HOOK,
     ),
     installed(
@@ -174,7 +174,7 @@ CASES = [
         ["doctor"],
         1,
         "problem  plugin .*acme 1.0",
-        "from yadtq_core.plugin.hookspecs import hookimpl\n@hookimpl\ndef yadtq_nosuch(): return {}\n",
+        "from yadtq_core.plugin import hookimpl\n@hookimpl\ndef yadtq_nosuch(): return {}\n",
         hooks=HOOK,
     ),
     task("63", "returns a set", "hostile.a_set", "[]", 1, "is of type set, which JSON cannot represent; use a list"),

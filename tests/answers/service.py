@@ -268,7 +268,7 @@ def _waits(bed: Bed) -> Answer:
 OLD = """
     import time
     from yadtq_core.model import Outgoing
-    from yadtq_core.plugin.loading import open_broker
+    from yadtq_core.plugin import open_broker
     from yadtq_core.settings import load
     broker = open_broker(load().settings)
     old = int(time.time() * 1000) - 4 * 86_400_000

@@ -78,9 +78,9 @@ def _few_files(bed: Bed) -> Answer:
 STALE, WORKER = "CLAIM_STALE_SECONDS", ["worker"]
 NAME = "use letters, digits, '_', '.', '@' and '-' (64 at most)"
 CASES = [
-    broker("no scheme, no port", "localhost", "broker = 'localhost' is no address; an address begins with one of"),
+    broker("no scheme, no port", "localhost", "broker = 'localhost' is not an address; an address begins with one of"),
     broker("no host", "kafka://:9092", "a host is missing; an address looks like kafka://host:9092"),
-    broker("another scheme", "http://x:9092", "no broker for http:// here; known: kafka://"),
+    broker("another scheme", "http://x:9092", "no installed broker supports http://; known: kafka://"),
     broker("port 0", "kafka://h:0", "port '0' is not a number from 1 to 65535"),
     broker("port 99999", "kafka://h:99999", "port '99999' is not a number from 1 to 65535"),
     broker("a port of letters", "kafka://h:abc", "port 'abc' is not a number from 1 to 65535"),

@@ -11,7 +11,7 @@ import pytest
 import yadtq_core
 
 ROOT = Path(__file__).parents[2]
-NAMES = ("cli", "errors", "interfaces", "local_stack", "settings", "testing", "watermark", "wire")
+NAMES = ("cli", "errors", "interfaces", "local_stack", "plugin", "settings", "testing", "wire")
 PUBLIC = {"yadtq_core", *(f"yadtq_core.{name}" for name in NAMES)}
 FILES = sorted([*ROOT.glob("yadtq_builtin_tasks/src/**/*.py"), *ROOT.glob("plugins/*/src/**/*.py")])
 

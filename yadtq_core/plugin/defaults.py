@@ -1,6 +1,6 @@
-"""The core's own plugin: offers brokers, backends, the serializer and the runner by the hooks that every plugin uses.
+"""The core's own plugin: its brokers, backends, serializer and runner, offered by the hooks that every plugin uses.
 
-What a factory opens is imported when it is called, so that listing the schemes loads neither kafka nor redis.
+A factory imports its module when it is called, so that listing the schemes loads neither kafka nor redis.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def yadtq_brokers() -> Mapping[str, BrokerFactory]:
 
 @hookimpl
 def yadtq_backends() -> Mapping[str, BackendFactory]:
-    """Offer Redis and Valkey (plain, with TLS, by a unix socket, by Sentinels), and this process's memory."""
+    """Offer Redis and Valkey (plain, with TLS, over a unix socket, through Sentinels), and this process's memory."""
     return {"memory": _memory_backend, **dict.fromkeys(SCHEMES, _redis)}
 
 
@@ -59,17 +59,17 @@ def yadtq_serializers() -> Sequence[Serializer]:
 
 @hookimpl(trylast=True)
 def yadtq_task_runner(task: Task[..., Any]) -> TaskRunner:
-    """Call the task's function."""
+    """Return the task's function."""
     return task.function
 
 
 @hookimpl(trylast=True)
 def yadtq_result_serializer() -> str:
-    """Keep results as JSON."""
+    """Return the JSON serializer."""
     return "json"
 
 
 @hookimpl(trylast=True)
 def yadtq_retry_policy(task: Task[..., Any]) -> RetryPolicy:
-    """Repeat as the task's definition says."""
+    """Return the policy of the task's definition."""
     return task.retry

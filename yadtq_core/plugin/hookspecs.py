@@ -1,16 +1,17 @@
 """The hooks that plugins implement (pluggy, project name `yadtq`).
 
-    from yadtq_core import hookimpl
+    from yadtq_core.plugin import hookimpl
 
     @hookimpl
     def yadtq_tasks_finished(worker, outcomes): ...
 
-The core never calls a hook once per task. *Wiring* hooks are asked once, when a client, a worker or a child opens;
-*binding* hooks once per task definition, and what they return runs as plain functions; *events* come in batches.
-A wiring hook that raises stops the start; a binding hook that raises fails the runs of its task; both are told with
-the plugin's name. An event hook that raises (or calls sys.exit) is logged with its plugin's name and counted, and
-nothing else: no run, submit or other plugin is touched by it. All hooks are plain functions, never coroutines; what
-events are given is frozen. `docs/hooks.md` has an example of each.
+The core never calls a hook once per task. *Wiring* hooks are called once, when a client, a worker or a child opens: an
+exception stops the start. *Binding* hooks are called once per task definition, and the functions that they return run
+around each call: an exception fails the runs of that task. Both errors name the plugin. *Events* come in batches: an
+exception (or sys.exit) is logged with the plugin's name and counted, and affects no run, submit or other plugin.
+
+All hooks are plain functions, never coroutines. A hook may leave out parameters. The arguments of events are frozen.
+`docs/hooks.md` has an example of each hook.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from yadtq_core.tasks.task import Task
 
 PROJECT = "yadtq"
 API_VERSION = 1
-"""Of what this page promises. A plugin may say `YADTQ_API = 1`; another number than this is refused."""
+"""Version of the hooks. A plugin may declare `YADTQ_API = 1`; another number is refused."""
 
 EVENTS = frozenset(
     {
@@ -84,83 +85,87 @@ class HealthClient(Protocol):
 
 
 TaskRunner = Callable[..., Any]
-"""`runner(*args, **kwargs)`: the innermost call of a run; for an `async def` task it returns what is awaited."""
+"""`runner(*args, **kwargs)`: the innermost call of a run. For an `async def` task it returns an awaitable."""
 TaskContext = Callable[[Run], AbstractContextManager[Any]]
-"""`context(run)`: entered around every run of one task."""
+"""`context(run)` returns a context manager, which is entered around one run."""
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
-# Wiring: asked once, when a client, a worker or a child opens.
+# Wiring: called once, when a client, a worker or a child opens.
 
 
 @hookspec
 def yadtq_settings() -> Mapping[str, type]:  # type: ignore[empty-body]
-    """Return {section: msgspec Struct}: settings of the plugin's own, checked as the core's are.
+    """Return {section: msgspec Struct}, the settings of the plugin.
 
-    `[tool.yadtq.SECTION]` in pyproject.toml, `[SECTION]` in yadtq.toml, YADTQ_SECTION_FIELD in the environment.
-    Read them by `settings.section(TheStruct)`.
+    yadtq reads and checks them like its own: `[tool.yadtq.SECTION]` in pyproject.toml, `[SECTION]` in yadtq.toml and
+    YADTQ_SECTION_FIELD in the environment. `settings.section(TheStruct)` returns the values.
     """
 
 
 @hookspec
 def yadtq_configure(settings: Settings) -> None:
-    """Take the settings in force; called once, before any other hook but `yadtq_settings`."""
+    """Receive the settings in force. Called once, before every other hook except `yadtq_settings`."""
 
 
 @hookspec
 def yadtq_brokers() -> Mapping[str, BrokerFactory]:  # type: ignore[empty-body]
-    """Return {URL scheme: factory}. Asked once, before a broker is opened; two plugins with one scheme: an error."""
+    """Return {URL scheme: factory}. Called once, before a broker is opened. A scheme of two plugins is an error."""
 
 
 @hookspec
 def yadtq_backends() -> Mapping[str, BackendFactory]:  # type: ignore[empty-body]
-    """Return {URL scheme: factory}. Asked once, before a backend is opened; two plugins with one scheme: an error."""
+    """Return {URL scheme: factory}. Called once, before a backend is opened. A scheme of two plugins is an error."""
 
 
 @hookspec
 def yadtq_serializers() -> Sequence[Serializer]:  # type: ignore[empty-body]
-    """Return serializers for results; names and content types are unique among all plugins."""
+    """Return serializers for results. Names and content types must be unique among all plugins."""
 
 
 @hookspec
 def yadtq_codecs() -> Sequence[Codec]:  # type: ignore[empty-body]
-    """Return codecs for arguments and results. The setting `codecs` says which are applied, in which order."""
+    """Return codecs for arguments and results. The setting `codecs` selects and orders the ones that are applied."""
 
 
 @hookspec
 def yadtq_health(client: HealthClient) -> Iterable[Finding]:  # type: ignore[empty-body]
-    """Return what `yadtq doctor` should say; asked with an open client, changes nothing."""
+    """Return findings for `yadtq doctor`. The hook must change nothing.
+
+    client: open, with the settings of the command.
+    """
 
 
-# Binding: asked once per task definition, in each child.
+# Binding: called once per task definition, in each child.
 
 
 @hookspec(firstresult=True)
 def yadtq_task_runner(task: Task[..., Any]) -> TaskRunner | None:
-    """Return how the innermost call of a task is made, None to leave it to others.
+    """Return the function that makes the innermost call of a task, None to leave it to other plugins.
 
-    The core's own answer, the last asked, is the task's function.
+    The core is asked last; it returns the task's function.
     """
 
 
 @hookspec
 def yadtq_task_context(task: Task[..., Any]) -> TaskContext | None:
-    """Return what makes a context manager for each run, None where this task is of no interest.
+    """Return a function that makes a context manager for each run, None to ignore this task.
 
-    Entered around the conversion of the arguments and the call, for sync and async tasks alike, in the slot's
-    thread; it sees the exception. What it raises fails the run; what it swallows is raised all the same.
+    It is entered in the slot's thread, around the conversion of the arguments and the call, for sync and async tasks
+    alike, and it sees the exception of the run. An exception of the context fails the run. It cannot suppress the
+    exception of the run.
     """
 
 
 @hookspec(firstresult=True)
 def yadtq_result_serializer(task: Task[..., Any]) -> str | None:
-    """Return the name of the serializer for a task's results, None to leave it to others (the core says `json`)."""
+    """Return the name of the serializer for the results of a task, None to leave it to others (default `json`)."""
 
 
 @hookspec(firstresult=True)
 def yadtq_retry_policy(task: Task[..., Any]) -> RetryPolicy | None:
-    """Return when failed runs of a task are repeated, None to leave it to others (the core says what @task says)."""
+    """Return the retry policy of a task, None to leave it to others (default: the options of @task)."""
 
 
 # Around a submit, in the client.
@@ -168,61 +173,61 @@ def yadtq_retry_policy(task: Task[..., Any]) -> RetryPolicy | None:
 
 @hookspec
 def yadtq_before_submit(messages: Sequence[Message]) -> Sequence[Refuse | None] | None:
-    """Look at messages before their records are written; return None, or a Refuse or None for each.
+    """Inspect messages before their records are written. Return None, or one Refuse or None for each message.
 
-    Called in the thread (and the context) of whoever submits. Headers may be added to in place, up to the limit
-    that holds for a caller's own; nothing else may be changed. A refused message does not touch the others; an
-    error that this raises refuses them all.
+    Called in the thread and the context of the caller of `submit`. The hook may add headers in place, up to the same
+    limit as a caller; it must change nothing else. A refused message does not affect the others. An exception refuses
+    all of them.
     """
 
 
 @hookspec
 def yadtq_tasks_submitted(messages: Sequence[Message]) -> None:
-    """New tasks were accepted: the broker has them (with `confirm="record"` or a delay: their records stand).
+    """New tasks were accepted: the broker has them, or with `confirm="record"` or a delay their records exist.
 
-    Called before whoever submits has its answer: be quick, and submit nothing (that is refused).
+    Called before `submit` returns, so it must be fast. A submit from this hook is refused.
     """
 
 
-# Events of a worker, in its own process, in a thread for listeners.
+# Events of a worker, in the worker's process, in a thread for listeners.
 
 
 @hookspec
 def yadtq_worker_started(worker: WorkerIdentity) -> None:
-    """The worker's children are ready and its first heartbeat has been sent: the first event of all."""
+    """The worker's children are ready and its first heartbeat was answered. This is the first event of a worker."""
 
 
 @hookspec
 def yadtq_tasks_started(worker: WorkerIdentity, leases: Sequence[Lease]) -> None:
-    """Tasks were claimed and given to the children."""
+    """Tasks were claimed and sent to the children."""
 
 
 @hookspec
 def yadtq_tasks_finished(worker: WorkerIdentity, outcomes: Sequence[Outcome]) -> None:
-    """Runs ended and their records say so; `scheduled` is a failed run that is to be repeated.
+    """Runs ended and their records were written. The status `scheduled` is a failed run that will be repeated.
 
-    An outcome that was refused, as another run has the record, is not told.
+    An outcome that was refused, because another run has the record, is left out.
     """
 
 
 @hookspec
 def yadtq_tasks_reclaimed(worker: WorkerIdentity, records: Sequence[Due]) -> None:
-    """A sweep of this worker took back tasks whose workers were lost."""
+    """A sweep of this worker reclaimed tasks of lost workers."""
 
 
 @hookspec
 def yadtq_heartbeat(worker: WorkerIdentity, stats: WorkerStats) -> None:
-    """The worker's heartbeat was answered; every third of the lease."""
+    """A heartbeat of the worker was answered, which happens three times per lease."""
 
 
 @hookspec
 def yadtq_worker_stopping(worker: WorkerIdentity) -> None:
-    """The worker was told to stop; runs go on for the grace time."""
+    """The worker was asked to stop. Runs continue for at most `shutdown_grace` seconds."""
 
 
 @hookspec
 def yadtq_worker_stopped(worker: WorkerIdentity, stats: WorkerStats) -> None:
-    """The worker holds nothing any more and is about to end; the last event."""
+    """The worker holds no lease any more and is about to exit. This is the last event of a worker."""
 
 
 # Events of a child.
@@ -230,9 +235,9 @@ def yadtq_worker_stopped(worker: WorkerIdentity, stats: WorkerStats) -> None:
 
 @hookspec
 def yadtq_child_started(child: ChildIdentity) -> None:
-    """A child has loaded its tasks and is about to run them: open what belongs to a process."""
+    """A child has loaded its tasks and is about to run them: open the resources of the process here."""
 
 
 @hookspec
 def yadtq_child_stopping(child: ChildIdentity) -> None:
-    """A child has run its last task: flush and close, within 2 s. A child that is killed is not asked."""
+    """A child has run its last task: flush and close within 2 s. A child that is killed does not call this hook."""

@@ -1,8 +1,8 @@
-"""pluggy's manager with yadtq's rules: what may be registered and when, events that never raise, and a trace.
+"""pluggy's manager with yadtq's rules: checks at registration, events that never raise, and a trace.
 
     YADTQ_TRACE_PLUGINS=1
 
-writes a line to stderr for every hook call: when, which hook, whose implementations, how long.
+writes a line to stderr for every hook call: process, hook, time and plugins.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from yadtq_core.tasks.retry import RetryPolicy
 
 TRACE = "YADTQ_TRACE_PLUGINS"
 NAMES = tuple(name for name in vars(hookspecs) if name.startswith("yadtq_"))
-"""Every hook, in the order of the page that specifies them."""
+"""Every hook, in the order of `hookspecs`."""
 BINDING: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "yadtq_task_runner": ("a callable", callable),
     "yadtq_task_context": ("a callable", callable),
     "yadtq_result_serializer": ("a name", lambda answer: isinstance(answer, str)),
     "yadtq_retry_policy": ("a RetryPolicy", lambda answer: isinstance(answer, RetryPolicy)),
 }
-"""Hooks that are asked once per task definition: what they answer, in words and as a test."""
-_ASKED_ONE_BY_ONE = frozenset(NAMES) - hookspecs.EVENTS - BINDING.keys()
-"""By `each`: a wrapper around such a hook would never be called."""
+"""Hooks that are called once per task definition: their answer, in words and as a test."""
+_CALLED_BY_EACH = frozenset(NAMES) - hookspecs.EVENTS - BINDING.keys()
+"""Hooks called by `Hooks.each`, which would never call a wrapper."""
 
 log = logging.getLogger("yadtq.plugins")
 
@@ -59,15 +59,15 @@ class Hooks(pluggy.PluginManager):
             self.add_hookcall_monitoring(self._trace.before, self._trace.after)
 
     def register(self, plugin: object, name: str | None = None) -> str | None:
-        """Add a plugin under a name, by which it is spoken of.
+        """Add a plugin. name: its name in messages; default: the name of the module or class.
 
-        Raises PluginError where it breaks a rule; nothing of it is registered then.
+        Raises PluginError if it breaks a rule; then none of its hooks is registered.
         """
         spoken = name or self._free(getattr(plugin, "__name__", type(plugin).__name__))
         if self._sealed:
             raise PluginError(
                 f"plugin {spoken} comes too late: hooks are bound when a client, worker or child opens; "
-                "give it to `load_plugins`, or install it with an entry point"
+                "pass it to `load_plugins`, or install it with an entry point"
             )
         _check_api(plugin)
         for attribute in dir(plugin):
@@ -75,7 +75,7 @@ class Hooks(pluggy.PluginManager):
         try:
             registered = super().register(plugin, spoken)
         except Exception as error:
-            if self.is_registered(plugin):  # some versions of pluggy leave it half registered
+            if self.is_registered(plugin):  # some versions of pluggy leave it partly registered
                 self.unregister(plugin)
             raise PluginError(" ".join(str(error).split())) from error
         for caller in self.get_hookcallers(plugin) or ():
@@ -86,23 +86,23 @@ class Hooks(pluggy.PluginManager):
         return registered
 
     def _free(self, name: str) -> str:
-        """Return a name that no plugin has: objects of one class are told apart by numbers."""
+        """Return a name that no plugin has; a number distinguishes objects of one class."""
         names = itertools.chain([name], (f"{name} {number}" for number in itertools.count(2)))
         return next(one for one in names if not self.has_plugin(one))
 
     def seal(self) -> None:
-        """Let nothing more be registered: from here on hooks are asked and bound."""
+        """Refuse further plugins, because hooks are called and bound from now on."""
         self._sealed = True
 
     def heard(self, hook: str) -> bool:
-        """Return whether anybody implements this hook."""
+        """True when at least one plugin implements this hook."""
         return bool(getattr(self.hook, hook).get_hookimpls())
 
     def order(self, hook: str) -> list[str]:
-        """Return the plugins that implement a hook, in the order in which they are called.
+        """Return the plugins that implement a hook, in the order of their calls.
 
-        Events, and hooks of which the first answer counts, go to the last registered first; the others to the first
-        registered first, and so do contexts: the first is the outermost.
+        Events, and hooks of which only the first answer is used, are called from the last registered plugin to the
+        first; other hooks from the first to the last. The context of the first is the outermost.
         """
         caller = getattr(self.hook, hook)
         names = [implementation.plugin_name for implementation in caller.get_hookimpls()]
@@ -110,9 +110,9 @@ class Hooks(pluggy.PluginManager):
         return names[::-1] if backwards else names
 
     def each(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
-        """Ask a hook of every plugin, first registered first; return (plugin, answer) of those that gave one.
+        """Call a hook of every plugin, first registered first; return (plugin, answer) for each answer but None.
 
-        For what must be known by plugin. Raises PluginError naming the plugin that raised.
+        Raises PluginError with the name of the plugin that raised.
         """
         answers = []
         for implementation in getattr(self.hook, hook).get_hookimpls():
@@ -133,7 +133,7 @@ class Hooks(pluggy.PluginManager):
         options = self.parse_hookimpl_opts(plugin, attribute)
         if options is None:
             if attribute in NAMES and callable(getattr(plugin, attribute, None)):
-                raise PluginError(f"{attribute} is not marked: put @hookimpl (from yadtq_core) over it")
+                raise PluginError(f"{attribute} is not marked: put @hookimpl (from yadtq_core.plugin) above it")
             return
         name = options.get("specname") or attribute
         if name not in NAMES:
@@ -147,13 +147,13 @@ class Hooks(pluggy.PluginManager):
         _check_parameters(name, implementation)
 
     def _guard(self, caller: Any, plugin: object, guarded: Callable[[HookImpl, str], Callable[..., Any]]) -> None:
-        """Put a plugin's implementations of a hook into what deals with their errors; wrappers stay as they are."""
+        """Replace a plugin's implementations of a hook by functions that handle their errors; wrappers stay."""
         for implementation in caller.get_hookimpls():
             if implementation.plugin is plugin and not (implementation.wrapper or implementation.hookwrapper):
                 implementation.function = guarded(implementation, caller.name)
 
     def _guarded(self, implementation: HookImpl, hook: str) -> Callable[..., None]:
-        """Make a plugin's errors in an event its own: logged with its name, counted, and heard by nobody else."""
+        """Return an event implementation whose errors are logged with the plugin's name and counted, never raised."""
         function, plugin = implementation.function, implementation.plugin_name
 
         def guarded(*arguments: Any) -> None:
@@ -167,7 +167,7 @@ class Hooks(pluggy.PluginManager):
         return guarded
 
     def _named(self, implementation: HookImpl, hook: str) -> Callable[..., Any]:
-        """Make a PluginError, with the plugin's name, of its errors in a binding hook and of an answer of no use."""
+        """Return a binding implementation that raises PluginError, with its name, for an error or a wrong answer."""
         function, plugin = implementation.function, implementation.plugin_name
         wanted, serves = BINDING[hook]
 
@@ -183,20 +183,20 @@ class Hooks(pluggy.PluginManager):
         return named
 
     def tell(self, hook: str, **arguments: Any) -> None:
-        """Call an event hook; never raises but for a Ctrl-C that comes meanwhile."""
+        """Call an event hook. Raises nothing but KeyboardInterrupt in the main thread."""
         try:
             getattr(self.hook, hook)(**arguments)
-        except BaseException as error:  # of a wrapper: who it belongs to is seen in the traceback
+        except BaseException as error:  # raised by a wrapper: the traceback shows its plugin
             if _is_ctrl_c(error):
                 raise
             self.failed("(a wrapper)", hook, error)
 
     def failed(self, plugin: str, hook: str, error: BaseException) -> None:
-        """Count an error of an event hook; say it the first time, and then each time its number has grown tenfold."""
+        """Count an error of an event hook, and log the first, the tenth, the hundredth … one."""
         self.failures[plugin, hook] += 1
         count = self.failures[plugin, hook]
         if str(count).strip("0") == "1":
-            log.error("plugin %s: %s failed (%d times so far)", plugin, hook, count, exc_info=error)
+            log.error("plugin %s: %s failed (%d times in total)", plugin, hook, count, exc_info=error)
 
 
 class Trace:
@@ -206,24 +206,24 @@ class Trace:
         self._begun = threading.local()
 
     def before(self, _hook: str, _impls: Sequence[HookImpl], _arguments: Any) -> None:
-        """A call begins; calls may nest, and come from several threads."""
+        """Note the start of a call. Calls may nest, and come from several threads."""
         if not hasattr(self._begun, "at"):
             self._begun.at = []
         self._begun.at.append(time.perf_counter())
 
     def after(self, outcome: Any, hook: str, impls: Sequence[HookImpl], _arguments: Any) -> None:
-        """A call has ended."""
-        plugins = ", ".join(impl.plugin_name for impl in reversed(impls)) or "nobody"
+        """Write the line of a call that ended."""
+        plugins = ", ".join(impl.plugin_name for impl in reversed(impls)) or "no plugin"
         raised = f" raised {type(outcome.exception).__name__}" if outcome.exception is not None else ""
         self.line(hook, plugins + raised, time.perf_counter() - self._begun.at.pop())
 
-    def line(self, hook: str, who: str, seconds: float) -> None:
+    def line(self, hook: str, plugins: str, seconds: float) -> None:
         """Write one line."""
-        sys.stderr.write(f"yadtq trace [{os.getpid()}] {hook} {seconds * 1e6:.1f} us: {who}\n")
+        sys.stderr.write(f"yadtq trace [{os.getpid()}] {hook} {seconds * 1e6:.1f} us: {plugins}\n")
 
 
 def _is_ctrl_c(error: BaseException) -> bool:
-    """Return whether somebody interrupts this process; in other threads than the main one that is a plugin's doing."""
+    """True for a Ctrl-C of the user. In another thread than the main one a plugin has raised KeyboardInterrupt."""
     return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
 
 
@@ -240,15 +240,15 @@ def _check_api(plugin: object) -> None:
 
 
 def _check_kind(name: str, implementation: Any, *, wraps: bool) -> None:
-    """Raise PluginError for a wrapper that would not be called, and for a generator that nobody would run."""
-    if wraps and name in _ASKED_ONE_BY_ONE:
-        raise PluginError(f"{name} takes no wrapper: each plugin is asked by itself")
+    """Raise PluginError for a wrapper that would not be called, and for a generator that would not run."""
+    if wraps and name in _CALLED_BY_EACH:
+        raise PluginError(f"{name} takes no wrapper: each plugin is called separately")
     if not wraps and inspect.isgeneratorfunction(implementation) and name in {*hookspecs.EVENTS, "yadtq_configure"}:
-        raise PluginError(f"{name} is a generator (it has a yield), which nobody would run; hooks are plain functions")
+        raise PluginError(f"{name} is a generator (it has a yield), so it would not run; hooks are plain functions")
 
 
 def _check_parameters(name: str, implementation: Any) -> None:
-    """Raise PluginError for a parameter that the hook does not have (one may take fewer)."""
+    """Raise PluginError for a parameter that the hook does not have. An implementation may take fewer."""
     hook = getattr(hookspecs, name)
     offered = list(inspect.signature(hook).parameters)
     for parameter in inspect.signature(implementation).parameters.values():
@@ -257,7 +257,7 @@ def _check_parameters(name: str, implementation: Any) -> None:
         if parameter.name not in offered:
             raise PluginError(f"{name} has no parameter {parameter.name!r}; it has ({', '.join(offered)})")
         if parameter.default is not parameter.empty:
-            raise PluginError(f"{name}: take the default from {parameter.name!r}, or it would never be given")
+            raise PluginError(f"{name}: remove the default of {parameter.name!r}, or pluggy never passes this argument")
 
 
 def _close(name: str) -> str:

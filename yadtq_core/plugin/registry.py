@@ -1,10 +1,10 @@
-"""The registry: task name -> Task, from installed plugins and from modules of one's own.
+"""The registry: task name -> Task, from installed packages and from the user's modules.
 
-Entry points (group `yadtq.tasks`) name a task without importing it; its code is imported when somebody asks
-for the task itself. Modules named on the command line or in `imports` are imported, from the working
-directory too, when the first question needs them, and every `@task` object in them is registered.
+An entry point (group `yadtq.tasks`) names a task without importing it; `get` imports its code. Modules of the command
+line or of `imports` are imported when a call first needs them, from the working directory too, and every `@task`
+object in them is registered.
 
-Names come from nowhere else: what a message says is only looked up here, never imported.
+There is no other source of names: the task name of a message is looked up here, never imported.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 MAX_LISTED = 20
-"""How many known names an error lists."""
+"""Known names that an error lists."""
 
 AnyTask = Task[..., Any]
 
 
 class TaskRow(Struct, frozen=True):
-    """What is to be told about one registered name; `error` where its task (or module) cannot be had."""
+    """A row of `yadtq task list`: one registered name; `error` says why its task or module cannot be loaded."""
 
     name: str
     origin: str
@@ -54,7 +54,7 @@ class TaskRow(Struct, frozen=True):
 class Registry:
     """The tasks known to this process. Safe for use by several threads.
 
-    imports: modules whose tasks are registered too. Nothing is imported or scanned before the first question.
+    imports: modules whose tasks are registered too. Nothing is imported or scanned before the first call.
     """
 
     def __init__(self, imports: Sequence[str] = ()) -> None:
@@ -66,9 +66,9 @@ class Registry:
         self._loaded: dict[str, AnyTask] = {}
 
     def names(self) -> list[str]:
-        """Return every name, sorted, with the modules imported but no entry point's target.
+        """Return all names, sorted. Imports the modules, but not the tasks of entry points.
 
-        Raises TaskLoadError for a module that cannot be imported and for a name that two places claim.
+        Raises TaskLoadError for a module that cannot be imported and for a name that two tasks claim.
         """
         for name, offers in self._offered().items():
             if len(offers) > 1:
@@ -76,14 +76,14 @@ class Registry:
         return sorted(self._offered().keys() | self._own().keys())
 
     def known(self, name: str) -> bool:
-        """Return whether `get` would find a task of this name; raises TaskLoadError for a module of ours."""
+        """True when `get` would find a task of this name. Raises TaskLoadError for a module that cannot be imported."""
         return name in self._offered() or name in self._own()
 
     def get(self, name: str) -> AnyTask:
         """Return the task of this name, imported.
 
-        Raises UnknownTask with what is known and close to it; TaskLoadError naming plugin, distribution,
-        version, file and error where its code cannot be had, and where two places claim the name.
+        Raises UnknownTask with the known names; TaskLoadError, with distribution, file and error, if its code cannot be
+        loaded or if two tasks claim the name.
         """
         found = self._loaded.get(name)
         if found is None:
@@ -95,7 +95,7 @@ class Registry:
         return found
 
     def load_all(self) -> tuple[list[str], list[TaskLoadError]]:
-        """Import every task; return the names of those that can be run, and why others cannot."""
+        """Import every task; return the names of the loaded ones, and the errors of the others."""
         loaded, errors = [], []
         for module in self._imports:
             try:
@@ -112,20 +112,19 @@ class Registry:
         return loaded, errors
 
     def undotted(self) -> list[str]:
-        """Return what is to be said of names without a dot that third parties offer: they may collide one day."""
+        """Return a warning for each third-party name without a dot, because such names may collide."""
         return [
-            f"task {offer.name!r} of {origin_of(offer)} has no dot in its name; a third party's looks like acme.resize"
+            f"task {offer.name!r} of {origin_of(offer)} has no dot in its name; use a prefix, as in acme.resize"
             for offers in self._offered().values()
             for offer in offers
             if "." not in offer.name and not origin_of(offer).startswith("yadtq-")
         ]
 
     def name_of(self, task: AnyTask) -> str:
-        """Return the name that workers know a task by.
+        """Return the name of a task in workers: of its entry point, else the declared one, else module.function.
 
-        It is the entry point's, else the declared one, else module.function. Imports nothing. Raises
-        InvalidTask for a task that no worker could import: of the program itself (`__main__`), or made inside
-        a function; and where entry point and declaration differ.
+        Imports nothing. Raises InvalidTask for a task that no worker could import, because it is defined in the
+        program itself (`__main__`) or inside a function, and if entry point and declaration differ.
         """
         if task.function.__module__ == "__main__":
             raise InvalidTask(
@@ -138,13 +137,13 @@ class Registry:
             return offer.name
         if task.declared_name is None and "<" in task.place:
             raise InvalidTask(
-                f"task {task.place!r} is made inside a function, where no worker can find it; "
+                f"task {task.place!r} is defined inside a function, where no worker can find it; "
                 "define it at the top of a module"
             )
         return check_task_name(task.name)
 
     def describe(self) -> list[TaskRow]:
-        """Return a row for each name, sorted, its code imported; what cannot be had has its error in it."""
+        """Return a row for each name, sorted. Imports all code; a row of a task that cannot be loaded has the error."""
         rows = [_row_of_plugin(offer, self) for offers in self._offered().values() for offer in offers]
         for module in self._imports:
             try:
@@ -158,7 +157,7 @@ class Registry:
         return sorted(rows, key=lambda row: row.name)
 
     def _offered(self) -> dict[str, list[EntryPoint]]:
-        """Return the entry points by name; more than one for a name that two distributions claim."""
+        """Return the entry points by name; a name that two distributions claim has two."""
         if self._offers is None:
             offers: dict[str, list[EntryPoint]] = {}
             for entry_point in entry_points(TASKS):
@@ -172,7 +171,7 @@ class Registry:
         return _load(offers[0])
 
     def _own(self) -> dict[str, AnyTask]:
-        """Return the tasks of the modules by name; raises TaskLoadError where one name has two tasks."""
+        """Return the tasks of the modules by name. Raises TaskLoadError if two tasks claim one name."""
         if self._merged is None:
             with self._lock:
                 self._merged = self._merge()
@@ -217,7 +216,7 @@ def _said(offer: EntryPoint) -> str:
 
 
 def _means(offer: EntryPoint, task: AnyTask) -> bool:
-    """Return whether an entry point names this task: by its place, or as a module already imported has it."""
+    """True when an entry point names this task, by its place or by an attribute of a module already imported."""
     place = place_of(offer)
     if place == task.place:
         return True
@@ -229,8 +228,8 @@ def _means(offer: EntryPoint, task: AnyTask) -> bool:
 def _check_declared(offer: EntryPoint, task: AnyTask) -> None:
     if task.declared_name not in (None, offer.name):
         raise InvalidTask(
-            f"{task.place} calls itself {task.declared_name!r}, but its entry point in {origin_of(offer)} is "
-            f"named {offer.name!r}: take the name out of @task"
+            f"{task.place} declares the name {task.declared_name!r}, but its entry point in {origin_of(offer)} is "
+            f"named {offer.name!r}: remove the name from @task"
         )
 
 
@@ -254,7 +253,7 @@ def _import(module: str) -> Any:
     if not all(part.isidentifier() for part in module.split(".")):
         stem = module.removesuffix(".py").strip("./").replace("/", ".")
         hint = f"; name the module, not its file: {stem}" if module.endswith(".py") or "/" in module else ""
-        raise TaskLoadError(f"not a module's name: {module[:80]!r}{hint}")
+        raise TaskLoadError(f"not a module name: {module[:80]!r}{hint}")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
@@ -270,7 +269,7 @@ def _import(module: str) -> Any:
 
 
 def _file_hint(module: str) -> str:
-    """Return a hint where a file was meant: Python takes `shop.py` for a module `py` in a package `shop`."""
+    """Return a hint if a file was meant: Python reads `shop.py` as a module `py` in a package `shop`."""
     stem = module.removesuffix(".py")
     return f"; name the module, not its file: {stem}" if stem != module and find_spec(stem) else ""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from yadtq_core import InvalidSetting
-from yadtq_core.plugin.loading import load_plugins
+from yadtq_core.plugin import load_plugins
 from yadtq_core.settings import Settings, load
 from yadtq_crypt.plugin import CryptPlugin
 from yadtq_crypt.settings import CryptSettings, current_of, keys_of

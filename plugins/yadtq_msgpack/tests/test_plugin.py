@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from yadtq_core import InvalidSetting, SerializationError, TaskFailed, task
-from yadtq_core.plugin.loading import load_plugins
+from yadtq_core.plugin import load_plugins
 from yadtq_core.plugin.registry import Registry
 from yadtq_core.settings import Settings
 from yadtq_core.testing import Engine

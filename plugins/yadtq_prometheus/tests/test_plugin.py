@@ -166,7 +166,7 @@ def test_without_a_port_nothing_is_opened_and_nothing_counted(caplog: pytest.Log
 def test_the_library_is_not_loaded_where_there_is_no_port(unblocked: Callable[..., None]) -> None:
     unblocked("prometheus")
     code = (
-        "import sys; from yadtq_core.plugin.loading import load_plugins; from yadtq_core.settings import Settings; "
+        "import sys; from yadtq_core.plugin import load_plugins; from yadtq_core.settings import Settings; "
         "plugins = load_plugins(); plugins.configure(Settings()); "
         "assert 'yadtq_prometheus.plugin' in sys.modules; "
         "plugins.manager.tell('yadtq_worker_started', worker=None); "

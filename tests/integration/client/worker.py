@@ -10,7 +10,7 @@ import msgspec
 
 from yadtq_core import Outcome, Status
 from yadtq_core.model import Delivery, Message, Verdict, WorkerIdentity
-from yadtq_core.plugin.loading import open_backend, open_broker
+from yadtq_core.plugin import open_backend, open_broker
 from yadtq_core.settings import Settings
 
 

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 
 from yadtq_core import Client, call, hookimpl
 from yadtq_core.model import WorkerIdentity
-from yadtq_core.plugin import hookspecs
-from yadtq_core.plugin.loading import load_plugins, open_backend, open_broker
+from yadtq_core.plugin import hookspecs, load_plugins, open_backend, open_broker
 from yadtq_core.settings import Settings
 from yadtq_core.testing import EventRecorder, wait_until
 from yadtq_core.worker.assembly import Assembly

@@ -11,7 +11,7 @@ from tests.waiting import wait_until
 from yadtq_core import Client, Status, call
 from yadtq_core.brokers import memory
 from yadtq_core.model import Outgoing, WorkerIdentity, new_id
-from yadtq_core.plugin.loading import load_plugins, open_backend, open_broker
+from yadtq_core.plugin import load_plugins, open_backend, open_broker
 from yadtq_core.settings import Settings
 from yadtq_core.worker.assembly import Assembly
 from yadtq_core.worker.events import Events

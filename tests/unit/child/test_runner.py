@@ -17,7 +17,7 @@ from yadtq_core.child.pipe import Done, Job, decode_report, frame
 from yadtq_core.child.runner import MAX_TEXT, Runner
 from yadtq_core.errors import InvalidArguments, UnknownTask, YadtqError
 from yadtq_core.model import MAX_RESULT_BYTES, Error
-from yadtq_core.plugin.loading import load_plugins
+from yadtq_core.plugin import load_plugins
 from yadtq_core.settings import Settings
 from yadtq_core.tasks.retry import Retry
 from yadtq_core.tasks.run import Cancelled, Run, current

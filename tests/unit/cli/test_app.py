@@ -58,7 +58,7 @@ def a_folder_without_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         (["monitor", "--interval", "0"], "--interval takes 0.1 to 3600 seconds, got '0'"),
         (["provision", "--partitions", "0"], "--partitions takes a whole number from 1 to 4096, got '0'"),
         (["config", "--log-level", "loud"], "log_level is one of debug, info, warning, error, got 'loud'"),
-        (["query", ID, "--backend", "mysql://x"], "no backend for mysql:// here; known: "),
+        (["query", ID, "--backend", "mysql://x"], "no installed backend supports mysql://; known: "),
         (["task", "list", "ad"], "unknown task 'ad'; did you mean 'add'? known: add, mul"),
     ],
 )

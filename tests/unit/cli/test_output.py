@@ -11,7 +11,7 @@ from yadtq_core.cli import logs
 from yadtq_core.cli.output import escape, to_json
 from yadtq_core.cli.record import progress_text, say_record
 from yadtq_core.model import Attempt, Error, Record, Status
-from yadtq_core.plugin.loading import load_plugins
+from yadtq_core.plugin import load_plugins
 from yadtq_core.settings import Settings
 
 TASK_ID = "0b2f8c1e-5a0d-4c55-9d0e-3f5f7f0c9a11"

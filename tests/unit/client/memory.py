@@ -24,7 +24,7 @@ from yadtq_core.model import (
     Submission,
     WorkerRow,
 )
-from yadtq_core.plugin.loading import load_plugins
+from yadtq_core.plugin import load_plugins
 from yadtq_core.settings import Settings
 
 

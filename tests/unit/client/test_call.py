@@ -145,7 +145,7 @@ def nested_task() -> Any:
         ("ＡＤＤ", "not a task name"),  # noqa: RUF001
         ("a" * 10_000, "not a task name"),
         ("a\x00", "not a task name"),
-        (nested_task(), "is made inside a function"),
+        (nested_task(), "is defined inside a function"),
     ],
 )
 def test_what_is_no_task(place: Installation, client: Client, given: Any, text: str) -> None:

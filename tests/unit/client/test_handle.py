@@ -30,7 +30,7 @@ from yadtq_core import (
 from yadtq_core.client import waiter
 from yadtq_core.client.results import record_as_json
 from yadtq_core.model import Error, Record, Reset
-from yadtq_core.plugin.loading import load_plugins
+from yadtq_core.plugin import load_plugins
 from yadtq_core.settings import Settings
 
 PAYLOADS = load_plugins().payloads(Settings())

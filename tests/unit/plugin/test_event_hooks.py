@@ -41,7 +41,7 @@ def test_a_raising_event_hook_changes_nothing_for_tasks(hook: str, caplog: pytes
         assert [handle.result(timeout=0) for handle in handles] == [0, 2, 4]
     assert dict(engine.hook_failures) == {("Broken", hook): 3 if hook == "yadtq_tasks_submitted" else 1}
     first = next(record for record in caplog.records if record.name == "yadtq.plugins")
-    assert first.getMessage() == f"plugin Broken: {hook} failed (1 times so far)"
+    assert first.getMessage() == f"plugin Broken: {hook} failed (1 times in total)"
     assert first.exc_info is not None
     assert hook.removeprefix("yadtq_") in recorder.names, "the other plugins get the event"
 
@@ -58,7 +58,7 @@ def test_an_error_is_logged_at_the_first_time_and_then_at_powers_of_ten(
     assert hooks.failures["Broken", hook] == 120
     with caplog.at_level(logging.ERROR):
         assert [record.getMessage().split("(")[1] for record in caplog.records] == [
-            f"{count} times so far)" for count in (1, 10, 100)
+            f"{count} times in total)" for count in (1, 10, 100)
         ]
 
 

@@ -15,11 +15,11 @@ import pytest
 from tests.distributions import Distributions
 from yadtq_core import installed as entry_point_rules
 from yadtq_core.errors import InvalidSetting, PluginError
-from yadtq_core.plugin.loading import load_plugins, open_backend, open_broker
+from yadtq_core.plugin import load_plugins, open_backend, open_broker
 from yadtq_core.settings import Settings
 
 SQUID = """
-from yadtq_core.plugin.hookspecs import hookimpl
+from yadtq_core.plugin import hookimpl
 
 @hookimpl
 def yadtq_brokers():
@@ -49,11 +49,11 @@ def test_an_installed_plugin_adds_a_scheme(installed: Distributions) -> None:
 @pytest.mark.parametrize(
     ("address", "text"),
     [
-        ("http://x:9092", "broker = 'http://x:9092': no broker for http:// here; known: kafka://"),
-        ("localhost", "broker = 'localhost' is no address; an address begins with one of kafka://"),
-        (":9092", "broker = ':9092' is no address"),
-        ("kafka://", "broker = 'kafka://' is no address"),
-        ("amqp://me:secret@x", r"broker = 'amqp://me:\*\*\*@x': no broker for amqp:// here"),
+        ("http://x:9092", "broker = 'http://x:9092': no installed broker supports http://; known: kafka://"),
+        ("localhost", "broker = 'localhost' is not an address; an address begins with one of kafka://"),
+        (":9092", "broker = ':9092' is not an address"),
+        ("kafka://", "broker = 'kafka://' is not an address"),
+        ("amqp://me:secret@x", r"broker = 'amqp://me:\*\*\*@x': no installed broker supports amqp://"),
     ],
 )
 def test_an_address_of_no_known_scheme(address: str, text: str) -> None:
@@ -62,7 +62,9 @@ def test_an_address_of_no_known_scheme(address: str, text: str) -> None:
 
 
 def test_the_schemes_of_the_backend_are_named() -> None:
-    with pytest.raises(InvalidSetting, match="no backend for mysql:// here; known: memory://, redis://, ") as refused:
+    with pytest.raises(
+        InvalidSetting, match="no installed backend supports mysql://; known: memory://, redis://, "
+    ) as refused:
         open_backend(Settings(backend="mysql://x"))
     assert "rediss+sentinel://, unix://" in str(refused.value)
 
@@ -85,7 +87,10 @@ def test_two_plugins_with_one_scheme_are_both_named(installed: Distributions) ->
         ("import nowhere", "ModuleNotFoundError: No module named 'nowhere' ("),
         (SQUID + "YADTQ_API = 2", "it needs yadtq API 2, this is 1; install a release of it for this yadtq"),
         (SQUID.replace("def", "async def"), "yadtq_backends is an async function; hooks are plain functions"),
-        (SQUID.replace("@hookimpl", ""), "yadtq_backends is not marked: put @hookimpl (from yadtq_core) over it"),
+        (
+            SQUID.replace("@hookimpl", ""),
+            "yadtq_backends is not marked: put @hookimpl (from yadtq_core.plugin) above it",
+        ),
         (SQUID.replace("brokers()", "brokers(*more)"), "yadtq_brokers takes no * or ** parameters; it has ()"),
         ("raise SystemExit(2)", "it called sys.exit(2) ("),
         (SQUID.replace("yadtq_brokers", "yadtq_brokerz"), "yadtq_brokerz"),
@@ -181,7 +186,7 @@ def test_two_plugins_of_one_name(installed: Distributions) -> None:
 @pytest.mark.slow
 def test_listing_the_schemes_loads_no_service_library() -> None:
     code = (
-        "import sys; from yadtq_core.plugin.loading import load_plugins; "
+        "import sys; from yadtq_core.plugin import load_plugins; "
         "load_plugins().manager.hook.yadtq_brokers(); "
         "assert not {'kafka', 'redis', 'typer'} & set(sys.modules)"
     )

@@ -91,8 +91,8 @@ def error_of(*plugins: object, **settings: Any) -> str:
         ("yadtq_settings", [1], "yadtq_settings gave [1], not a mapping"),
         ("yadtq_settings", {"acme": dict}, "yadtq_settings of [acme] gave <class 'dict'>, not a class made from"),
         ("yadtq_settings", {5: Level}, "yadtq_settings gave 5, not a section's name"),
-        ("yadtq_settings", {"broker": Level}, "its section [broker] has the name of a setting of yadtq's own"),
-        ("yadtq_settings", {"log": Level}, "[log] level would be read from YADTQ_LOG_LEVEL, which is yadtq's own"),
+        ("yadtq_settings", {"broker": Level}, "its section [broker] has the name of a setting of yadtq"),
+        ("yadtq_settings", {"log": Level}, "[log] level would be read from YADTQ_LOG_LEVEL, a variable of yadtq"),
         ("yadtq_brokers", ["squid"], "yadtq_brokers gave ['squid'], not a mapping"),
         ("yadtq_serializers", "json", "yadtq_serializers gave 'json', not a list"),
         ("yadtq_codecs", 5, "yadtq_codecs gave 5, not a list"),
@@ -209,7 +209,7 @@ def defaulted(self: object, settings: Any = None) -> None: ...
         ("yadtq_heartbeat", hookimpl(generator), "yadtq_heartbeat is a generator"),
         ("yadtq_configure", hookimpl(generator), "yadtq_configure is a generator"),
         ("yadtq_before_submit", hookimpl(wrapper=True)(wraps), "yadtq_before_submit takes no wrapper"),
-        ("yadtq_configure", hookimpl(defaulted), "take the default from 'settings'"),
+        ("yadtq_configure", hookimpl(defaulted), "remove the default of 'settings'"),
     ],
 )
 def test_a_hook_that_would_never_do_its_work_is_refused(hook: str, method: Any, told: str) -> None:

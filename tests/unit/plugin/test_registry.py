@@ -120,7 +120,7 @@ def test_a_module_s_task_does_not_take_the_name_of_an_entry_point(installed: Dis
 
 def test_an_entry_point_and_a_decorator_that_differ_are_an_error(installed: Distributions) -> None:
     installed.add("acme-images", "1.2", SHOP, tasks={"acme.mail": "acme_images:send"})
-    text = "acme_images:send calls itself 'shop.mail', but its entry point in acme-images 1.2 is named"
+    text = "acme_images:send declares the name 'shop.mail', but its entry point in acme-images 1.2 is named"
     with pytest.raises(TaskLoadError, match=text):
         Registry().get("acme.mail")
 
@@ -178,9 +178,9 @@ def test_a_plugin_that_cannot_be_loaded_is_named_with_all_that_helps(
     [
         ("nowhere", "no module 'nowhere' in .*work or on the Python path"),
         ("shop.py", "name the module, not its file: shop"),
-        ("./shop.py", "not a module's name: './shop.py'; name the module, not its file: shop"),
+        ("./shop.py", "not a module name: './shop.py'; name the module, not its file: shop"),
         ("tasks/mail.py", "name the module, not its file: tasks.mail"),
-        ("", "not a module's name"),
+        ("", "not a module name"),
         (
             "broken",
             r"module 'broken' cannot be imported: NameError: name 'x' is not defined \(.*broken.py, line 1\)",
@@ -208,7 +208,7 @@ def test_a_task_made_inside_a_function_is_refused() -> None:
     @task
     def inner() -> None: ...
 
-    with pytest.raises(InvalidTask, match="made inside a function"):
+    with pytest.raises(InvalidTask, match="defined inside a function"):
         Registry().name_of(inner)
 
 
@@ -337,5 +337,5 @@ def test_a_name_without_a_dot_is_loaded_with_a_word_about_it(installed: Distribu
     registry = Registry()
     assert registry.get("resize")("a.png") == "a.png@800"
     assert registry.undotted() == [
-        "task 'resize' of acme-images 1.2 has no dot in its name; a third party's looks like acme.resize"
+        "task 'resize' of acme-images 1.2 has no dot in its name; use a prefix, as in acme.resize"
     ]

@@ -21,7 +21,7 @@ from yadtq_core.model import (
     WorkerIdentity,
     WorkerRow,
 )
-from yadtq_core.plugin.loading import load_plugins
+from yadtq_core.plugin import load_plugins
 from yadtq_core.settings import Settings
 from yadtq_core.worker.assembly import Assembly
 from yadtq_core.worker.events import Events

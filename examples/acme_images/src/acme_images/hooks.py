@@ -4,8 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 
-from yadtq_core import Status, hookimpl
-from yadtq_core.interfaces import Outcome
+from yadtq_core.plugin import Outcome, Status, hookimpl
 
 log = logging.getLogger("acme_images")
 

@@ -6,9 +6,8 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from yadtq_core import Client, InvalidSetting, hookimpl
-from yadtq_core.interfaces import Codec, Finding, Level
-from yadtq_core.settings import Settings
+from yadtq_core import Client, InvalidSetting
+from yadtq_core.plugin import Codec, Finding, Level, Settings, hookimpl
 from yadtq_crypt.codec import CryptCodec
 from yadtq_crypt.settings import CryptSettings, current_of, keys_of, listed
 

@@ -8,9 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from yadtq_core import Task, hookimpl
-from yadtq_core.interfaces import Serializer
-from yadtq_core.settings import Settings
+from yadtq_core.plugin import Serializer, Settings, Task, hookimpl
 from yadtq_msgpack.serializer import MsgpackSerializer
 
 

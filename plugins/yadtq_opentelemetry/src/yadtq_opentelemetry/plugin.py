@@ -8,9 +8,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from yadtq_core import Run, Task, hookimpl
-from yadtq_core.interfaces import Message
-from yadtq_core.settings import Settings
+from yadtq_core.plugin import Message, Run, Settings, Task, hookimpl
 from yadtq_opentelemetry.config import OpenTelemetrySettings
 from yadtq_opentelemetry.provider import flush, provider, set_up
 

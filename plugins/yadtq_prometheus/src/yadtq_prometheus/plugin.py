@@ -9,9 +9,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from yadtq_core import Client, hookimpl
-from yadtq_core.interfaces import Due, Lease, Outcome, WorkerIdentity, WorkerStats
-from yadtq_core.settings import Settings
+from yadtq_core import Client
+from yadtq_core.plugin import Due, Lease, Outcome, Settings, WorkerIdentity, WorkerStats, hookimpl
 from yadtq_prometheus.config import PrometheusSettings
 
 if TYPE_CHECKING:

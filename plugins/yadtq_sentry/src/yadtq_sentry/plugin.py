@@ -7,8 +7,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from yadtq_core import Run, Task, hookimpl
-from yadtq_core.settings import Settings
+from yadtq_core.plugin import Run, Settings, Task, hookimpl
 from yadtq_sentry.client import FLUSH_SECONDS, active, open_client
 from yadtq_sentry.config import SentrySettings
 

@@ -12,7 +12,7 @@ from msgspec import structs
 from yadtq_core.backends.memory import MemoryStore
 from yadtq_core.interfaces import Broker, Outgoing
 from yadtq_core.model import Delivery, ReleaseReason, Status, WorkerStats
-from yadtq_core.plugin.loading import load_plugins
+from yadtq_core.plugin import load_plugins
 from yadtq_core.records import StoreBackend
 from yadtq_core.settings import Settings
 from yadtq_core.testing.contracts.backend_bed import STATS, BackendBed, given_back, worker
