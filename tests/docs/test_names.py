@@ -10,6 +10,7 @@ import pytest
 
 from docs import generate
 from tests.docs.pages import LINKED, ROOT
+from verification.faults.checker import INVARIANTS
 from yadtq_core.backends.redis.keys import ShardKeys
 from yadtq_core.settings import ENVIRONMENT
 
@@ -24,9 +25,21 @@ EXAMPLES = "YADTQ_ACME"
 
 
 @cache
+def words_of_tests() -> set[str]:
+    """Return the names of all test functions, as words."""
+    return {name.replace("_", " ") for name in re.findall(r"def test_(\w+)", code())}
+
+
+@cache
 def code() -> str:
     """Return the text of all Python files."""
     return "\n".join(file.read_text("utf-8") for file in ROOT.glob("*/**/*.py") if ".venv" not in file.parts)
+
+
+def rules() -> list[list[str]]:
+    """Return the rows of the table of rules: the rule, its home, its tests."""
+    table = (ROOT / "docs/protocol.md").read_text("utf-8").split("| held by |\n")[1].split("\n\n")[0]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in table.splitlines()[1:]]
 
 
 def names(page: Path, pattern: re.Pattern[str]) -> set[str]:
@@ -59,3 +72,13 @@ def test_commands_exist(page: Path) -> None:
 def test_the_keys_of_the_protocol_are_those_of_redis() -> None:
     drawing = (ROOT / "docs/protocol.md").read_text("utf-8").split("```text\n")[1].split("```")[0]
     assert set(ShardKeys.__slots__) <= set(KEYS.findall(drawing))
+
+
+@pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule[0])
+def test_the_home_and_the_tests_of_a_rule_exist(rule: list[str]) -> None:
+    _, homes, held_by = rule
+    paths = re.findall(r"`([\w/.]+)`", homes + held_by)
+    assert [path for path in paths if not any(ROOT.glob(f"*/**/{path}"))] == []
+    assert [name for name in re.findall(r"\*([\w ]+)\*", held_by) if name not in words_of_tests()] == []
+    assert set(re.findall(r"\bI\d+\b", held_by)) <= set(INVARIANTS)
+    assert re.search(r"`|\*|I\d", held_by)
