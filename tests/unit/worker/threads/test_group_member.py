@@ -1,0 +1,165 @@
+"""The worker in the consumer group: when it joins and leaves, and in which order a gained partition is taken over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import pytest
+from msgspec import Raw
+
+from yadtq_core.errors import BrokerUnavailable
+from yadtq_core.interfaces import Broker, ReplayableConsumer
+from yadtq_core.model import Delivery, Epoch, Message, Partition, Place, Unreadable, WorkerIdentity
+from yadtq_core.worker.guarded_intake import GuardedIntake
+from yadtq_core.worker.outages import Outages
+from yadtq_core.worker.rules.intake import Intake
+from yadtq_core.worker.rules.keeper import Keeper
+from yadtq_core.worker.threads.group_member import GroupMember
+
+P0 = Partition("default", 0)
+LEASE = 30.0
+
+
+class Consumer:
+    """A consumer, and the broker that gives it out. It records its calls in order; with `away` set it fails."""
+
+    replayable = True
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[object, ...]] = []
+        self.gained: frozenset[Partition] = frozenset()
+        self.metadata = ""
+        self.since: int | None = None
+        self.away = False
+
+    def consumer(self, queues: Sequence[str], *, member: str) -> ReplayableConsumer:
+        if self.away:
+            raise BrokerUnavailable("away")
+        self.calls.append(("join", member))
+        return self
+
+    def changes(self) -> tuple[frozenset[Partition], frozenset[Partition]]:
+        gained, self.gained = self.gained, frozenset()
+        return gained, frozenset()
+
+    def committed(self, partitions: Sequence[Partition]) -> Mapping[Partition, tuple[int, str]]:
+        if self.away:
+            raise BrokerUnavailable("away")
+        return dict.fromkeys(partitions, (7, self.metadata))
+
+    def offset_at(self, partition: Partition, time_ms: int) -> int | None:
+        return self.since
+
+    def seek(self, partition: Partition, offset: int) -> None:
+        self.calls.append(("seek", offset))
+
+    def pause(self, partitions: Sequence[Partition]) -> None:
+        self.calls.append(("pause", *partitions))
+
+    def resume(self, partitions: Sequence[Partition]) -> None:
+        self.calls.append(("resume", *partitions))
+
+    def commit(self, offsets: Mapping[Partition, tuple[int, str]]) -> None:
+        self.calls.append(("commit", {partition: offset for partition, (offset, _) in offsets.items()}))
+
+    def position(self, partition: Partition) -> int | None:
+        return None
+
+    def poll(self, max_messages: int, timeout: float) -> Sequence[Delivery | Unreadable]:
+        self.calls.append(("poll", max_messages))
+        return []
+
+    def settle(self, places: Sequence[Place]) -> None:
+        self.calls.append(("settle", *places))
+
+    def close(self, timeout: float) -> None:
+        self.calls.append(("leave",))
+
+
+class Scene:
+    """A member whose backend has just answered in epoch `e2`."""
+
+    def __init__(self) -> None:
+        self.consumer = Consumer()
+        self.intake = Intake()
+        self.keeper = Keeper(LEASE, 0.0)
+        self.member = GroupMember(
+            broker=cast(Broker, self.consumer),
+            queues=["default"],
+            identity=WorkerIdentity("w1", "i1", "host", 1, 0.0),
+            intake=GuardedIntake(self.intake),
+            keeper=self.keeper,
+            outages=Outages(),
+        )
+        self.keeper.beat_answered(0.0, 0.0)
+        self.intake.beat((Epoch("e2", 9000),))
+
+    def follow(self) -> list[tuple[object, ...]]:
+        """Return the calls that an assignment of partition 0 makes."""
+        assert self.member.in_group(0.0)
+        self.consumer.gained = frozenset({P0})
+        self.consumer.calls.clear()
+        self.member.follow_assignment()
+        return self.consumer.calls
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+def test_it_joins_when_the_backend_answers_and_leaves_after_a_lease_of_silence(scene: Scene) -> None:
+    assert scene.member.in_group(LEASE / 2 - 1)
+    assert scene.member.in_group(LEASE - 1)
+    assert not scene.member.in_group(LEASE)
+    assert scene.consumer.calls == [("join", "w1"), ("leave",)]
+    assert not scene.member.in_group(LEASE + 1)
+
+
+def test_an_outage_of_the_broker_is_logged_and_the_worker_joins_later(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.consumer.away = True
+    assert not scene.member.in_group(0.0)
+    assert "the broker is away: away" in caplog.text
+    scene.consumer.away = False
+    assert scene.member.in_group(1.0)
+
+
+def test_a_gained_partition_of_this_epoch_is_resumed(scene: Scene) -> None:
+    scene.consumer.metadata = "1 e2 9000 5"
+    assert scene.follow() == [("resume", P0)]
+
+
+@pytest.mark.parametrize(("since", "offset"), [(3, 3), (6, 5), (None, 5)])
+def test_a_partition_of_another_epoch_is_rewound_before_it_is_resumed(
+    scene: Scene, since: int | None, offset: int
+) -> None:
+    """From the safe offset, 5, or from the first message that the backend may have lost, if that is lower."""
+    scene.consumer.metadata = "1 e1 8000 5"
+    scene.consumer.since = since
+    assert scene.follow() == [("pause", P0), ("seek", offset), ("resume", P0)]
+
+
+def test_a_gained_partition_stays_paused_until_its_committed_offset_was_read(scene: Scene) -> None:
+    scene.consumer.metadata = "1 e2 9000 5"
+    assert scene.member.in_group(0.0)
+    scene.consumer.away = True
+    assert scene.follow() == []
+    scene.consumer.away = False
+    scene.member.follow_assignment()
+    assert scene.consumer.calls == [("resume", P0)]
+
+
+def test_it_commits_before_it_leaves_and_forgets_its_partitions(scene: Scene) -> None:
+    scene.follow()
+    message = Message(v=1, id="id7", task="add", arguments=Raw(b"[[],{}]"))
+    scene.intake.polled([Delivery(message, b"", P0, 7)], 0.0)
+    scene.intake.done(P0, 7)
+    scene.consumer.calls.clear()
+    scene.member.leave()
+    assert scene.consumer.calls == [("commit", {P0: 8}), ("leave",)]
+    assert scene.intake.partitions() == []
+    scene.member.leave()
+    assert scene.consumer.calls[2:] == []
