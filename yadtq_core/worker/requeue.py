@@ -69,5 +69,5 @@ class Requeue:
             if not self._peers.can_run(message.queue, message.task):
                 age = (lease.started_at_ms - message.submitted_at_ms) / 1000
                 delay = min(max(age / 4, UNKNOWN_FIRST), UNKNOWN_MOST)
-            note = f"unknown task {message.task!r}: no worker has loaded it so far; start one that does"
+            note = f"unknown task {message.task!r}: no worker has loaded it yet; start one that does"
         return Release(lease.id, lease.fence, reason, delay, lost, note)

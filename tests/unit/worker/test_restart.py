@@ -1,4 +1,4 @@
-"""Restart recovery: which workers a new one replaces, and that their tasks are requeued at once."""
+"""Restart recovery: a worker requeues the tasks of the workers that it replaces."""
 
 from __future__ import annotations
 

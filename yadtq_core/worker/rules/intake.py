@@ -56,17 +56,22 @@ class Intake:
     def __init__(self, margin: float = 10.0, *, replayable: bool = True) -> None:
         self._replayable = replayable
         self._spent: list[Place] = []
+        """Places to settle, on a broker that is not replayable."""
         self._margin_ms = int(margin * 1000)
         self._partitions: dict[Partition, PartitionProgress] = {}
         self._waiting: deque[Waiting] = deque()
         self._parked: list[tuple[float, int, Delivery]] = []
+        """A heap of (when to claim it again, a tie-breaker, delivery)."""
         self._tie = itertools.count()
         self._running: set[str] = set()
+        """IDs of tasks that are claimed and have not ended."""
         self._ended: deque[tuple[float, int]] = deque()
+        """(time, number) of runs that ended within WINDOW_SECONDS; their sum is `_ended_count`."""
         self._ended_count = 0
         self._epochs: tuple[Epoch, ...] = ()
         self._saturated_since: float | None = None
         self._offers = 0
+        """How many new deliveries the next round of offers holds."""
         self._restarted: list[Partition] = []
 
     # Partitions and messages
