@@ -1,7 +1,7 @@
-"""The words of yadtq as values: what a submit, a message, a record, a lease and an outcome are.
+"""The values that the parts of yadtq exchange: messages, submissions, records, leases, outcomes and others.
 
-Plain frozen data without behaviour beyond its own fields. Times named `*_at` are seconds since the epoch by
-Redis's clock (float) unless their name ends in `_ms` (integer milliseconds); durations are seconds.
+All are frozen. Times are by Redis's clock: seconds since 1970 as a float if the name ends in `_at`, whole milliseconds
+if it ends in `_ms`. Durations are seconds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from yadtq_core.errors import InvalidId, InvalidInput, InvalidTask
 
 
 class Status(StrEnum):
-    """What a record says of its task."""
+    """The state of a task."""
 
     SCHEDULED = "scheduled"
     QUEUED = "queued"
@@ -31,11 +31,11 @@ class Status(StrEnum):
 ENDED = frozenset({Status.SUCCESS, Status.FAILED, Status.CANCELLED})
 
 MAX_ARGUMENT_BYTES = 256 * 1024
-"""Serialised arguments of one call; far under Kafka's 1 MB message limit, so that a batch of them fits too."""
+"""Bytes of the serialised arguments of one call: far below Kafka's limit of 1 MB for a message or a batch."""
 MAX_RESULT_BYTES = 1024 * 1024
-"""A serialised result: it lives in Redis's memory until it expires."""
+"""Bytes of a serialised result: it takes up memory of Redis until it expires."""
 MAX_NESTING = 32
-"""How deep arguments may nest: far under what makes a JSON parser or a printer recurse too far."""
+"""Levels of lists and objects in arguments: far below the recursion limits of JSON parsers."""
 
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -51,7 +51,7 @@ def new_id() -> str:
 
 
 def derived_id(namespace: str, task: str, key: str) -> str:
-    """Return the ID that stands for one idempotency key: equal inputs give an equal ID (a version 5 UUID)."""
+    """Return the ID of an idempotency key (a version 5 UUID): equal inputs have equal IDs."""
     root = uuid.uuid5(uuid.NAMESPACE_URL, f"yadtq:{namespace}:{task}")
     return str(uuid.uuid5(root, key))
 
@@ -59,7 +59,7 @@ def derived_id(namespace: str, task: str, key: str) -> str:
 def check_id(task_id: str) -> str:
     """Return `task_id` if it is a UUID in canonical form; raise InvalidId otherwise.
 
-    Stricter than `uuid.UUID`, which also takes braces and `urn:`: an ID becomes part of Redis keys.
+    This is stricter than `uuid.UUID`, which accepts braces and `urn:` too: an ID becomes part of Redis keys.
     """
     if isinstance(task_id, str) and _ID.fullmatch(task_id):
         return task_id
@@ -105,30 +105,31 @@ class Message(
 ):
     """One call of a task on the wire.
 
-    The order of the fields is part of the format: `submitted_at_ms` comes first, so that it can be put in front
-    of an encoded message once Redis has told it (`envelope.stamp`).
+    `submitted_at_ms` must stay the first field: the time is known only after the record was written, and is then put in
+    front of the encoded message (`envelope.stamp`).
     """
 
     submitted_at_ms: Annotated[int, Meta(ge=0, le=2**53)] = 0
-    """Redis's time at the creation of the record; 0 until then. Bounded, as `retries` is, because a number that
-    MessagePack or a float cannot carry must end as an unreadable message and not in the middle of a worker."""
+    """Redis's time at the creation of the record; 0 until then. Bounded, as `retries` is: a number that a float cannot
+    represent makes the message unreadable, and does not fail later in a worker."""
     v: int = 0
-    """Format version of the message."""
+    """Format version of the body (`wire.envelope`)."""
     id: str = ""
     task: str = ""
     arguments: Raw = Raw(b"[[],{}]")
-    """Serialised `[positional, keyword]`, exactly as the serializer wrote it."""
+    """Serialised `[positional, keyword]`, unchanged; one base64 text if there are codecs."""
     digest: str = ""
-    """Digest of task name and arguments; tells a repeated submit from a conflicting one."""
+    """Digest of task name and arguments: it differs if one ID is submitted with other arguments."""
     queue: str = "default"
     headers: dict[str, str] = {}
     retries: Annotated[int, Meta(ge=0, le=1000)] | None = None
-    """How often a failed run is repeated; None: what the task's definition says."""
+    """How many runs may follow a failed one; None: as the task is declared."""
     codecs: str = ""
-    """Names of the codecs that the arguments passed, in order, with commas; then they are one base64 text."""
+    """Names of the codecs of the arguments, in the order in which they were applied, separated by commas."""
     signature: str = ""
-    """The task's parameters as its submitter knew them, and its version; told where the arguments do not fit."""
+    """The parameters of the task in the client, for the error message if the arguments do not fit in the worker."""
     version: str = ""
+    """The version of the task in the client, for the same message."""
 
 
 class Partition(NamedTuple):
@@ -139,41 +140,41 @@ class Partition(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a message stands: the offset is one integer for every broker."""
+    """The place of a message; the offset is one integer for every broker."""
 
     partition: Partition
     offset: int
 
 
 class Refuse(Struct, frozen=True):
-    """What a plugin answers to a message that must not be submitted: why, and what to do, in one line."""
+    """The answer of a plugin that refuses a submit: the reason and what to do, in one line."""
 
     reason: str
 
 
 class Delivery(Struct, frozen=True, gc=False):
-    """A message as a worker received it, and where it came from.
+    """A message as a worker received it, and its place.
 
-    `partition` is None for a message that a sweep took from the backend: nothing is to be settled then.
+    `partition` is None for a message that a sweep took from the backend; it needs no settle.
     """
 
     message: Message
     body: bytes
-    """The encoded message as it stands in the broker, to rebuild a record from."""
+    """The encoded message, unchanged: children read it, and a missing record is rebuilt from it."""
     partition: Partition | None = None
     offset: int = -1
 
     @property
     def position(self) -> str:
-        """Where it stands in its queue, as the record keeps it; empty without a partition."""
+        """Partition and offset as the record keeps them; empty without a partition."""
         return "" if self.partition is None else f"{self.partition.number}:{self.offset}"
 
 
 class Unreadable(Struct, frozen=True):
-    """What stood in the broker and is no message that we can read, and why.
+    """Bytes from the broker that this worker cannot decode, and the reason.
 
-    `task_id` is its ID where that could be read: a message of a newer format, left to workers that know it.
-    Without one it goes to the dead letters.
+    `task_id` is set for a message of a newer format version, which is left to workers that know the version. Without
+    it, the bytes become a dead letter.
     """
 
     body: bytes
@@ -184,7 +185,7 @@ class Unreadable(Struct, frozen=True):
 
 
 class Submission(Struct, frozen=True, gc=False):
-    """What `create` writes: a message not yet stamped, its encoding, and how long it waits first (seconds)."""
+    """A message for `create`, with its body, which has no time yet, and the delay of its first run (seconds)."""
 
     message: Message
     body: bytes
@@ -200,7 +201,7 @@ class Outgoing(Struct, frozen=True, gc=False):
 
 
 class CreateCode(StrEnum):
-    """How `create` answered: written anew, stood already with the same digest, or with another."""
+    """The answer of `create`: a new record, or one that existed with the same digest, or with another one."""
 
     NEW = "new"
     EXISTS = "exists"
@@ -214,25 +215,25 @@ class Created(Struct, frozen=True, gc=False):
     submitted_at_ms: int
     status: Status
     published: bool
-    """A position stands: the broker has acknowledged this message once already."""
+    """True when the record has a position: the broker has acknowledged this message before."""
 
 
 class Verdict(StrEnum):
-    """How a claim or an offer was answered."""
+    """The answer to a claim or to an offer (requeue request)."""
 
     RUN = "run"
     BUSY = "busy"
-    """Somebody holds a live lease; `wait_ms` is what is left of it."""
+    """Another run holds a lease, which lasts for `wait_ms` more."""
     DONE = "done"
     LATER = "later"
-    """Its time has not come; `open` holds it."""
+    """It is scheduled for later; `open` holds it."""
     POISON = "poison"
-    """Its workers were lost too often; the record has failed."""
+    """Its runs were lost more often than `lost_limit`; the record has failed."""
     TOO_OLD = "too_old"
-    """Older than results are kept: it may have run and expired, so it is not run again."""
+    """Older than the result TTL: its record may have expired after a run, so it does not run again."""
     OFFERED = "offered"
     ERROR = "error"
-    """The record is damaged; `error` says how. Others in the batch are not touched."""
+    """The record is damaged, as `error` describes. It does not affect the rest of the batch."""
 
 
 class Answer(Struct, frozen=True, gc=False):
@@ -255,7 +256,7 @@ class Lease(Struct, frozen=True, gc=False):
     attempt: int
     started_at_ms: int
     lost: int = 0
-    """How many earlier runs were lost with their worker or child: they are no failures of the task."""
+    """How many earlier runs were lost with their worker or child; they are not failures of the task."""
 
     @property
     def id(self) -> str:
@@ -264,7 +265,7 @@ class Lease(Struct, frozen=True, gc=False):
 
 
 class Hold(NamedTuple):
-    """One line of what a worker extends: with `progress` (fraction 0..1 and a text) where there is news."""
+    """A lease to extend: task ID, fence and, if it is new, the progress (a fraction 0..1 and a text)."""
 
     id: str
     fence: int
@@ -272,17 +273,17 @@ class Hold(NamedTuple):
 
 
 class ExtendCode(StrEnum):
-    """How `extend` was answered."""
+    """The answer of `extend`."""
 
     OK = "ok"
     CANCEL = "cancel"
-    """Still held; somebody asked to cancel it."""
+    """Extended; a client has asked to cancel the task."""
     LOST = "lost"
-    """No longer held: its outcome will be refused."""
+    """The worker no longer holds this lease: the outcome will be refused."""
 
 
 class FinishCode(StrEnum):
-    """How `finish` was answered."""
+    """The answer of `finish` and `release`."""
 
     OK = "ok"
     ALREADY = "already"
@@ -292,7 +293,7 @@ class FinishCode(StrEnum):
 
 
 class Error(Struct, frozen=True, omit_defaults=True):
-    """Why a run failed, as text only."""
+    """The error of a failed run, as text."""
 
     type: str
     message: str
@@ -302,8 +303,8 @@ class Error(Struct, frozen=True, omit_defaults=True):
 class Outcome(Struct, frozen=True, gc=False):
     """How one run ended.
 
-    `status` is `success`, `failed`, `cancelled`, or `scheduled` for a run that is to be repeated `retry_in`
-    seconds later. `result` is serialised, in `content_type`.
+    `status` is `success`, `failed`, `cancelled`, or `scheduled` for a failed run with a retry after `retry_in` seconds.
+    `result` is serialised, in `content_type`.
     """
 
     id: str
@@ -324,21 +325,21 @@ class Outcome(Struct, frozen=True, gc=False):
 
 
 class ReleaseReason(StrEnum):
-    """Why a worker gives a record back without an outcome."""
+    """The reason why a worker requeues a record."""
 
     UNSTARTED = "unstarted"
     UNKNOWN_TASK = "unknown_task"
     CHILD_DIED = "child_died"
     HANDED_BACK = "handed_back"
-    """Started, and given back because the worker stops."""
+    """The run had begun; the worker stops."""
     WORKER_LOST = "worker_lost"
-    """Its worker's process is gone; the next of that name gives back what it held."""
+    """The worker's process has ended; the next worker of this name requeues the record (restart recovery)."""
 
 
 class Release(Struct, frozen=True, gc=False):
-    """One record that a worker gives back.
+    """One record that a worker requeues.
 
-    `delay` is in seconds; `lost` counts it towards the limit of lost runs; `note` is shown to whoever queries.
+    `delay` is in seconds. `lost`: count the run as lost. `note` is shown by queries while the task waits.
     """
 
     id: str
@@ -350,9 +351,9 @@ class Release(Struct, frozen=True, gc=False):
 
 
 class Due(Struct, frozen=True, gc=False):
-    """An unfinished record (or a failed one not yet buried) that somebody must look at now.
+    """An open record whose next check is due.
 
-    `delivery` carries its message where the sweep asked for messages or no position stands, else None.
+    `delivery` has the message if the sweep asked for messages or the record has no position, else None.
     """
 
     id: str
@@ -362,18 +363,18 @@ class Due(Struct, frozen=True, gc=False):
     position: str
     delivery: Delivery | None
     reclaimed: bool
-    """Its lease had ended: a worker was lost."""
+    """True when its lease had ended: a worker was lost."""
 
 
 class CancelCode(StrEnum):
-    """How `cancel` was answered."""
+    """The answer of `cancel`."""
 
     CANCELLED = "cancelled"
-    """It had not started and never will."""
+    """It was waiting, and will not run."""
     REQUESTED = "requested"
-    """It runs; its worker will tell it."""
+    """It is running; its worker passes the request on."""
     ENDED = "ended"
-    """It had ended before."""
+    """It ended before the request."""
     MISSING = "missing"
 
 
@@ -404,17 +405,17 @@ class Record(Struct, frozen=True):
     started_at: float | None = None
     finished_at: float | None = None
     due_at: float | None = None
-    """When a scheduled record's time comes."""
+    """The time of the next run of a scheduled record."""
     progress: str | None = None
     note: str | None = None
-    """Why it waits, where there is something to say (unknown task, lost worker)."""
+    """Why it waits (unknown task, lost worker), if there is a reason to show."""
     cancel_requested: bool = False
     position: str | None = None
     history: tuple[Attempt, ...] = ()
 
 
 class WorkerIdentity(Struct, frozen=True):
-    """Who a worker is: its name, and the random incarnation that tells two starts of one name apart."""
+    """A worker's name, its incarnation (random, another one at each start), and its process."""
 
     id: str
     incarnation: str
@@ -424,14 +425,14 @@ class WorkerIdentity(Struct, frozen=True):
 
 
 class ChildIdentity(Struct, frozen=True):
-    """Who a child is: the name of its worker, and its own process."""
+    """A child: the name of its worker, and its process ID."""
 
     worker_id: str
     pid: int
 
 
 class WorkerStats(Struct, frozen=True):
-    """What a worker says of itself with each heartbeat."""
+    """The state of a worker, sent with each heartbeat."""
 
     state: str
     """`online`, `stopping`, or `offline` with the last heartbeat."""
@@ -447,13 +448,13 @@ class WorkerStats(Struct, frozen=True):
 
 
 class WorkerRow(Struct, frozen=True):
-    """One worker as the backend saw it last."""
+    """One worker, as of its last heartbeat."""
 
     identity: WorkerIdentity
     stats: WorkerStats
     last_seen: float
     online: bool
-    """Its last heartbeat is younger than one lease, and did not say `offline`."""
+    """True when the last heartbeat is younger than one lease and its state was not `offline`."""
 
     @property
     def state(self) -> str:
@@ -462,7 +463,7 @@ class WorkerRow(Struct, frozen=True):
 
 
 class Past(NamedTuple):
-    """The making of an epoch: `from_ms` is the mark that stood then, up to which nothing is lost; 0: not known."""
+    """An epoch and the high timestamp at its beginning: no write up to `from_ms` was lost; 0: not known."""
 
     id: str
     from_ms: int
@@ -471,9 +472,9 @@ class Past(NamedTuple):
 class Epoch(Struct, frozen=True):
     """The life of one shard's data: another `id` means that the shard may have lost writes.
 
-    `mark_ms` is the highest Redis time a heartbeat of this epoch has recorded. `past` are the last 50 epochs, this
-    one last: who comes from epoch E goes back to the lowest `from_ms` after E, who finds no E to the lowest of all
-    and of the last mark it knows.
+    `mark_ms` is the high timestamp: the highest Redis time that a heartbeat of this epoch has stored. `past` has the
+    last 50 epochs, this one last. A worker that knew epoch E rewinds to the lowest `from_ms` after E; if E is not among
+    them, to the lowest of all and of the last high timestamp that the worker knows.
     """
 
     id: str
@@ -482,17 +483,17 @@ class Epoch(Struct, frozen=True):
 
 
 class Heartbeat(Struct, frozen=True):
-    """The backend's answer to a heartbeat: its time and the epoch of each shard."""
+    """The answer to a heartbeat: the time of the backend, and the epoch of each shard."""
 
     now_ms: int
     epochs: tuple[Epoch, ...]
 
 
 class Reset(NamedTuple):
-    """A time at which a backend may have lost records, by its epochs.
+    """A possible loss of records, by the epochs of the backend.
 
-    `at` is when it was noticed; `since` from when what was written may be lost (0: all that was there before). `mark`
-    is when a worker last found the lost data whole; 0: none remembers any, so perhaps there was none.
+    `at` is the time at which it was noticed. Records written after `since` may be lost (0: all earlier ones). `mark` is
+    the last high timestamp of the lost data; 0: no worker knew one, so there may have been no data.
     """
 
     at: float
@@ -501,13 +502,13 @@ class Reset(NamedTuple):
 
 
 class Counts(Struct, frozen=True):
-    """Unfinished records by queue and status, and all ends by status since the first epoch."""
+    """Unfinished records by queue and status, and all ended ones by status since the first epoch."""
 
     queues: dict[str, dict[str, int]]
     ended: dict[str, int]
 
     def total(self, status: str) -> int:
-        """Return how many records have (unfinished) or ended with (ended) this status."""
+        """Return how many records have this status, or ended with it."""
         return self.ended.get(status, 0) + sum(queue.get(status, 0) for queue in self.queues.values())
 
 

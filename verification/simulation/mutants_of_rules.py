@@ -93,5 +93,5 @@ RULES = (
            missed="one more copy in the log, recognised by its ID"),
     Mutant("a running task is not published", SUBMITTER, "            elif answer.status in (Status.QUEUED, Status.PROCESSING) and not answer.published:", "            elif answer.status is Status.QUEUED and not answer.published:"),
     Mutant("a lost reply is a refusal", SUBMITTER, "            batch.unknown(indexes, str(error))\n        return ()", "            batch.refuse(indexes, error)\n        return ()"),
-    Mutant("a conflict is accepted", SUBMITTER, "batch.verdicts[index] = IdConflict(message.id)", "pass"),
+    Mutant("a conflict is accepted", SUBMITTER, "batch.failures[index] = IdConflict(message.id)", "pass"),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""How a call becomes a submission: looked at, serialised, given an ID. Nothing is written here."""
+"""Makes a submission of a call: checks it, serialises the arguments, gives it an ID. It writes nothing."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ from yadtq_core.wire import envelope
 from yadtq_core.wire.payloads import Payloads
 
 MAX_PLANS = 1000
-"""Of names: a program that submits by name knows few, and what it is told by others must not fill its memory."""
+"""Tasks whose plans are kept: a program that submits names from outside must not fill its memory with them."""
 BEFORE_SUBMIT = "yadtq_before_submit"
 telling = threading.local()
-"""`now` is true in a thread that tells plugins of new tasks: other callers may wait for it, so it must not wait."""
+"""`now` is true in a thread that calls `yadtq_tasks_submitted`: other callers wait for it, so it must not submit."""
 _STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
 _PLACE = re.compile(r"^\$\[[01]\]\[([^\]]*)\]")
 
 
 class Plan(Struct, frozen=True):
-    """What is known of a task before its first call: its name, and where it is known here itself and what it takes."""
+    """The part of a message that depends on the task only. `task` is None if this process does not know the task."""
 
     name: str
     task: Task[..., Any] | None
@@ -70,9 +70,9 @@ class Builder:
     ) -> Message:
         """Return the message of one call.
 
-        Raises InvalidTask for what is no task or cannot be named; InvalidArguments for arguments that the task
-        would not take (where it is known here), that the serializer cannot carry, or that are too large or nest
-        too deeply; TaskLoadError where the task's code is here and cannot be imported.
+        Raises InvalidTask if this is not a task or has no name; InvalidArguments if the task (when it is known here) or
+        JSON does not accept the arguments, or if they are too large or nest too deeply; TaskLoadError if the code of
+        the task is installed and cannot be imported.
         """
         plan = self._plans.get(task) if isinstance(task, str | Task) else None
         if plan is None:
@@ -97,13 +97,13 @@ class Builder:
         )
 
     def submissions(self, messages: Sequence[Message], delays: Sequence[float]) -> list[Submission | YadtqError]:
-        """Return what is to be written of each message, or why a plugin refused it. delays: seconds.
+        """Return the submission of each message, or the error with which a plugin refused it. delays: seconds.
 
-        Plugins are asked here, in the caller's own thread. Raises PluginError within `yadtq_tasks_submitted`.
+        The plugins run in the thread of the caller. Raises PluginError within `yadtq_tasks_submitted`.
         """
         if getattr(telling, "now", False):
             raise PluginError(
-                "nothing can be submitted within yadtq_tasks_submitted, as others wait for it: use a thread of your own"
+                "nothing can be submitted within yadtq_tasks_submitted, because other submits wait: use another thread"
             )
         refused = self._refused(messages) if self._asks else {}
         return [
@@ -121,7 +121,7 @@ class Builder:
         return submission
 
     def _refused(self, messages: Sequence[Message]) -> dict[int, YadtqError]:
-        """Ask the plugins; return {index: error} of what must not be submitted."""
+        """Call the plugins; return {index: error} of the messages that must not be submitted."""
         refused: dict[int, YadtqError] = {}
         try:
             for plugin, answers in self._hooks.each(BEFORE_SUBMIT, messages=tuple(messages)):
@@ -136,7 +136,7 @@ class Builder:
         return refused
 
     def _check_headers(self, message: Message) -> None:
-        """Look at headers once more: the caller's own were good, so what is wrong now is of plugins."""
+        """Check the headers again: those of the caller were valid, so an error now comes from a plugin."""
         try:
             check_headers(message.headers)
         except InvalidInput as error:
@@ -168,17 +168,17 @@ class Builder:
                 f"{name}: arguments of {len(data)} bytes, {MAX_ARGUMENT_BYTES} at most; "
                 "put large data where the worker can fetch it, and submit its address"
             )
-        # What holds fewer brackets than the limit cannot nest deeper: nearly every call ends here.
+        # Fewer brackets than the limit cannot nest deeper; so nearly no call needs the slow count.
         if data.count(b"[") + data.count(b"{") > MAX_NESTING and nesting(data) > MAX_NESTING + 1:
             raise InvalidArguments(f"{name}: arguments nest deeper than {MAX_NESTING}")
         return data
 
 
 def _verdicts(plugin: str, answers: Any, count: int) -> list[Refuse | None]:
-    """Return what a plugin says of each message; raises PluginError where that is not a Refuse or None for each."""
-    told = list(answers) if isinstance(answers, list | tuple) else []
-    if len(told) == count and all(one is None or isinstance(one, Refuse) for one in told):
-        return told
+    """Return a plugin's answer to each message; raises PluginError unless each answer is a Refuse or None."""
+    found = list(answers) if isinstance(answers, list | tuple) else []
+    if len(found) == count and all(one is None or isinstance(one, Refuse) for one in found):
+        return found
     raise PluginError(
         f"plugin {plugin}: {BEFORE_SUBMIT} gave {answers!r:.80}; it gives None, or a list with a Refuse or None for "
         f"each of the messages (here {count})"
@@ -190,7 +190,7 @@ def _known(name: str, task: Task[..., Any]) -> Plan:
 
 
 def nesting(data: bytes) -> int:
-    """Return how deep arrays and objects nest in a JSON text, brackets within strings not counted."""
+    """Return the depth of nested arrays and objects in a JSON text, without the brackets in strings."""
     depth = deepest = 0
     for byte in _STRINGS.sub(b"", data):
         if byte in b"[{":
@@ -202,5 +202,5 @@ def nesting(data: bytes) -> int:
 
 
 def _argument(found: re.Match[str]) -> str:
-    """`$[0][1]` is the second positional argument, `$[1]['width']` a keyword's."""
+    """Return the name of an argument: `$[0][1]` is the second positional one, `$[1]['width']` a keyword."""
     return f"argument {found[1]}"

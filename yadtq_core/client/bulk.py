@@ -10,7 +10,7 @@ from yadtq_core.client.builder import Builder
 from yadtq_core.client.call import Call, Options
 from yadtq_core.client.connection import Opened
 from yadtq_core.client.handle import Handle
-from yadtq_core.client.submitter import Batch, Submitter, Verdict
+from yadtq_core.client.submitter import Failure, SubmitBatch, Submitter
 from yadtq_core.errors import InvalidInput, OutcomeUnknown, Unavailable, YadtqError
 from yadtq_core.model import Message, Submission
 
@@ -41,7 +41,7 @@ class Bulk:
         self._delays: list[float] = []
         self._places: list[int] = []
         self._bytes = 0
-        self._window: deque[tuple[list[int], Batch]] = deque()
+        self._window: deque[tuple[list[int], SubmitBatch]] = deque()
         self._failed: Unavailable | None = None
 
     def run(self, calls: Iterable[Call[Any]]) -> None:
@@ -105,15 +105,15 @@ class Bulk:
             places, batch = self._window.popleft()
             self._put(places, self._submitter.finish(batch))
 
-    def _put(self, places: list[int], verdicts: list[Verdict]) -> None:
+    def _put(self, places: list[int], failures: list[Failure]) -> None:
         """Put errors in the places of the handles; a chunk of which nothing passed ends the trying."""
-        if not any(verdicts):
+        if not any(failures):
             return
-        for place, verdict in zip(places, verdicts, strict=True):
-            if verdict is not None:
-                self.results[place] = verdict
-        if self._failed is None and all(isinstance(verdict, Unavailable | OutcomeUnknown) for verdict in verdicts):
-            self._failed = Unavailable(f"not submitted, as an earlier one could not be: {verdicts[0]}")
+        for place, failure in zip(places, failures, strict=True):
+            if failure is not None:
+                self.results[place] = failure
+        if self._failed is None and all(isinstance(failure, Unavailable | OutcomeUnknown) for failure in failures):
+            self._failed = Unavailable(f"not submitted, as an earlier one could not be: {failures[0]}")
 
 
 def raise_first(results: list[Result]) -> None:

@@ -1,8 +1,8 @@
-"""The way of a batch: both services ready → create → publish → acknowledged. Three outcomes, never two.
+"""Submits batches: both services reached → records created → messages published → messages acknowledged.
 
-*Refused*: nothing was written, or the record stands with other arguments. *Unknown*: it may be written, or is
-written and not known to be with the broker: it may still run. *Accepted*: the broker has it (or the record stands
-and needs no message yet).
+A submission has one of three outcomes. *Refused*: nothing was written, or a record of its ID has other arguments.
+*Unknown*: the record may exist, or exists while the broker has not acknowledged the message; the task may still run.
+*Accepted*: the broker has acknowledged the message, or the record exists and needs no message yet.
 """
 
 from __future__ import annotations
@@ -28,27 +28,29 @@ from yadtq_core.model import CreateCode, Created, Message, Status, Submission, s
 from yadtq_core.wire.envelope import stamp
 
 MAX_OUTSTANDING = 10_000
-"""Messages that the broker has not acknowledged: kafka-python has no memory limit of its own."""
+"""Messages that the broker has not acknowledged: kafka-python does not limit its memory."""
 PIECE = 200
-"""Records that the backend writes all or none of, where they are of one shard."""
+"""Records of one shard that the backend writes in one call, all or none."""
 _LOOK = 0.005
 
 Confirm = Literal["broker", "record"]
-Verdict = YadtqError | None
-"""Why a submission was refused or is unknown; None: accepted."""
+Failure = YadtqError | None
+"""Why a submission was refused, or that its outcome is unknown; None: accepted."""
 
 
-class Batch:
-    """What is known of a batch on its way: `verdicts` by index where there is one, `sent` the published indexes,
-    `new` those whose records did not stand before.
+class SubmitBatch:
+    """A batch of submissions and its state.
+
+    failures: the refusals and unknown outcomes, by index. sent: indexes of the published messages. new: indexes of the
+    records that did not exist before. sends: False when the messages are left to the sweeps.
     """
 
-    __slots__ = ("deadline", "new", "publication", "sends", "sent", "submissions", "verdicts")
+    __slots__ = ("deadline", "failures", "new", "publication", "sends", "sent", "submissions")
 
     def __init__(self, submissions: Sequence[Submission]) -> None:
         self.submissions = submissions
         self.deadline = 0.0
-        self.verdicts: dict[int, YadtqError] = {}
+        self.failures: dict[int, YadtqError] = {}
         self.sent: list[int] = []
         self.new: list[int] = []
         self.sends = True
@@ -56,32 +58,32 @@ class Batch:
 
     @property
     def left(self) -> float:
-        """Seconds until the caller is to be answered."""
+        """Seconds until the caller must have an answer."""
         return max(0.0, self.deadline - time.monotonic())
 
     def open(self) -> Sequence[int]:
-        """Return the indexes without a verdict."""
+        """Return the indexes without a failure."""
         everything = range(len(self.submissions))
-        return everything if not self.verdicts else [i for i in everything if i not in self.verdicts]
+        return everything if not self.failures else [i for i in everything if i not in self.failures]
 
     def refuse(self, indexes: Sequence[int], error: YadtqError) -> None:
-        """Give each of these the same refusal."""
+        """Refuse each of these with the same error."""
         for index in indexes:
-            self.verdicts[index] = error
+            self.failures[index] = error
 
     def unknown(self, indexes: Sequence[int], cause: str) -> None:
-        """Say of each of these that its outcome is not known."""
+        """Set the outcome of each of these to unknown."""
         for index in indexes:
-            self.verdicts[index] = OutcomeUnknown((self.submissions[index].message.id,), cause)
+            self.failures[index] = OutcomeUnknown((self.submissions[index].message.id,), cause)
 
 
 class Submitter:
-    """Carries batches of submissions to backend and broker. Safe for use by several threads.
+    """Sends batches of submissions to backend and broker. Safe for use by several threads.
 
-    open_broker: called once, before anything is written. reached: called once, when the broker has first answered.
-    timeout: seconds a submit may take once both are open.
-    shards: of the backend. confirm: `broker`, or `record`: accepted when the record stands, published behind.
-    accepted: told of new tasks once they are accepted; must not raise.
+    open_broker: called once, before the first write. reached: called once, after the first answer of the broker.
+    timeout: seconds that a submit may take once both services are open. shards: their number in the backend.
+    confirm: `broker`, or `record`: accepted when the record exists, and published in the background.
+    accepted: called with the messages of new tasks when they are accepted; must not raise.
     """
 
     def __init__(
@@ -113,41 +115,41 @@ class Submitter:
 
     @property
     def broker(self) -> Broker | None:
-        """The broker, once something was submitted."""
+        """The broker; None before the first submit."""
         return self._broker
 
-    def begin(self, submissions: Sequence[Submission]) -> Callable[[], list[Verdict]]:
-        """Start a batch; what is returned finishes it."""
+    def begin(self, submissions: Sequence[Submission]) -> Callable[[], list[Failure]]:
+        """Start a batch; return the function that finishes it."""
         return partial(self.finish, self.start(submissions))
 
-    def start(self, submissions: Sequence[Submission]) -> Batch:
-        """Write the records and send the messages; with no publication in the batch there is nothing to wait for."""
-        batch = Batch(submissions)
+    def start(self, submissions: Sequence[Submission]) -> SubmitBatch:
+        """Write the records and send the messages. A batch without a publication needs no wait."""
+        batch = SubmitBatch(submissions)
         broker = self._ready(batch)
         batch.deadline = time.monotonic() + self._timeout
-        if broker is not None and self._in_sight(batch) and self._make_room(batch, broker):
+        if broker is not None and self._backend_answers(batch) and self._make_room(batch, broker):
             self._publish(batch, broker, self._create(batch, batch.open()))
         return batch
 
     def provision(self, queues: Sequence[str]) -> None:
-        """Make what these queues need and is missing; raises ConfigurationRefused, BrokerUnavailable."""
+        """Create what these queues lack; raises ConfigurationRefused, BrokerUnavailable."""
         with self._lock:
             self._broker = self._broker or self._open_broker()
             self._ensure(self._broker, queues, create=True)
 
-    def finish(self, batch: Batch) -> list[Verdict]:
-        """Wait for the broker where something is on its way to it; return a verdict for each submission."""
+    def finish(self, batch: SubmitBatch) -> list[Failure]:
+        """Wait for the broker if messages were published; return a failure or None for each submission."""
         if batch.publication is not None:
             self._await(batch, batch.publication)
-        verdicts: list[Verdict] = [None] * len(batch.submissions)
-        for index, verdict in batch.verdicts.items():
-            verdicts[index] = verdict
-        if self._accepted and (new := [i for i in batch.new if verdicts[i] is None]):
+        failures: list[Failure] = [None] * len(batch.submissions)
+        for index, failure in batch.failures.items():
+            failures[index] = failure
+        if self._accepted and (new := [i for i in batch.new if failures[i] is None]):
             self._accepted([batch.submissions[index].message for index in new])
-        return verdicts
+        return failures
 
-    def _ready(self, batch: Batch) -> Broker | None:
-        """Open the broker and look at each queue's topic, once; None where there is nothing to go on with."""
+    def _ready(self, batch: SubmitBatch) -> Broker | None:
+        """Open the broker and check the topic of each queue, once; None if no submission of the batch can be sent."""
         queues = {submission.message.queue for submission in batch.submissions}
         if self._broker is not None and queues <= self._ensured:
             return self._broker
@@ -155,14 +157,14 @@ class Submitter:
             try:
                 self._broker = broker = self._broker or self._open_broker()
                 for queue in queues - self._ensured:
-                    self._look_at(batch, broker, queue)
+                    self._check_queue(batch, broker, queue)
                 return broker if batch.open() else None
             except YadtqError as error:
                 batch.refuse(batch.open(), error)
                 return None
 
-    def _look_at(self, batch: Batch, broker: Broker, queue: str) -> None:
-        """Check one queue's topic: where that is not as it must be, the other queues are not concerned."""
+    def _check_queue(self, batch: SubmitBatch, broker: Broker, queue: str) -> None:
+        """Check the topic of one queue; a wrong topic refuses the submissions of this queue only."""
         try:
             self._ensure(broker, [queue], create=False)
         except ConfigurationRefused as error:
@@ -174,12 +176,12 @@ class Submitter:
             self._reached()
         self._ensured.update(queues)
 
-    def _make_room(self, batch: Batch, broker: Broker) -> bool:
-        """Wait until the broker has acknowledged enough of what was sent before; nothing is written until then."""
+    def _make_room(self, batch: SubmitBatch, broker: Broker) -> bool:
+        """Wait until the broker has acknowledged enough earlier messages; until then nothing is written."""
         count = len(batch.submissions)
         self._at_most += count
         while self._at_most > MAX_OUTSTANDING:
-            # Asked only when the limit may be near: the broker looks at every message that it has not acknowledged.
+            # Only when the limit may be near: the broker counts its unacknowledged messages one by one.
             self._at_most = broker.unacknowledged() + self._confirmer.unsent + count
             if self._at_most <= MAX_OUTSTANDING:
                 break
@@ -190,8 +192,8 @@ class Submitter:
         self._stalled = False
         return True
 
-    def _no_room(self, batch: Batch, broker: Broker) -> bool:
-        """Refuse; but a submission that needs only its record is written, and its message left to the sweeps."""
+    def _no_room(self, batch: SubmitBatch, broker: Broker) -> bool:
+        """Refuse the batch; if its records are enough, leave its messages to the sweeps instead."""
         if self._awaits_broker:
             error = BrokerUnavailable(
                 f"the broker has not acknowledged {broker.unacknowledged()} earlier messages within "
@@ -202,22 +204,22 @@ class Submitter:
         batch.sends = False
         return True
 
-    def _in_sight(self, batch: Batch) -> bool:
-        """After a reply was lost, look whether the backend is back before anything more is written."""
+    def _backend_answers(self, batch: SubmitBatch) -> bool:
+        """After a lost reply, check that the backend answers again before more is written."""
         if not self._lost:
             return True
         try:
-            self._backend.get([batch.submissions[0].message.id])  # the time would be told by one that is loading too
+            self._backend.get([batch.submissions[0].message.id])  # not its time, which it returns while it still loads
         except YadtqError as error:
             batch.refuse(batch.open(), error)
             return False
         self._lost = False
         return True
 
-    def _create(self, batch: Batch, indexes: Sequence[int]) -> Iterable[tuple[int, Created]]:
+    def _create(self, batch: SubmitBatch, indexes: Sequence[int]) -> Iterable[tuple[int, Created]]:
         """Write the records; return the answers with their indexes.
 
-        A store that refuses may have refused a part only: what one script writes is asked again by itself.
+        If the store refuses, other shards may have accepted: each piece that one script writes is then tried alone.
         """
         try:
             answers = self._backend.create([batch.submissions[index] for index in indexes])
@@ -232,17 +234,18 @@ class Submitter:
             batch.unknown(indexes, str(error))
         return ()
 
-    def _pieces(self, batch: Batch, indexes: Sequence[int]) -> list[list[int]]:
-        """Return the indexes by what one script writes: IDs of one shard, PIECE at most."""
+    def _pieces(self, batch: SubmitBatch, indexes: Sequence[int]) -> list[list[int]]:
+        """Return the indexes in pieces that one script writes: IDs of one shard, PIECE at most."""
         groups: dict[int, list[int]] = {}
         for index in indexes:
             groups.setdefault(shard_of(batch.submissions[index].message.id, self._shards), []).append(index)
         return [group[at : at + PIECE] for group in groups.values() for at in range(0, len(group), PIECE)]
 
-    def _publish(self, batch: Batch, broker: Broker, created: Iterable[tuple[int, Created]]) -> None:
-        """Send the messages of records that wait or run, and are not with the broker yet.
+    def _publish(self, batch: SubmitBatch, broker: Broker, created: Iterable[tuple[int, Created]]) -> None:
+        """Send the messages of records that wait or run and have no position.
 
-        One runs without a message where a sweep took it: were its worker and the record lost, nothing would be left.
+        A sweep can give a worker a task whose message was never published. It is published here all the same: if its
+        worker and its record were lost, the message would be the only copy.
         """
         outgoing: list[Outgoing] = []
         now = 0
@@ -252,7 +255,7 @@ class Submitter:
             if answer.code is CreateCode.NEW:
                 batch.new.append(index)
             if answer.code is CreateCode.CONFLICT:
-                batch.verdicts[index] = IdConflict(message.id)
+                batch.failures[index] = IdConflict(message.id)
             elif answer.status in (Status.QUEUED, Status.PROCESSING) and not answer.published:
                 if answer.code is CreateCode.NEW:
                     now = answer.submitted_at_ms
@@ -262,10 +265,10 @@ class Submitter:
         if outgoing and batch.sends:
             self._send(batch, broker, outgoing, now)
 
-    def _send(self, batch: Batch, broker: Broker, outgoing: list[Outgoing], now: int) -> None:
-        """Publish; where that fails the records stand, so that a sweep may still do it.
+    def _send(self, batch: SubmitBatch, broker: Broker, outgoing: list[Outgoing], now: int) -> None:
+        """Publish the messages. If that fails, the records exist and a sweep may still publish them.
 
-        now: Redis's time, 0 where it was not told because no record is new.
+        now: Redis's time; 0 if it is not known because no record is new.
         """
         try:
             timestamp_ms = now or self._backend.time_ms()
@@ -277,7 +280,7 @@ class Submitter:
             if self._awaits_broker:
                 batch.unknown(batch.sent, str(error))
 
-    def _await(self, batch: Batch, publication: Publication) -> None:
+    def _await(self, batch: SubmitBatch, publication: Publication) -> None:
         ids = [batch.submissions[index].message.id for index in batch.sent]
         positions = publication.wait(batch.left)
         if None not in positions:
