@@ -325,6 +325,18 @@ def test_what_was_settled_long_before_everything_was_lost_is_not_read_again() ->
     assert "I3" not in check(lately, RULES), "a loss of a moment keeps older records"
 
 
+def test_a_commit_past_a_message_of_a_newer_format_needs_its_record() -> None:
+    """The record keeps the message for a newer worker: without one, the worker must not commit past the message."""
+    commit, end = last(good(), h.Committing), last(good(), h.Finished, of(PLAIN))
+    unanswered = [event for event in good() if event != end]
+    left = h.Left("w2", end.b, end.a, [PLAIN])
+    assert "I3" in check(unanswered, RULES)
+    assert "I3" not in check([*unanswered, left], RULES)
+    without_record = [one for one in unanswered if not (isinstance(one, h.Created) and one.got[0].id == PLAIN)]
+    assert "I3" in check([*without_record, left], RULES)
+    assert "I3" in check([*unanswered, structs.replace(left, a=commit.a + 1.0)], RULES)
+
+
 def test_an_offset_that_the_broker_gave_twice_says_nothing_of_the_commits_beyond_it() -> None:
     """A consumer beyond the offset does not read its second message, and the sweep publishes it again."""
     commit = last(good(), h.Committing)

@@ -276,6 +276,12 @@ class Assigned(HistoryEvent, frozen=True, tag="assigned"):
     lost: list[tuple[str, int]]
 
 
+class Left(HistoryEvent, frozen=True, tag="left"):
+    """A worker received messages of a newer format: the IDs of those that it leaves to newer workers."""
+
+    ids: list[str]
+
+
 class Committing(HistoryEvent, frozen=True, tag="committing"):
     """A worker gave offsets to be committed."""
 
@@ -291,8 +297,8 @@ class Failed(HistoryEvent, frozen=True, tag="failed"):
 
 Known = (
     Clock | Submit | Submitted | Fault | Exited | Memory | Freeze | Group | Topic | Started | Effect | Asked | Created
-    | Claimed | Extended | Finished | Released | Swept | Cancelled | Read | Epochs | Published | Assigned | Committing
-    | Failed
+    | Claimed | Extended | Finished | Released | Swept | Cancelled | Read | Epochs | Published | Assigned | Left
+    | Committing | Failed
 )  # fmt: skip
 
 

@@ -192,5 +192,5 @@ def _row(fields: list[bytes | None]) -> h.RecordRow:
 def _id_of(body: bytes | None) -> str:
     try:
         return envelope.decode(body or b"").id
-    except EnvelopeError:
-        return ""
+    except EnvelopeError as error:
+        return error.task_id or ""  # a message of a newer format has its ID

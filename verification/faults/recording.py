@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import structs
 
+from verification import wire_version2
 from verification.faults import history as h
 from yadtq_core import hookimpl
 from yadtq_core.errors import YadtqError
 from yadtq_core.interfaces import ReplayableConsumer
+from yadtq_core.model import Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +57,6 @@ if TYPE_CHECKING:
         Release,
         Reset,
         Submission,
-        Unreadable,
         WorkerIdentity,
         WorkerRow,
         WorkerStats,
@@ -64,6 +65,10 @@ if TYPE_CHECKING:
 
 PREFIX = "recorded+"
 FAILPOINT = "FAULTS_FAILPOINT"
+NEWER = {"FAULTS_WIRE_VERSION": "2"}
+"""The environment of a process that writes version 2 of the wire format: a worker (and its children) or a client."""
+if NEWER.items() <= os.environ.items():
+    wire_version2.install()
 
 T = TypeVar("T")
 
@@ -342,7 +347,11 @@ class RecordedConsumer:
         self._writer = writer
 
     def poll(self, max_messages: int, timeout: float) -> Sequence[Delivery | Unreadable]:
-        return self._behind.poll(max_messages, timeout)
+        b, found = h.now(), self._behind.poll(max_messages, timeout)
+        left = [one.task_id for one in found if isinstance(one, Unreadable) and one.task_id]
+        if left:
+            self._writer.write(h.Left(self._writer.who, b, h.now(), left))
+        return found
 
     def changes(self) -> tuple[frozenset[Partition], frozenset[Partition]]:
         gained, lost = self._behind.changes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -289,7 +290,19 @@ class View:
             for code in released.got:
                 if code.about == "unknown_task":
                     found[code.id].append(released.a)
+        for left in self.of(h.Left):
+            for task_id in left.ids:  # its record keeps the message for a newer worker
+                if self.recorded.get(task_id, math.inf) <= left.a:
+                    found[task_id].append(left.a)
         return {task_id: sorted(times) for task_id, times in found.items()}
+
+    @cached_property
+    def recorded(self) -> dict[str, float]:
+        """The time at which each record was first known to exist, by ID."""
+        found: dict[str, float] = {}
+        for event in self.of(h.Created):
+            _earliest(found, (one.id for one in event.got), event.a)
+        return found
 
     @cached_property
     def log(self) -> dict[tuple[str, int], list[h.Stored]]:

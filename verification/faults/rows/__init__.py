@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from verification.faults.row import Row
-from verification.faults.rows import brokers, clients, stores, workers
+from verification.faults.rows import brokers, clients, stores, versions, workers
 
 ROWS: tuple[Row, ...] = (
     Row(id="W1", play=workers.w1, gap=4.0, restart=3.0),
@@ -43,6 +43,7 @@ ROWS: tuple[Row, ...] = (
     Row(id="C3", play=clients.c3, gap=3.5),
     Row(id="C4", play=clients.c4, gap=3.5),
     Row(id="C5", play=clients.c5, gap=4.0, restart=3.5),
+    Row(id="C6", play=versions.c6, gap=8.0),
     Row(id="C9", play=clients.c9, gap=12.0, restart=3.5),
     Row(id="C10", play=clients.c10, gap=8.5),
 )
