@@ -169,7 +169,7 @@ def test_a_retry_waits_without_a_slot(anywhere: Site) -> None:
     assert [run["attempt"] for run in anywhere.runs(flaky.id)] == [1, 2, 3]
 
 
-def test_a_running_task_hears_that_it_was_cancelled(here: Site) -> None:
+def test_cancel_reaches_a_running_task_in_a_worker_process(here: Site) -> None:
     here.workers("only", options=("-c", "1"))
     handle = here.client.submit("site.patient", 100)
     wait_until(lambda: here.runs(handle.id), "it has begun")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,9 @@ def test_nothing_is_lost_and_every_invariant_holds(row: Row, stage: Stage, tmp_p
 
 def test_the_rows_that_always_run_are_there() -> None:
     assert set(ALWAYS) <= {row.id for row in ROWS}
+
+
+def test_the_reliability_page_has_every_row_with_its_title() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reliability.md").read_text("utf-8")
+    shown = re.findall(r"^\| ([WKRC]\d+b?) \| (.*?) \| \d", page, re.MULTILINE)
+    assert shown == [(row.id, row.title) for row in ROWS]

@@ -89,7 +89,7 @@ def test_nothing_that_was_cut_passes() -> None:
 
 
 @given(st.binary(max_size=80))
-def test_no_bytes_raise_anything_else_than_the_error_for_it(data: bytes) -> None:
+def test_any_bytes_are_decrypted_or_refused(data: bytes) -> None:
     refusal(CODEC, data)
 
 

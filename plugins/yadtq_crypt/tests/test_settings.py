@@ -124,7 +124,7 @@ def test_settings_that_are_printed_show_no_key(tmp_path: Path) -> None:
     assert OLD_TEXT not in repr(settings)
 
 
-def test_it_is_found_by_its_entry_point(unblocked: Callable[..., None]) -> None:
+def test_crypt_is_found_by_its_entry_point(unblocked: Callable[..., None]) -> None:
     unblocked("crypt")
     plugins = load_plugins()
     assert plugins.errors == ()

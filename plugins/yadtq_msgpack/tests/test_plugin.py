@@ -101,7 +101,7 @@ def test_a_misspelt_setting_is_refused() -> None:
         Engine(MsgpackPlugin(), sections={"msgpack": {"task": ["*"]}})
 
 
-def test_it_is_found_by_its_entry_point(unblocked: Callable[..., None]) -> None:
+def test_msgpack_is_found_by_its_entry_point(unblocked: Callable[..., None]) -> None:
     unblocked("msgpack")
     plugins = load_plugins()
     assert plugins.errors == ()

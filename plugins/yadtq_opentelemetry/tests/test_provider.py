@@ -149,7 +149,7 @@ os._exit(0)  # the SDK's thread hangs in the exporter
     assert "the last spans were not exported within 1.5 s" in logged
 
 
-def test_the_readmes_table_of_settings_is_the_struct() -> None:
+def test_the_readme_lists_the_settings_of_opentelemetry() -> None:
     source = Path(str(files("yadtq_opentelemetry") / "config.py")).read_text("utf-8")
     told = re.findall(r'^    (\w+): .*\n    """(.*)"""$', source, re.MULTILINE)
     assert [name for name, _ in told] == list(OpenTelemetrySettings.__struct_fields__)

@@ -129,7 +129,7 @@ def test_an_ingest_that_hangs_is_waited_for_no_longer_than_a_child_may_take(unbl
         )
 
 
-def test_the_readmes_table_of_settings_is_the_struct() -> None:
+def test_the_readme_lists_the_settings_of_sentry() -> None:
     source = Path(str(files("yadtq_sentry") / "config.py")).read_text("utf-8")
     told = re.findall(r'^    (\w+): .*\n    """(.*)"""$', source, re.MULTILINE)
     assert [name for name, _ in told] == list(SentrySettings.__struct_fields__)

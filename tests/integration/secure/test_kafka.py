@@ -63,7 +63,7 @@ def test_tls_by_several_bootstrap_servers(secure_kafka: SecureKafka, opened: Ope
     carries(opened(url))
 
 
-def test_a_clients_own_certificate(secure_kafka: SecureKafka, certificates: Certificates, opened: Open) -> None:
+def test_kafka_takes_a_client_certificate(secure_kafka: SecureKafka, certificates: Certificates, opened: Open) -> None:
     carries(opened(secure_kafka.url("MUTUAL", cert=certificates.cert("client"), key=certificates.key("client"))))
     carries(opened(secure_kafka.url("MUTUAL", cert=certificates.both("client"))))
 
@@ -145,7 +145,7 @@ def test_what_is_wrong_is_said_soon_and_in_one_line(
     assert "wr0ng" not in repr([vars(record) for record in caplog.records])
 
 
-def test_a_port_of_the_other_kind_is_named(
+def test_the_error_names_what_listens_at_the_address_of_kafka(
     secure_kafka: SecureKafka, opened: Open, redis_url: str, make_valkey: Callable[..., object]
 ) -> None:
     plain, secured = (secure_kafka.server.ports[name] for name in ("CLIENT", "TLS"))

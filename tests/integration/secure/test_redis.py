@@ -67,7 +67,7 @@ def test_a_password_that_was_changed_in_its_file_is_used(make_redis: Make, tmp_p
         store.run("PING")
 
 
-def test_a_clients_own_certificate(make_redis: Make, certificates: Certificates) -> None:
+def test_redis_takes_a_client_certificate(make_redis: Make, certificates: Certificates) -> None:
     server = make_redis("server", mutual=True)
     assert answers(server.url(cert=certificates.cert("client"), key=certificates.key("client")))
     assert answers(server.url(cert=certificates.both("client")))
@@ -114,7 +114,7 @@ def test_a_wrong_login_is_said_and_never_shown(make_redis: Make, caplog: pytest.
         answers(server.url(":wr0ng@"))
 
 
-def test_a_port_of_the_other_kind_is_named(
+def test_the_error_names_what_listens_at_the_address_of_redis(
     make_redis: Make, make_valkey: Callable[..., LocalValkey], secure_kafka: SecureKafka
 ) -> None:
     secured, plain = make_redis(), make_valkey(aof=False, port=0).url

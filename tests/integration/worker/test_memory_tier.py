@@ -59,7 +59,7 @@ def test_tasks_run_once_each_and_are_waited_for(client: Client) -> None:
     assert {(record.status, record.attempt) for record in records if record} == {(Status.SUCCESS, 1)}
 
 
-def test_a_running_task_hears_that_it_was_cancelled(client: Client) -> None:
+def test_cancel_reaches_a_running_task_of_the_memory_tier(client: Client) -> None:
     handle = client.submit("chores.until_cancelled")
     wait_until(lambda: handle.status() == Status.PROCESSING, "it runs")
     handle.cancel()

@@ -149,7 +149,7 @@ def test_what_an_interrupted_leader_carried_for_others_is_carried_once_more() ->
     assert sorted(answers) == [-1, 2, 6]
 
 
-def test_coroutines_travel_together() -> None:
+def test_coroutines_share_a_batch() -> None:
     work = Work()
     work.held = True
 

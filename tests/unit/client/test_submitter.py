@@ -248,7 +248,7 @@ def test_one_refused_call_of_a_group_does_not_touch_the_others(place: Installati
     assert {handle.status() for handle in others} == {Status.QUEUED}
 
 
-def test_coroutines_travel_together(place: Installation, client: Client) -> None:
+def test_submits_of_coroutines_share_a_batch(place: Installation, client: Client) -> None:
     client.submit("total")
     group = client._opened.here().group
 

@@ -321,7 +321,7 @@ def test_a_class_that_raises_what_it_likes_ends_as_an_argument_that_does_not_fit
     assert refusal(taking(Rude).convert, {}).endswith("it: RuntimeError: no")
 
 
-def test_a_model_of_pydantic_itself() -> None:
+def test_an_argument_becomes_a_pydantic_model() -> None:
     pydantic = pytest.importorskip("pydantic")
     model = pydantic.create_model("Order", id=(uuid.UUID, ...), count=(int, 1))
     assert converted(model, model(id=uuid.UUID(int=1))) == model(id=uuid.UUID(int=1))

@@ -226,7 +226,7 @@ def test_a_model_that_cannot_be_dumped_is_told_as_such() -> None:
     assert refusal([Model("broken")]) == "$[0] cannot be written: its model_dump raised RuntimeError: no luck"
 
 
-def test_a_model_of_pydantic_itself() -> None:
+def test_a_pydantic_model_becomes_json() -> None:
     pydantic = pytest.importorskip("pydantic")
     order = pydantic.create_model("Order", id=(uuid.UUID, ...), price=(Decimal, ...), weight=(float, 1.0))
     made = order(id=uuid.UUID(int=1), price=Decimal("1.50"))

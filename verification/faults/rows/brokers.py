@@ -70,7 +70,7 @@ def k4(scene: Scene) -> None:
 
 
 def k5(scene: Scene) -> None:
-    """The broker's replies are lost for all; the requests are carried out."""
+    """The broker carries out requests, but all its replies are lost."""
     scene.workers("w1", "w2")
     scene.submitter(rate=20)
     for seconds in (2.0, 6.0, 14.0):
@@ -81,7 +81,7 @@ def k5(scene: Scene) -> None:
 
 
 def k6(scene: Scene) -> None:
-    """A member joins and leaves the group all the time, and does nothing with what it is given."""
+    """A member joins and leaves the group all the time, and does nothing with its messages."""
     scene.workers("w1", "w2")
     scene.submitter(rate=scene.tasks / scene.outage, naps=0.05)
     settings = Settings(broker=scene.stage.broker(), backend=scene.stage.backend(), namespace=scene.namespace)

@@ -45,7 +45,7 @@ def c1_all_slots_taken(scene: Scene) -> None:
 
 
 def c2(scene: Scene) -> None:
-    """Clients die when the broker has acknowledged, before that is confirmed."""
+    """Clients die after the broker's acknowledgement, before the confirm."""
     scene.workers("w1", "w2")
     _dying(scene, "published")
 
@@ -70,7 +70,7 @@ def _dead(scene: Scene, failpoint: str, times: int, **plan: Any) -> None:
 
 
 def c3(scene: Scene) -> None:
-    """Messages come that have no record (Kafka was written first)."""
+    """Messages without a record arrive (Kafka was written first)."""
     scene.workers("w1", "w2")
     bodies = raw.messages_by_hand(scene, scene.tasks // 2)
     with scene.fault("messages by hand"):
@@ -79,7 +79,7 @@ def c3(scene: Scene) -> None:
 
 
 def c4(scene: Scene) -> None:
-    """Every submit is made three times; then one ID with other arguments."""
+    """Every submit is repeated three times; then one ID with other arguments."""
     scene.workers("w1", "w2")
     client = scene.submitter(repeats=3)
     client.wait(120)
@@ -119,7 +119,7 @@ def _wrong_clock(folder: Path) -> Path:
 
 
 def c9(scene: Scene) -> None:
-    """A long task stands before thousands of short ones, and its worker is killed."""
+    """A long task is in front of thousands of short ones, and its worker is killed."""
     scene.workers("w1")
     scene.submitter("long", count=1, kinds=("long",), naps=25.0)
     scene.wait_running("w1")

@@ -35,7 +35,7 @@ def r1(scene: Scene) -> None:
 
 
 def r1_every_second(scene: Scene) -> None:
-    """The same with `appendfsync everysec`, as yadtq wants it: on a slow disk the store may lose its last moments."""
+    """The same with `appendfsync everysec`, as yadtq recommends: on a slow disk the store may lose its last second."""
     scene.workers("w1", "w2")
     scene.submitter(rate=30, kinds=DURABLE)
     for pause in (0.0, 0.5, 1.0):
@@ -72,7 +72,7 @@ def _appended(folder: Path) -> list[Path]:
 
 
 def r3(scene: Scene) -> None:
-    """The store keeps nothing on disk and is killed: all is lost."""
+    """The store has no persistence and is killed: everything is lost."""
     scene.workers("w1", "w2")
     scene.submitter(rate=30, kinds=DURABLE, naps=0.2)
     scene.wait_for(scene.started(scene.tasks // 3), "it has begun", 60)
@@ -82,7 +82,7 @@ def r3(scene: Scene) -> None:
 
 
 def r4(scene: Scene) -> None:
-    """A client empties the store (FLUSHALL)."""
+    """The store is emptied (FLUSHALL)."""
     scene.workers("w1", "w2")
     scene.submitter(rate=30, kinds=DURABLE, naps=0.2)
     scene.wait_for(scene.started(scene.tasks // 3), "it has begun", 60)
@@ -137,7 +137,7 @@ def r7(scene: Scene) -> None:
 
 
 def r8(scene: Scene) -> None:
-    """The store's replies are lost for all; the requests are carried out."""
+    """The store carries out requests, but all its replies are lost."""
     scene.workers("w1", "w2")
     scene.submitter(rate=20, naps=0.2)
     for seconds in (0.5, 2.0, 4.0):
@@ -148,7 +148,7 @@ def r8(scene: Scene) -> None:
 
 
 def r9(scene: Scene) -> None:
-    """The way to the store is slow (50 to 500 ms), connections are reset, and answers torn."""
+    """The network to the store is slow (50 to 500 ms), connections are reset, and replies cut."""
     scene.workers("w1", "w2")
     scene.submitter(rate=20, naps=0.2)
     way = scene.stage.to_valkey.near

@@ -18,7 +18,7 @@ OLD, NEW = "old", "new"
 
 
 def c6(scene: Scene) -> None:
-    """Workers and clients of two versions work side by side; a newer worker runs the messages of a newer format."""
+    """Workers and clients of two versions run side by side; the newer ones use a newer wire format."""
     half: dict[str, Any] = {
         "count": max(scene.tasks, round(TASKS_A_SECOND * scene.outage)) // 2,
         "rate": TASKS_A_SECOND / 2,

@@ -32,7 +32,7 @@ def w1(scene: Scene) -> None:
 
 
 def w1_again(scene: Scene) -> None:
-    """The only worker is killed (SIGKILL) and started again at once under its name, three times."""
+    """A worker is killed (SIGKILL) and started again at once under its name, three times; it is the only worker."""
     four_slots = ("-c", "2", "--threads", "2")
     scene.workers("w1", options=four_slots)
     scene.submitter(naps=1.2, kinds=NAPPING, rate=25)
@@ -98,7 +98,7 @@ def w6(scene: Scene) -> None:
 
 
 def w7(scene: Scene) -> None:
-    """Tasks kill their child (SIGKILL) in every run: they fail in the end, and nothing else is touched."""
+    """Tasks kill their child (SIGKILL) in every run: they fail in the end, the others succeed."""
     scene.workers("w1", "w2", options=("-c", "2", "--threads", "1"))  # a child of its own for each run
     scene.submitter("killers", count=KILLERS, threads=1, kinds=("killer",), rate=2)
     scene.submitter()
@@ -114,7 +114,7 @@ def w7(scene: Scene) -> None:
 
 
 def w12(scene: Scene) -> None:
-    """Workers are told to end (SIGTERM) while they work, twice in a hurry, and while they start."""
+    """Workers get SIGTERM while they work, twice with a second signal, and while they start."""
     scene.workers("w0", "w1", "w2", "w3")
     scene.submitter(naps=0.6, kinds=NAPPING, rate=25)
     scene.wait_running("w1")

@@ -63,7 +63,7 @@ class BackendContract(SubmittingContract, ClaimingContract, EndingContract, Swee
         bed.backend.check()
         bed.open().check()
 
-    def test_findings_have_a_remedy_and_change_nothing(self, bed: BackendBed) -> None:
+    def test_findings_of_a_backend_have_a_remedy_and_change_nothing(self, bed: BackendBed) -> None:
         bed.backend.check()
         one = bed.submit()[0]
         before = bed.record(one)

@@ -320,7 +320,7 @@ class BrokerContract:
 
     # Ends
 
-    def test_findings_have_a_remedy_and_change_nothing(self, bed: BrokerBed) -> None:
+    def test_findings_of_a_broker_have_a_remedy_and_change_nothing(self, bed: BrokerBed) -> None:
         positions = publish(bed.broker, messages(3))
         for finding in bed.broker.findings(now_ms()):
             assert finding.check

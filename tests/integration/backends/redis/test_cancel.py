@@ -29,7 +29,7 @@ def test_a_failure_that_waits_for_its_burial_has_ended(bed: Bed) -> None:
     assert bed.score(one) is not None
 
 
-def test_a_damaged_record_is_its_own_error(bed: Bed) -> None:
+def test_a_damaged_record_counts_as_ended_and_others_are_cancelled(bed: Bed) -> None:
     damaged, fine = bed.submit(2)
     bed.store.run("SET", bed.key("task", damaged), "x")
     assert bed.backend.cancel([damaged.message.id, fine.message.id], "enough") == ["ended", "cancelled"]

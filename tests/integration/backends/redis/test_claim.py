@@ -42,7 +42,7 @@ def test_fences_grow_even_after_everything_was_lost(bed: Bed) -> None:
 
 
 @pytest.mark.parametrize("ahead", [9_000_000_000_000_001, 0])
-def test_a_clock_that_goes_back_still_gives_a_larger_fence(bed: Bed, ahead: int) -> None:
+def test_a_fence_that_is_ahead_of_the_clock_grows_by_one(bed: Bed, ahead: int) -> None:
     one = bed.submit()[0]
     ahead = ahead or bed.backend.time_ms() * 1000 + 2_000_000
     bed.backend.release([given_back(one.message.id, bed.run(one))], bed.worker)
@@ -54,7 +54,7 @@ def test_a_clock_that_goes_back_still_gives_a_larger_fence(bed: Bed, ahead: int)
     assert bed.finish(outcome(one.message.id, answer)) == ["ok"]
 
 
-def test_an_old_message_without_a_record_may_have_run_and_expired(bed: Bed) -> None:
+def test_a_message_without_a_record_is_too_old_once_the_result_ttl_has_passed(bed: Bed) -> None:
     bed.backend.heartbeat(bed.worker, STATS, ())
     bed.store.run("HSET", bed.shard_key("epoch"), "past", "")
     old = delivery(submission(), bed.backend.time_ms() - DAY_MS)
@@ -65,7 +65,7 @@ def test_an_old_message_without_a_record_may_have_run_and_expired(bed: Bed) -> N
     assert bed.score(old) is None
 
 
-def test_an_old_message_runs_if_the_store_may_have_lost_its_record(bed: Bed) -> None:
+def test_the_window_of_a_lost_epoch_bounds_the_old_messages_that_run(bed: Bed) -> None:
     bed.backend.heartbeat(bed.worker, STATS, ())
     now_ms = bed.backend.time_ms()
     lost = f"a:0:{now_ms - 3 * DAY_MS}:{now_ms - 2 * DAY_MS};b:5:0:7;"

@@ -7,7 +7,7 @@ from yadtq_core.model import Status
 from yadtq_core.testing.contracts.backend_bed import given_back
 
 
-def test_a_damaged_record_is_its_own_error(bed: Bed) -> None:
+def test_the_release_of_a_damaged_record_is_an_error_and_others_are_released(bed: Bed) -> None:
     damaged, fine = bed.submit(2)
     answers = bed.claim([damaged, fine])
     bed.store.run("SET", bed.key("task", damaged), "x")

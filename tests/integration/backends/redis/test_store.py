@@ -28,11 +28,6 @@ LINE = "user yadtq on >secret ~yadtq:* &yadtq:* +@read +@write +@scripting +@pub
 LINE += " -@dangerous +info"
 
 
-def test_a_store_that_will_do_passes_again_and_again(bed: Bed) -> None:
-    bed.backend.check()
-    bed.open().check()
-
-
 def test_settings_open_it(redis_url: str, namespace: str) -> None:
     backend = backends.open(Settings(backend=redis_url, namespace=namespace))
     given = submission()

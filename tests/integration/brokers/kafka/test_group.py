@@ -31,7 +31,7 @@ def test_offsets_by_time(broker: KafkaBroker, members: Members) -> None:
     assert [ask(FIRST, stamp - age) for age in (9000, 2000, 1500, 0)] == [0, 1, 2, None]
 
 
-def test_what_cannot_be_read_says_why_and_whose_it_is(
+def test_unreadable_messages_do_not_block_their_partition(
     broker: KafkaBroker, members: Members, namespace: str, admin: KafkaAdminClient
 ) -> None:
     """K9: one bad message never blocks its partition."""

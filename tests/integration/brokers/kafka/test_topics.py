@@ -124,7 +124,7 @@ def test_a_failed_start_leaves_no_thread_behind(make_broker: Make) -> None:
     wait_until(lambda: threading.active_count() <= before, "the threads are gone")
 
 
-def test_what_can_still_be_delivered(
+def test_a_position_is_undeliverable_below_the_commit_and_outside_the_log(
     broker: KafkaBroker, admin: KafkaAdminClient, namespace: str, members: Members
 ) -> None:
     positions = publish(broker, messages(40))
