@@ -1,1 +1,1 @@
-"""What carries messages: one package or module a broker, each opened by the scheme of its address."""
+"""Brokers carry messages: one package or module each, opened by the scheme of its address."""

@@ -1,6 +1,6 @@
-"""The reference broker: everything in this process, by the rules of the streams, to be read and to test with.
+"""The reference broker, in the memory of this process, with the rules of the streams; for tests and for reading.
 
-A message is waiting until a consumer is given it, then pending for that consumer until it is settled, then gone.
+A message waits until it is delivered, is then pending for its consumer until it is settled, and is then removed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from yadtq_core.wire import envelope
 
 
 class Pending(NamedTuple):
-    """A message that a consumer was given, and when it may be given to another (the queues' clock)."""
+    """A delivered message, and the time from which another consumer may take it (the queues' clock)."""
 
     body: bytes
     holder: object
@@ -32,14 +32,14 @@ class Queues:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self.changed = threading.Condition()
-        """Held around every use of the rest; notified when messages have come."""
+        """Held during every use of the rest; notified when messages arrive."""
         self.waiting: dict[str, dict[int, bytes]] = {}
         self.pending: dict[str, dict[int, Pending]] = {}
         self.dead: dict[tuple[str, str], bytes] = {}
         self.next_offset = 0
 
     def make(self, queue: str) -> None:
-        """Make a queue where it is missing."""
+        """Create a queue if it is missing."""
         self.waiting.setdefault(queue, {})
         self.pending.setdefault(queue, {})
 
@@ -52,7 +52,7 @@ class Queues:
         return offset
 
     def take(self, queue: str, holder: object, most: int, lease: float) -> list[tuple[int, bytes]]:
-        """Give a consumer what others were given and did not settle in time, then what waits."""
+        """Deliver messages that other consumers did not settle in time, then waiting ones."""
         now = self.clock()
         late = [(offset, entry.body) for offset, entry in self.pending[queue].items() if entry.until <= now]
         taken = [*late, *self.waiting[queue].items()][:most]
@@ -62,7 +62,7 @@ class Queues:
         return taken
 
     def leave(self, holder: object) -> None:
-        """A consumer closes: what it was given is anybody's."""
+        """Leave a closing consumer's pending messages to any other one."""
         for entries in self.pending.values():
             for offset, entry in entries.items():
                 if entry.holder is holder:
@@ -71,13 +71,13 @@ class Queues:
 
 
 _queues: dict[tuple[str, str], Queues] = {}
-"""By address and namespace: what one process shares; like the backend's records they outlive who opened them."""
+"""By address and namespace: shared by all of one process; like the backend's records they outlive a broker."""
 
 
-def open(settings: Settings) -> MemoryBroker:  # noqa: A001  (what every implementation's factory is called)
-    """Return the broker at `settings.broker`; all that this process opens there share their messages.
+def open(settings: Settings) -> MemoryBroker:  # noqa: A001  (the name of every implementation's factory)
+    """Return the broker at `settings.broker`; all brokers of this process at one address share their messages.
 
-    Raises ConfigurationRefused where the backend is not in memory too.
+    Raises ConfigurationRefused if the backend is not in memory too.
     """
     if not settings.backend.startswith("memory://"):
         raise ConfigurationRefused(
@@ -89,7 +89,7 @@ def open(settings: Settings) -> MemoryBroker:  # noqa: A001  (what every impleme
 
 
 class MemoryBroker:
-    """`interfaces.Broker` in this process. `lease`: seconds until what a consumer has not settled is another's."""
+    """`interfaces.Broker` in this process. `lease`: seconds until another consumer may take an unsettled message."""
 
     replayable = False
     partitioned = False
@@ -99,7 +99,7 @@ class MemoryBroker:
         self._lease = lease
 
     def ensure(self, queues: Sequence[str], *, create: bool) -> None:
-        """Check that each queue stands; create what is missing if told. Raises ConfigurationRefused."""
+        """Check that each queue exists; with `create` make missing ones. Raises ConfigurationRefused."""
         with self._queues.changed:
             for queue in queues:
                 if create:
@@ -117,7 +117,7 @@ class MemoryBroker:
             return Published([f"0:{self._queues.add(message.queue, message.body)}" for message in messages])
 
     def publish_dead(self, messages: Sequence[Outgoing], *, timestamp_ms: int) -> Published:
-        """Keep messages among the dead letters, by ID; an empty body takes a letter back."""
+        """Keep messages as dead letters, by ID; an empty body removes a letter."""
         with self._queues.changed:
             for message in messages:
                 if message.body:
@@ -127,15 +127,15 @@ class MemoryBroker:
         return Published([f"dead:{message.id}" for message in messages])
 
     def unacknowledged(self) -> int:
-        """Return 0: what was published stands."""
+        """Return 0: every published message is in its queue."""
         return 0
 
     def undeliverable(self, positions: Sequence[tuple[str, str]]) -> Sequence[bool]:
-        """For each (queue, position): True if it neither waits nor is pending."""
+        """For each (queue, position): True if its message neither waits nor is pending."""
         with self._queues.changed:
-            return [not self._stands(queue, position) for queue, position in positions]
+            return [not self._exists(queue, position) for queue, position in positions]
 
-    def _stands(self, queue: str, position: str) -> bool:
+    def _exists(self, queue: str, position: str) -> bool:
         shard, _, offset = position.partition(":")
         if shard != "0" or not (offset.isascii() and offset.isdigit()):
             return False
@@ -147,7 +147,7 @@ class MemoryBroker:
         return MemoryConsumer(self._queues, queues, self._lease)
 
     def findings(self, now_ms: int) -> Sequence[Finding]:
-        """Return how many messages wait."""
+        """Return one finding for each queue, with the number of its waiting messages."""
         with self._queues.changed:
             return [
                 ok("lag", f"queue {queue}: {len(waiting)} messages are waiting in this process's memory")
@@ -155,7 +155,7 @@ class MemoryBroker:
             ]
 
     def close(self, timeout: float) -> None:
-        """Do nothing: the messages stay until the process ends."""
+        """Do nothing: messages stay until the process ends."""
 
 
 class MemoryConsumer:
@@ -181,25 +181,25 @@ class MemoryConsumer:
         return found
 
     def changes(self) -> tuple[frozenset[Partition], frozenset[Partition]]:
-        """Return nothing: the queues are everybody's."""
+        """Return nothing: all consumers share every queue."""
         return frozenset(), frozenset()
 
     def settle(self, places: Sequence[Place]) -> None:
-        """Remove these for good."""
+        """Remove these messages."""
         with self._queues.changed:
             for partition, offset in places:
                 self._queues.pending[partition.queue].pop(offset, None)
 
     def pause(self, partitions: Sequence[Partition]) -> None:
-        """Let no more messages of these come."""
+        """Stop delivery from these partitions."""
         self._paused.update(partitions)
 
     def resume(self, partitions: Sequence[Partition]) -> None:
-        """Let messages of these come again."""
+        """Continue delivery from these partitions."""
         self._paused.difference_update(partitions)
 
     def close(self, timeout: float) -> None:
-        """Leave what was not settled to others."""
+        """Leave unsettled messages to other consumers."""
         with self._queues.changed:
             self._queues.leave(self)
 

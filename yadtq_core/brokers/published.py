@@ -1,4 +1,4 @@
-"""A publication that was over when it was made: for brokers that answer a publish with the entries it made."""
+"""A publication that is complete at once: for brokers whose publish returns the new entries."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 
 class Published:
-    """`interfaces.Publication` of messages whose positions are known, or never will be (None)."""
+    """`interfaces.Publication` of messages whose positions are known, or will never be known (None)."""
 
     __slots__ = ("_errors", "_positions")
 
@@ -15,10 +15,10 @@ class Published:
         self._errors = errors or {}
 
     def wait(self, timeout: float) -> Sequence[str | None]:
-        """Return the position of each; there is nothing to wait for."""
+        """Return the position of each message at once."""
         return self._positions
 
     @property
     def errors(self) -> Mapping[int, str]:
-        """Why a message (by its index) was refused for good."""
+        """The reasons of refused messages, by their index."""
         return self._errors

@@ -64,10 +64,10 @@ def created_in(answer: list[Any]) -> list[Created]:
     queued = Created(CreateCode.NEW, now_ms, Status.QUEUED, published=False)
     scheduled = Created(CreateCode.NEW, now_ms, Status.SCHEDULED, published=False)
     new = {1: queued, 2: scheduled}
-    return [new[code] if code.__class__ is int else _standing(code) for code in answer[1:]]
+    return [new[code] if code.__class__ is int else _known(code) for code in answer[1:]]
 
 
-def _standing(found: list[Any] | bytes) -> Created:
+def _known(found: list[Any] | bytes) -> Created:
     if isinstance(found, bytes):
         return Created(CreateCode.CONFLICT, 0, Status.FAILED, published=False)
     same, submitted_at_ms, status, published = found

@@ -1,6 +1,6 @@
 """The broker on Kafka, by kafka-python.
 
-Importing this costs the import of kafka (180-345 ms): only who opens such an address does.
+Importing it imports kafka (180-345 ms), so it is imported only when such an address is opened.
 """
 
 from yadtq_core.brokers.kafka.broker import KafkaBroker, open  # noqa: A004  called as `kafka.open`

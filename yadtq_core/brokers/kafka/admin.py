@@ -1,4 +1,4 @@
-"""What is asked of the broker beside the flow of messages: topics are made, and positions looked up."""
+"""Questions to the broker beside the flow of messages: creating topics and looking up positions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ log = logging.getLogger("yadtq.broker")
 Answer = TypeVar("Answer")
 
 REPLICAS = 3
-"""Where there are so many brokers; one may then be lost without a pause (min.insync.replicas is one less)."""
+"""Replicas of a topic in a cluster of that many brokers: one may fail without a pause (min.insync.replicas is 2)."""
 _RETRY_SECONDS = 0.1
 _DROP_SECONDS = 1.0
 _LONG_MAX = 2**63 - 1
@@ -46,7 +46,7 @@ _REFUSALS = (
 
 
 class Admin:
-    """The admin client, made when it is first needed. Safe for use by several threads."""
+    """The admin client, created at its first use. Safe for use by several threads."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -56,7 +56,7 @@ class Admin:
         self._failed: tuple[float, YadtqError] | None = None
 
     def create(self, partitions: Mapping[str, int], configs: Mapping[str, Mapping[str, str]], replication: int) -> None:
-        """Make topics with so many partitions each; one that another has just made is fine.
+        """Create topics with these numbers of partitions. A topic that exists by now is no error.
 
         Raises ConfigurationRefused with the broker's reason, or BrokerUnavailable.
         """
@@ -76,17 +76,17 @@ class Admin:
         log.info("created the topics %s with %d replicas", ", ".join(partitions), replicas)
 
     def grow(self, partitions: Mapping[str, int]) -> None:
-        """Give topics so many partitions in all; raises ConfigurationRefused where they have more."""
+        """Raise the partitions of topics to these numbers; raises ConfigurationRefused if a topic has more."""
         answer = self.ask(
             lambda client: client.create_partitions(dict(partitions), timeout_ms=self._ms, raise_errors=False)
         )
         for topic in answer.results:
             self._check(topic.name, topic.error_code, topic.error_message)
         self._wait_to_see(partitions)
-        log.info("the topics %s have grown", ", ".join(f"{name} to {count}" for name, count in partitions.items()))
+        log.info("raised the partitions of %s", ", ".join(f"{name} to {count}" for name, count in partitions.items()))
 
     def _wait_to_see(self, partitions: Mapping[str, int]) -> None:
-        """Wait until the broker tells of what it has just granted: its metadata lag behind by up to a second."""
+        """Wait until the broker's metadata show the new partitions: they lag by up to a second."""
         until = time.monotonic() + self._ms / 1000
         while time.monotonic() < until:
             seen = self.describe(sorted(partitions))
@@ -95,7 +95,7 @@ class Admin:
             time.sleep(_RETRY_SECONDS)
 
     def describe(self, topics: Sequence[str]) -> dict[str, int]:
-        """Return how many partitions each topic has; topics that do not exist are left out."""
+        """Return the number of partitions of each topic; topics that do not exist are left out."""
         found = self.ask(lambda client: client.describe_topics(list(topics)))
         return {topic["name"]: len(topic["partitions"]) for topic in found if topic["error_code"] == NoError.errno}
 
@@ -115,9 +115,9 @@ class Admin:
         return {partition: commit.offset for partition, commit in found.items() if commit.offset >= 0}
 
     def ask(self, question: Callable[[KafkaAdminClient], Any]) -> Any:
-        """Return the answer to a question, asked again while the broker is away, for `Tuning.reach` seconds.
+        """Return the answer to a question; repeat it during an outage for `Tuning.reach` seconds.
 
-        Raises ConfigurationRefused where the broker says no, BrokerUnavailable where it says nothing.
+        Raises ConfigurationRefused if the broker refuses, BrokerUnavailable if it does not answer.
         """
         started = time.monotonic()
         deadline = started + self._cluster.tuning.reach
@@ -135,14 +135,14 @@ class Admin:
             time.sleep(_RETRY_SECONDS)
 
     def close(self, timeout: float) -> None:
-        """Let go, within `timeout` seconds. Never raises."""
+        """Disconnect within `timeout` seconds. Never raises."""
         with self._lock:
             client, self._client = self._client, None
         if client is not None:
             within(timeout, client.close)
 
     def _opened(self, asked_at: float) -> KafkaAdminClient:
-        """Return the client. Threads that wait for one that cannot be made fail together, not one after another."""
+        """Return the client. If it cannot be created, all waiting threads fail together, not one after another."""
         with self._lock:
             if self._client is not None:
                 return self._client
@@ -168,7 +168,7 @@ class Admin:
         text = message or error.description or error.__name__
         if issubclass(error, _REFUSALS):
             raise ConfigurationRefused(f"topic {topic}: {text}")
-        raise BrokerUnavailable(f"Kafka at {self._url} did not do it: topic {topic}: {text}")
+        raise BrokerUnavailable(f"Kafka at {self._url} did not change topic {topic}: {text}")
 
     @property
     def _ms(self) -> int:
@@ -176,7 +176,7 @@ class Admin:
 
 
 def unreachable(cluster: Cluster, reason: BaseException | str, *, find_reason: bool = False) -> YadtqError:
-    """Return the error for a broker that does not answer, with what to do.
+    """Return the error for a broker that does not answer, with the remedy.
 
     find_reason: probe the servers for the reason, which takes a few seconds; for a client that never reached one.
     """
@@ -190,19 +190,19 @@ def unreachable(cluster: Cluster, reason: BaseException | str, *, find_reason: b
 def topic_configs(retention: float) -> dict[str, str]:
     """Return the settings of a queue's topic.
 
-    A message's time is given by the client (Redis's clock), so that it must stand as given, and a broker whose own
-    clock is behind must not refuse it.
+    The client sets a message's time (Redis's clock): the broker must keep it, and must not refuse it if its own clock
+    is behind.
     """
     return _TIMES | {"cleanup.policy": "delete", "retention.ms": str(int(retention * 1000))}
 
 
 def dead_configs() -> dict[str, str]:
-    """Return the settings of a topic of dead letters: the newest of each ID stays until it is taken back."""
+    """Return the settings of a topic of dead letters: the newest letter of each ID stays until it is removed."""
     return _TIMES | {"cleanup.policy": "compact"}
 
 
 def within(seconds: float, action: Callable[[], object]) -> bool:
-    """Do something that might hang or fail; return whether it ended in time."""
+    """Run an action that may hang or fail; return whether it ended in time."""
 
     def attempt() -> None:
         try:

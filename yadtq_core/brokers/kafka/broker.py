@@ -24,14 +24,14 @@ from yadtq_core.settings import Settings
 log = logging.getLogger("yadtq.broker")
 
 DEAD_PARTITIONS = 1
-"""Dead letters are few, and read whole."""
+"""Dead letters are few, and a reader reads all of them."""
 _LOOK_SECONDS = 0.1
 
 
 def open(settings: Settings, tuning: Tuning | None = None) -> KafkaBroker:  # noqa: A001  called as `kafka.open`
-    """Return the broker of `settings.broker`; connects when it is first used.
+    """Return the broker of `settings.broker`; it connects at its first use.
 
-    Raises InvalidSetting for an address that cannot be used, ConfigurationRefused for a file of it.
+    Raises InvalidSetting for an address that cannot be used, ConfigurationRefused for a file that it names.
     """
     return KafkaBroker(settings, tuning or Tuning())
 
@@ -39,8 +39,8 @@ def open(settings: Settings, tuning: Tuning | None = None) -> KafkaBroker:  # no
 class KafkaBroker:
     """Carries messages by one topic a queue, and one of dead letters. Safe for use by several threads.
 
-    A topic that has grown past `settings.partitions` is fine: the setting is what a topic is made with, and the
-    least that it must have. The setting then need not be changed everywhere at once.
+    A topic may have more partitions than `settings.partitions`: the setting is the number at creation and the least
+    number allowed, so that processes with the old and the new setting work together.
     """
 
     replayable = True
@@ -51,7 +51,7 @@ class KafkaBroker:
         self._names = Names(settings.namespace)
         address = parse(settings.broker, settings.broker_password)
         self._cluster = Cluster(address, self._names, tuning)
-        client_settings(self._cluster)  # a file that is missing is told now
+        client_settings(self._cluster)  # refuses a missing file now
         self._publisher = Publisher(self._cluster, settings.shards)
         self._admin = Admin(self._cluster)
         quiet()
@@ -62,9 +62,9 @@ class KafkaBroker:
             log.warning("%s", warning)
 
     def ensure(self, queues: Sequence[str], *, create: bool) -> None:
-        """Check that each queue and its dead letters stand with enough partitions; make what is missing if told.
+        """Check that the topics of queues and dead letters have enough partitions; with `create` make missing ones.
 
-        Raises ConfigurationRefused with the command that mends it, or BrokerUnavailable.
+        Raises ConfigurationRefused with the command that corrects it, and BrokerUnavailable.
         """
         wanted = self._wanted(queues)
         found = self._publisher.counts(list(wanted))
@@ -104,24 +104,24 @@ class KafkaBroker:
     def publish(self, messages: Sequence[Outgoing], *, timestamp_ms: int) -> KafkaPublication:
         """Send messages to partitions of their shards, in turn; returns at once.
 
-        Where more than 10,000 are unacknowledged it waits, `settings.submit_timeout` at most, then raises
-        BrokerUnavailable, as it does where the topic's partitions cannot be learnt.
+        If more than 10,000 are unacknowledged it waits, `settings.submit_timeout` at most, then raises
+        BrokerUnavailable. It raises that too if it cannot read the partitions of the topic.
         """
         return self._publisher.publish(messages, timestamp_ms, self._settings.submit_timeout)
 
     def publish_dead(self, messages: Sequence[Outgoing], *, timestamp_ms: int) -> KafkaPublication:
-        """Send messages to the dead letters of their queues, keyed by ID; an empty body takes a letter back."""
+        """Send messages to the dead letters of their queues, keyed by ID; an empty body removes a letter."""
         return self._publisher.publish_keyed(messages, timestamp_ms, self._settings.submit_timeout)
 
     def unacknowledged(self) -> int:
-        """Return how many published messages the broker has not acknowledged yet (given up ones do not count)."""
+        """Return the number of published messages that may still be acknowledged; failed ones do not count."""
         return self._publisher.unacknowledged()
 
     def undeliverable(self, positions: Sequence[tuple[str, str]]) -> Sequence[bool]:
-        """For each (queue, position): True if the group will never be given that message again.
+        """For each (queue, position): True if the group will not receive that message again.
 
-        So is what lies below the committed offset or the log's start, or at or past the log's end; a position
-        that is none of Kafka's; and a topic or partition that does not exist. Raises BrokerUnavailable.
+        That is a position below the committed offset or the log's start, or at or past the log's end, a position of
+        another broker, and any position in a topic or partition that does not exist. Raises BrokerUnavailable.
         """
         places = [_place(self._names.topic(queue), position) for queue, position in positions]
         partitions = sorted({place[0] for place in places if place is not None})
@@ -139,22 +139,22 @@ class KafkaBroker:
     def consumer(self, queues: Sequence[str], *, member: str) -> KafkaGroupConsumer:
         """Join the group of this namespace; `member` is the client's name in Kafka's tools.
 
-        Raises BrokerUnavailable where the broker cannot be reached.
+        Raises BrokerUnavailable if the broker cannot be reached.
         """
         return KafkaGroupConsumer(self._cluster, queues, member)
 
     def findings(self, now_ms: int) -> Iterator[Finding]:
-        """Yield what there is to say of this Kafka; nothing is made or joined."""
+        """Yield the findings of `yadtq doctor` about this Kafka; creates and joins nothing."""
         return checks.run_checks(self._admin, self._names, self._settings, now_ms)
 
     def close(self, timeout: float) -> None:
-        """Send what was accepted, for at most `timeout` seconds, and let go. Never raises."""
+        """Send accepted messages for at most `timeout` seconds, then disconnect. Never raises."""
         deadline = time.monotonic() + timeout
         self._publisher.close(timeout)
         self._admin.close(max(1.0, deadline - time.monotonic()))
 
     def _wanted(self, queues: Sequence[str]) -> dict[str, int]:
-        """Return the topics that must stand, and the least number of their partitions: a multiple of the shards."""
+        """Return the required topics with their least numbers of partitions, each a multiple of the shards."""
         shards = self._settings.shards
         partitions = -(-self._settings.partitions // shards) * shards
         topics = {self._names.topic(queue): partitions for queue in queues}
@@ -166,7 +166,7 @@ class KafkaBroker:
         self._admin.create(topics, configs, self._settings.replication)
 
     def _wait_for(self, wanted: dict[str, int]) -> dict[str, int]:
-        """Return the partitions of topics that were just made, once they all can be seen."""
+        """Return the partitions of new topics, once the metadata show all of them."""
         deadline = time.monotonic() + self._cluster.tuning.reach
         while True:
             found = self._publisher.counts(list(wanted))
@@ -174,7 +174,7 @@ class KafkaBroker:
                 return found
             if time.monotonic() > deadline:
                 missing = ", ".join(topic for topic in wanted if topic not in found)
-                raise BrokerUnavailable(f"Kafka has made {missing}, but does not show it yet: try again")
+                raise BrokerUnavailable(f"Kafka has created {missing}, but does not list it yet: try again")
             time.sleep(_LOOK_SECONDS)
 
     def _check(self, topic: str, wanted: int, found: int) -> None:
@@ -188,7 +188,7 @@ class KafkaBroker:
 
 
 def _place(topic: str, position: str) -> tuple[TopicPartition, int] | None:
-    """Return the partition and offset of a position, None for one that is not Kafka's."""
+    """Return the partition and offset of a position, None for a position of another broker."""
     number, colon, offset = position.partition(":")
     if not (colon and position.isascii() and number.isdigit() and offset.isdigit()):
         return None

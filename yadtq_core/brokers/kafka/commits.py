@@ -1,4 +1,4 @@
-"""What a member commits: one commit under way, the newest behind it, and the last word when partitions go."""
+"""The commits of a member: one in progress, the newest behind it, and a last one when partitions are lost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ METADATA_CHARACTERS = 4096
 """The broker's own default limit (offset.metadata.max.bytes)."""
 _RETRY_SECONDS = 0.5
 _LOST_SECONDS = 60.0
-"""After so long a commit that nobody answered is taken for lost; kafka-python answers within its request timeout."""
+"""An unanswered commit counts as lost after this time; kafka-python answers within its request timeout."""
 
 Offsets = dict[TopicPartition, OffsetAndMetadata]
 Send = Callable[[Offsets, Callable[[Any, Any], None]], object]
@@ -24,8 +24,8 @@ Send = Callable[[Offsets, Callable[[Any, Any], None]], object]
 class Commits:
     """The commits of one membership.
 
-    `send` is `KafkaConsumer.commit_async`; it calls back from the thread that polls. More than five commits under
-    way fail (kafka-python), so there is one; those that fail go with the next.
+    `send` is `KafkaConsumer.commit_async`; it calls back from the polling thread. kafka-python refuses more than five
+    commits at once, so there is one; the next commit repeats the offsets of a failed one.
     """
 
     def __init__(self, send: Send) -> None:
@@ -38,13 +38,13 @@ class Commits:
         self._told = False
 
     def give(self, offsets: Mapping[TopicPartition, tuple[int, str]]) -> None:
-        """Take the newest offsets of partitions that are ours."""
+        """Take the newest offsets of partitions that this member holds."""
         for partition, (offset, metadata) in offsets.items():
             self._given[partition] = OffsetAndMetadata(offset, _fitting(partition, metadata), -1)
         self.advance()
 
     def advance(self) -> None:
-        """Send what is not committed yet, unless a commit is under way."""
+        """Send the offsets that are not committed yet, unless a commit is in progress."""
         now = time.monotonic()
         if self._under_way is not None and now - self._sent_at < _LOST_SECONDS:
             return
@@ -54,9 +54,9 @@ class Commits:
             self._send(open_offsets, self._answered)
 
     def last_word(self, partitions: Collection[TopicPartition]) -> None:
-        """Commit what was given for partitions that are taken from us, and forget them.
+        """Commit the given offsets of partitions that this member loses, and forget them.
 
-        Sent before the next JoinGroup or LeaveGroup on the same connection, so that the broker has it first. Runs
+        It is sent before the next JoinGroup or LeaveGroup on the same connection, so that the broker has it first. Runs
         on kafka-python's thread: it neither waits nor raises.
         """
         offsets = self._open(partitions)
@@ -65,13 +65,13 @@ class Commits:
             self._send(offsets, _last_word_answered)
 
     def forget(self, partitions: Collection[TopicPartition]) -> None:
-        """Drop all progress of partitions that are not ours any more."""
+        """Drop all progress of lost partitions."""
         for partition in partitions:
             self._given.pop(partition, None)
             self._done.pop(partition, None)
 
     def _open(self, partitions: Collection[TopicPartition]) -> Offsets:
-        """Return what was given of these and is not committed."""
+        """Return the given offsets of these partitions that are not committed."""
         return {
             partition: self._given[partition]
             for partition in partitions
@@ -85,7 +85,7 @@ class Commits:
             self._not_before = time.monotonic() + _RETRY_SECONDS
             level = logging.DEBUG if self._told else logging.WARNING
             self._told = True
-            log.log(level, "a commit failed and goes with the next one: %r", answer)
+            log.log(level, "a commit failed, and the next one repeats it: %r", answer)
             return
         self._told = False
         for partition, offset in offsets.items():
@@ -95,13 +95,15 @@ class Commits:
 
 
 def _fitting(partition: TopicPartition, metadata: str) -> str:
-    """Return metadata that the broker takes: one that is too long would keep the offset from being committed."""
+    """Return metadata that the broker accepts: it refuses the offset of a commit whose metadata is too long."""
     if len(metadata) <= METADATA_CHARACTERS:
         return metadata
-    log.error("the metadata of a commit for %s is over %d characters, and left out", partition, METADATA_CHARACTERS)
+    log.error(
+        "the metadata of a commit for %s is over %d characters: committing without it", partition, METADATA_CHARACTERS
+    )
     return ""
 
 
 def _last_word_answered(offsets: Offsets, answer: object) -> None:
     if isinstance(answer, Exception):
-        log.info("the last commit of %s failed: some of it will be polled again: %r", sorted(offsets), answer)
+        log.info("the last commit of %s failed, so some messages will be polled again: %r", sorted(offsets), answer)

@@ -25,10 +25,10 @@ log = logging.getLogger("yadtq.broker")
 Answer = TypeVar("Answer")
 
 _STEP_SECONDS, _STEP_JOINING_SECONDS = 0.5, 0.1
-"""Between two looks at partitions that came or went while a poll waits: each costs 1 ms of CPU."""
+"""Between two checks for gained and lost partitions while a poll waits: each costs 1 ms of CPU."""
 _TROUBLE_PAUSE_SECONDS = 0.1
 _TROUBLE_SECONDS = 20.0
-"""After so long a client of which every poll raises is made anew."""
+"""A client whose every poll raises for this long is replaced."""
 _ABANDON_SECONDS = 3.0
 _CLOSE_SECONDS = 1.0
 
@@ -36,8 +36,8 @@ _CLOSE_SECONDS = 1.0
 class KafkaGroupConsumer:
     """A member of the group of its namespace.
 
-    Partitions that come are paused until `resume`; those that go have been committed as far as was given. A member
-    that hangs outside the group is closed and made anew in here, which looks as if all its partitions were lost.
+    Gained partitions are paused until `resume`; lost ones are committed as far as `commit` was called. A member that
+    hangs outside the group is closed and replaced in here: to the caller all its partitions are lost.
     """
 
     def __init__(self, cluster: Cluster, queues: Sequence[str], member: str) -> None:
@@ -60,7 +60,7 @@ class KafkaGroupConsumer:
     def poll(self, max_messages: int, timeout: float) -> Sequence[Delivery | Unreadable]:
         """Return up to `max_messages` messages, waiting at most `timeout` seconds for the first.
 
-        Returns at once where partitions came or went: they wait for somebody who looks at `changes`.
+        Returns at once when partitions were gained or lost: the caller reads them by `changes`.
         """
         deadline = time.monotonic() + timeout
         while not self._closed:
@@ -77,20 +77,20 @@ class KafkaGroupConsumer:
         return frozenset(map(self._names.ours, gained)), frozenset(map(self._names.ours, lost))
 
     def settle(self, places: Sequence[Place]) -> None:
-        """Nothing to do: progress is an offset (`commit`)."""
+        """Do nothing: progress is an offset (`commit`)."""
 
     def pause(self, partitions: Sequence[Partition]) -> None:
-        """Let no more messages of these come."""
+        """Stop delivery from these partitions."""
         self._consumer.pause(*self._mine(partitions))
 
     def resume(self, partitions: Sequence[Partition]) -> None:
-        """Let messages of these come again."""
+        """Continue delivery from these partitions."""
         mine = self._mine(partitions)
         self._ownership.held.difference_update(mine)
         self._consumer.resume(*mine)
 
     def committed(self, partitions: Sequence[Partition]) -> Mapping[Partition, tuple[int, str]]:
-        """Return committed (offset, metadata) of those that have one. Raises BrokerUnavailable."""
+        """Return committed (offset, metadata) of the partitions that have one. Raises BrokerUnavailable."""
         asked = [self._names.theirs(partition) for partition in partitions]
         found = self._ask(lambda: workarounds.committed(self._consumer, asked, self._tuning.reach))
         return {
@@ -98,9 +98,10 @@ class KafkaGroupConsumer:
         }
 
     def commit(self, offsets: Mapping[Partition, tuple[int, str]]) -> None:
-        """Begin to commit (offset, metadata) of the partitions that are ours; the newest waits behind one under way.
+        """Begin to commit (offset, metadata) of the partitions that this member holds.
 
-        Metadata of more than 4,096 characters is left out. What fails is committed again with the next.
+        The newest waits behind one in progress. Metadata of more than 4,096 characters is left out. The next commit
+        repeats a failed one.
         """
         assigned = self._consumer.assignment()
         mine = {self._names.theirs(partition): offset for partition, offset in offsets.items()}
@@ -110,11 +111,11 @@ class KafkaGroupConsumer:
             self._trouble(error, 0)
 
     def position(self, partition: Partition) -> int | None:
-        """Return the offset of the next message to come, None where it is not known yet or not ours."""
+        """Return the offset of the next message; None if it is not known yet or another member has the partition."""
         return workarounds.position(self._consumer, self._names.theirs(partition))
 
     def offset_at(self, partition: Partition, time_ms: int) -> int | None:
-        """Return the first offset whose message is not older than `time_ms`, None where there is none.
+        """Return the first offset whose message is not older than `time_ms`, None if there is none.
 
         Raises BrokerUnavailable.
         """
@@ -125,18 +126,20 @@ class KafkaGroupConsumer:
         return None if found is None else int(found.offset)
 
     def seek(self, partition: Partition, offset: int) -> None:
-        """Go on from this offset; a partition that is not ours is passed over."""
+        """Read this partition from this offset on; a partition of another member is ignored."""
         for mine in self._mine([partition]):
             self._consumer.seek(mine, offset)
 
     def close(self, timeout: float) -> None:
-        """Commit, leave the group, let go; at most `timeout` seconds. Never raises."""
+        """Commit, leave the group and disconnect within `timeout` seconds. Never raises."""
         self._closed = True
         within(timeout + _CLOSE_SECONDS, lambda: self._consumer.close(timeout_ms=timeout * 1000))
 
     def _begin(self) -> None:
-        """Make the client and subscribe; it joins with the first poll."""
-        settings = consumer_settings(self._cluster, self._member)  # anew: the password may have changed in its file
+        """Create the client and subscribe; it joins with the first poll."""
+        settings = consumer_settings(
+            self._cluster, self._member
+        )  # read again: the password may have changed in its file
         self._consumer = KafkaConsumer(partition_assignment_strategy=[CooperativeStickyAssignor], **settings)
         workarounds.never_create_topics(self._consumer)
         workarounds.finish_joins(self._consumer)
@@ -147,7 +150,7 @@ class KafkaGroupConsumer:
         self._consumer.subscribe(topics=self._topics, listener=self._ownership)
 
     def _begin_anew(self, reason: str) -> None:
-        log.error("the membership is made anew: %s", reason)
+        log.error("replacing the membership: %s", reason)
         old, ownership = self._consumer, self._ownership
         ownership.lose(old.assignment())
         lost = ownership.changes()[1]
@@ -161,7 +164,7 @@ class KafkaGroupConsumer:
         return bool(self._consumer.group_metadata().state == MemberState.STABLE)
 
     def _look_after(self) -> None:
-        """Do what is due between two polls."""
+        """Watch the membership and send waiting commits, between two polls."""
         self._watch.sight(workarounds.coordinator_known(self._consumer), self._url)
         if self._watch.stuck(self._joined):
             self._begin_anew(f"not in the group for {self._tuning.rebalance + self._tuning.stuck:g} s")
@@ -171,11 +174,11 @@ class KafkaGroupConsumer:
             self._trouble(error, 0)
 
     def _trouble(self, error: Exception, timeout: float) -> None:
-        """Live through what a call of kafka-python raised; a client that only raises is made anew."""
+        """Log and survive an error of kafka-python; replace a client that only raises."""
         now = time.monotonic()
         if self._trouble_since is None:
             self._trouble_since = now
-            log.warning("polling Kafka at %s failed and goes on: %r", self._url, error)
+            log.warning("polling Kafka at %s failed and continues: %r", self._url, error)
         elif now - self._trouble_since > _TROUBLE_SECONDS:
             self._begin_anew(f"every poll for {_TROUBLE_SECONDS:g} s failed: {error!r}")
         time.sleep(min(timeout, _TROUBLE_PAUSE_SECONDS))
@@ -190,14 +193,14 @@ class KafkaGroupConsumer:
             return []
         found: list[Delivery | Unreadable] = []
         for partition, part in records.items():
-            if partition in self._ownership.held:  # polled by the very poll that joined: fetched again after resume
+            if partition in self._ownership.held:  # polled by the same poll that joined: fetched again after resume
                 self._consumer.seek(partition, part[0].offset)
             else:
                 self._read(partition, part, found)
         return found
 
     def _read(self, partition: TopicPartition, records: Sequence[Any], found: list[Delivery | Unreadable]) -> None:
-        """Decode records; the loop that every message goes through."""
+        """Decode records; every message passes this loop."""
         ours = self._partitions.get(partition)
         if ours is None:
             ours = self._partitions[partition] = self._names.ours(partition)

@@ -1,4 +1,4 @@
-"""TLS and SASL as kafka-python takes them, and its log kept clear of what is sent to log in."""
+"""TLS and SASL as kafka-python takes them, and its log without passwords and tokens."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from yadtq_core.brokers.kafka.urls import TOKEN, KafkaAddress
 from yadtq_core.net.tls import Secret, context_of
 
 _TALKATIVE = ("kafka.net.connection", "kafka.protocol.parser")
-"""They log every request at debug, those with passwords and tokens too."""
+"""These log every request at debug level, with passwords and tokens."""
 
 
 class Token(AbstractTokenProvider):  # type: ignore[misc]  # kafka-python has no type hints
-    """The token for OAUTHBEARER, read anew for each login."""
+    """The token for OAUTHBEARER, read again for each login."""
 
     def __init__(self, secret: Secret) -> None:
         super().__init__()
         self._secret = secret
 
     def token(self) -> str:
-        """Return the token as it is now."""
+        """Return the present token."""
         return self._secret.read()
 
 
 class _Password(str):
-    """A password that nothing shows: kafka-python's admin client logs all its settings at debug."""
+    """A password without a visible repr: kafka-python's admin client logs all its settings at debug level."""
 
     __slots__ = ()
 
@@ -37,9 +37,9 @@ class _Password(str):
 
 
 def login_settings(address: KafkaAddress) -> dict[str, Any]:
-    """Return the settings for an address's TLS and login; the password is read anew.
+    """Return the settings for an address's TLS and login; the password is read again.
 
-    Raises ConfigurationRefused for a file that is missing or not what it should be.
+    Raises ConfigurationRefused for a file that is missing or unusable.
     """
     tls, login = address.tls, address.login
     settings: dict[str, Any] = {} if tls is None else {"security_protocol": "SSL", "ssl_context": context_of(tls)}
@@ -59,13 +59,13 @@ def login_settings(address: KafkaAddress) -> dict[str, Any]:
 
 
 def log_no_logins() -> None:
-    """Keep what is sent to log in out of kafka-python's log, at every level."""
+    """Keep logins out of kafka-python's log, at every level."""
     for name in _TALKATIVE:
         logging.getLogger(name).addFilter(_without_login)
 
 
 def _without_login(record: logging.LogRecord) -> bool:
-    """Return whether a record may be logged: neither the bytes that are sent, nor a request with a login in it."""
+    """False for a log record with sent bytes, or with a request that holds a login."""
     arguments = record.args if isinstance(record.args, tuple) else ()
     logins = (SaslAuthenticateRequest, SaslBytesRequest)
     return "Send:" not in str(record.msg) and not any(isinstance(one, logins) for one in arguments)

@@ -1,4 +1,4 @@
-"""What happens to a member of the group: partitions come and go, and the member may fall out of it."""
+"""A member of the group: the partitions that it gains and loses, and its exclusion from the group."""
 
 from __future__ import annotations
 
@@ -16,62 +16,62 @@ _GRACE_SECONDS = 3.0
 
 
 class Ownership(AsyncConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python has no type hints
-    """Which partitions came and went since somebody looked.
+    """The partitions gained and lost since the last call of `changes`.
 
-    kafka-python calls the listener on its own thread while the polling thread waits in `poll` or `close`: so the
-    two never touch this at a time, and it must neither block nor raise.
+    kafka-python calls the listener on its thread while the polling thread waits in `poll` or `close`: the two never
+    use this at the same time, and the listener must neither block nor raise.
     """
 
     def __init__(self, commits: Commits, pause: Callable[..., object]) -> None:
         self._commits = commits
         self._pause = pause
         self.held: set[TopicPartition] = set()
-        """Gained, and not resumed yet."""
+        """Gained partitions that are not resumed yet."""
         self._gained: set[TopicPartition] = set()
         self._lost: set[TopicPartition] = set()
 
     @property
     def changed(self) -> bool:
-        """Whether partitions came or went since the last call of `changes`."""
+        """True if partitions were gained or lost since the last call of `changes`."""
         return bool(self._gained or self._lost)
 
     def changes(self) -> tuple[set[TopicPartition], set[TopicPartition]]:
-        """Return (gained, lost) since the last call; the lost ones went first."""
+        """Return (gained, lost) since the last call; the lost ones come first in time."""
         found = self._gained, self._lost
         self._gained, self._lost = set(), set()
         return found
 
     def lose(self, partitions: Collection[TopicPartition]) -> None:
-        """Count partitions as gone."""
+        """Note partitions as lost."""
         self.held.difference_update(partitions)
         self._gained.difference_update(partitions)
         self._lost.update(partitions)
         self._commits.forget(partitions)
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        """Pause what came, before anything of it is fetched."""
+        """Pause gained partitions before the first fetch from them."""
         self._pause(*assigned)
         self.held.update(assigned)
         self._gained.update(assigned)
         log.debug("gained %s", sorted(assigned))
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
-        """Commit the newest offsets of what goes."""
+        """Commit the newest offsets of the partitions that are being lost."""
         try:
             self._commits.last_word(revoked)
         except Exception as error:
-            log.warning("the last commit of %s could not be sent: %r", sorted(revoked), error)
+            log.warning("could not send the last commit of %s: %r", sorted(revoked), error)
         self.lose(revoked)
-        log.debug("gave up %s", sorted(revoked))
+        log.debug("lost %s", sorted(revoked))
 
     async def on_partitions_lost(self, lost: Collection[TopicPartition]) -> None:
-        """Forget what others have by now: a commit of it would be accepted, and wrong (Kafka checks membership)."""
+        """Forget partitions that others may hold: Kafka checks membership only, and would accept a wrong commit."""
         self.lose(lost)
-        log.warning("fell out of the group: %d partitions are others' now", len(lost))
+        log.warning("excluded from the group: %d partitions went to other members", len(lost))
 
 
 class Watch:
-    """Notices a member that is out of the group for too long, and tells once when the broker goes and comes back."""
+    """Notices a member that is outside the group for too long, and logs each outage of the broker once."""
 
     def __init__(self, limit: float) -> None:
         self._limit = limit
@@ -80,7 +80,7 @@ class Watch:
         self._told = False
 
     def stuck(self, joined: bool) -> bool:
-        """Take whether the member is in the group; return whether it has not been for longer than the limit."""
+        """Return True when the member has been outside the group for longer than the limit; call it with every poll."""
         now = time.monotonic()
         if joined:
             self._unstable_since = None
@@ -90,14 +90,14 @@ class Watch:
         return now - self._unstable_since > self._limit
 
     def sight(self, known: bool, address: str) -> None:
-        """Take whether the group's coordinator is in sight."""
+        """Log when the group's coordinator is unreachable for some seconds, and when it answers again."""
         now = time.monotonic()
         if known:
             if self._told and self._away_since is not None:
-                log.warning("Kafka at %s is back after %.0f s", address, now - self._away_since)
+                log.warning("Kafka at %s answers again after %.0f s", address, now - self._away_since)
             self._away_since, self._told = None, False
         elif self._away_since is None:
             self._away_since = now
         elif not self._told and now - self._away_since > _GRACE_SECONDS:
             self._told = True
-            log.warning("Kafka at %s is out of sight; polling goes on", address)
+            log.warning("Kafka at %s does not answer; polling continues", address)

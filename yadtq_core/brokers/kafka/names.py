@@ -1,4 +1,4 @@
-"""The names of topics and of the group, and how a queue's part is named on either side."""
+"""The names of topics and of the group, and a partition's name in yadtq and in kafka-python."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from yadtq_core.model import Partition
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What a namespace calls its topics and its group."""
+    """The names of a namespace's topics and of its group."""
 
     namespace: str
 
@@ -25,7 +25,7 @@ class Names:
         return f"yadtq.{self.namespace}.{queue}"
 
     def dead(self, queue: str) -> str:
-        """The topic of a queue's dead letters; no queue can be called so, as queues have no dots."""
+        """The topic of a queue's dead letters; no queue can have this name, because queue names have no dots."""
         return f"yadtq.{self.namespace}.{queue}.dead"
 
     def queue(self, topic: str) -> str:
@@ -33,9 +33,9 @@ class Names:
         return topic.removeprefix(f"yadtq.{self.namespace}.")
 
     def theirs(self, partition: Partition) -> TopicPartition:
-        """A queue's part as kafka-python names it."""
+        """A partition as kafka-python names it."""
         return TopicPartition(self.topic(partition.queue), partition.number)
 
     def ours(self, partition: TopicPartition) -> Partition:
-        """A topic's partition as yadtq names it."""
+        """A partition as yadtq names it."""
         return Partition(self.queue(partition.topic), partition.partition)

@@ -1,4 +1,4 @@
-"""Publishing: which partition a message goes to, and what became of it."""
+"""Publishing: the partition of each message, and its acknowledgement or refusal."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from yadtq_core.interfaces import Outgoing
 from yadtq_core.model import shard_of
 
 FRAME_BYTES = 128
-"""What a message without a key needs in a request beside its body, at most (measured: 93)."""
+"""The most that a message without a key needs in a request beside its body (measured: 93)."""
 _SLICE = 1000
-"""Messages between two looks at how many are unacknowledged."""
+"""Messages between two counts of the unacknowledged ones."""
 _FOR_GOOD = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidRecordError, AuthorizationError)
 _CLOSE_SECONDS = 1.5
 _IDLE_CLOSE_SECONDS = 0.5
@@ -39,7 +39,7 @@ _LOOK_SECONDS = 0.02
 
 
 class KafkaPublication:
-    """Messages on their way to Kafka (`interfaces.Publication`)."""
+    """Messages that were sent to Kafka (`interfaces.Publication`)."""
 
     __slots__ = ("_errors", "_futures", "_positions")
 
@@ -49,7 +49,7 @@ class KafkaPublication:
         self._positions: list[str | None] = [None] * len(futures)
 
     def wait(self, timeout: float) -> Sequence[str | None]:
-        """Return each message's position `partition:offset`, None for what is not acknowledged in `timeout` s."""
+        """Return each message's `partition:offset`, None if it is not acknowledged within `timeout` seconds."""
         deadline = time.monotonic() + timeout
         for index, future in enumerate(self._futures):
             if future is None:
@@ -62,11 +62,11 @@ class KafkaPublication:
 
     @property
     def errors(self) -> Mapping[int, str]:
-        """Why messages were refused for good, by their index."""
+        """The reasons of refused messages, by their index."""
         return dict(self._errors)
 
     def _resolve(self, index: int, future: Any) -> None:
-        """Keep what became of a message, and let go of its future."""
+        """Keep the position or the error of a message, and drop its future."""
         self._futures[index] = None
         error = future.exception
         if error is None:
@@ -77,7 +77,7 @@ class KafkaPublication:
 
 
 class Publisher:
-    """The producer, made when it is first needed. Safe for use by several threads."""
+    """The producer, created at its first use. Safe for use by several threads."""
 
     def __init__(self, cluster: Cluster, shards: int) -> None:
         self._cluster = cluster
@@ -92,9 +92,9 @@ class Publisher:
         self._targets: dict[str, Targets] = {}
 
     def counts(self, topics: Sequence[str]) -> dict[str, int]:
-        """Return how many partitions each topic has; topics that do not exist are left out."""
+        """Return the number of partitions of each topic; topics that do not exist are left out."""
         reach = self._tuning.reach
-        # Who never reached it is told soon where the address is wrong.
+        # A client that never reached the broker probes for the reason after a second: the address may be wrong.
         waits = [reach] if self._reached else [min(_FIRST_SECONDS, reach), max(0.0, reach - _FIRST_SECONDS)]
         while True:
             try:
@@ -115,8 +115,8 @@ class Publisher:
     def publish(self, messages: Sequence[Outgoing], timestamp_ms: int, patience: float) -> KafkaPublication:
         """Send each message to the next partition of its queue and shard.
 
-        Waits up to `patience` seconds in all where too many are unacknowledged. Raises BrokerUnavailable where not
-        one could be begun; of what was not begun later the position stays None.
+        Waits up to `patience` seconds in all while too many are unacknowledged. Raises BrokerUnavailable if no message
+        could be sent by then; the positions of messages that were not sent later stay None.
         """
         producer = self._opened()
         targets = {queue: self._targets_of(producer, queue) for queue in {message.queue for message in messages}}
@@ -130,7 +130,7 @@ class Publisher:
         return self._send_all(producer, messages, send, patience)
 
     def publish_keyed(self, messages: Sequence[Outgoing], timestamp_ms: int, patience: float) -> KafkaPublication:
-        """Send each message to the dead letters of its queue, keyed by ID; an empty body takes the letter back."""
+        """Send each message to the dead letters of its queue, keyed by ID; an empty body removes the letter."""
         producer = self._opened()
         counts = {queue: self._count(producer, self._names.dead(queue)) for queue in {m.queue for m in messages}}
 
@@ -143,15 +143,15 @@ class Publisher:
         return self._send_all(producer, messages, send, patience)
 
     def unacknowledged(self) -> int:
-        """Return how many messages were sent and neither acknowledged nor given up."""
+        """Return the number of sent messages that are neither acknowledged nor failed."""
         return self._outstanding.count()
 
     def close(self, timeout: float) -> None:
-        """Send what was accepted, for at most `timeout` seconds, and let go. Never raises."""
+        """Send accepted messages for at most `timeout` seconds, then disconnect. Never raises."""
         with self._lock:
             producer, self._producer = self._producer, None
         if producer is not None:
-            if not self._outstanding.count():  # what a hanging broker may still owe us is of no interest
+            if not self._outstanding.count():  # no answer of a hanging broker is needed
                 timeout = min(timeout, _IDLE_CLOSE_SECONDS)
             deadline = time.monotonic() + timeout
             self._outstanding.wait_for_room(self._tuning.outstanding, deadline)
@@ -198,7 +198,7 @@ class Publisher:
             else:
                 try:
                     futures.append(send(message))
-                except KafkaError:  # nothing left this process: the position stays None
+                except KafkaError:  # not sent: the position stays None
                     futures.append(None)
         return futures
 
@@ -213,7 +213,7 @@ class Publisher:
             return self._producer
 
     def _targets_of(self, producer: KafkaProducer, queue: str) -> Targets:
-        """Return where a queue's messages go; made anew when its topic has grown."""
+        """Return the partitions for a queue's messages; read again when its topic has more."""
         topic = self._names.topic(queue)
         count = self._count(producer, topic)
         targets = self._targets.get(topic)
@@ -225,11 +225,11 @@ class Publisher:
         try:
             return len(producer.partitions_for(topic))
         except KafkaError as error:
-            raise unreachable(self._cluster, f"nothing is known of topic {topic}: {error}") from None
+            raise unreachable(self._cluster, f"it sent no metadata of topic {topic}: {error}") from None
 
 
 class Targets:
-    """The partitions of one topic, dealt out in turn within each shard: p belongs to shard p modulo shards."""
+    """The partitions of one topic, used in turn within each shard: p belongs to shard p modulo shards."""
 
     __slots__ = ("count", "of_shard")
 
@@ -243,9 +243,9 @@ class Targets:
 
 
 class Outstanding:
-    """What was sent and is neither acknowledged nor given up: counted only when the limit seems near.
+    """Messages that are neither acknowledged nor failed: counted only when the limit may be near.
 
-    A callback on each message would cost more than the count, which is amortised over as many messages.
+    A callback on each message would cost more than the count, which is spread over many messages.
     """
 
     def __init__(self, limit: int) -> None:
@@ -255,14 +255,14 @@ class Outstanding:
         self._at_most = 0
 
     def add(self, futures: Sequence[Any]) -> None:
-        """Count these from now on."""
+        """Add these messages."""
         pending = [future for future in futures if future is not None]
         with self._lock:
             self._futures.append(pending)
             self._at_most += len(pending)
 
     def count(self) -> int:
-        """Return how many there are now."""
+        """Return the number of messages now."""
         with self._lock:
             kept = [[future for future in part if not future.is_done] for part in self._futures]
             self._futures = deque(part for part in kept if part)
@@ -270,7 +270,7 @@ class Outstanding:
             return self._at_most
 
     def wait_for_room(self, wanted: int, deadline: float) -> bool:
-        """Return True as soon as `wanted` more are within the limit, False where that is not so by `deadline`."""
+        """Return True as soon as `wanted` more are within the limit, False if they are not by `deadline`."""
         if self._at_most + wanted <= self._limit:
             return True
         while self.count() + wanted > self._limit:
@@ -284,13 +284,13 @@ class Outstanding:
 
 
 def _in_turn(partitions: list[TopicPartition]) -> Iterator[TopicPartition]:
-    """Deal out partitions for ever, from a random one on: one-off clients must not all begin with the first."""
+    """Repeat the partitions without end from a random one: one-off clients must not all begin with the first."""
     start = random.randrange(len(partitions))
     return itertools.cycle(partitions[start:] + partitions[:start])
 
 
 def _await(future: Any, timeout: float) -> None:
-    """Wait until a message is acknowledged or given up."""
+    """Wait until a message is acknowledged or has failed."""
     try:
         future.get(max(0.0, timeout))
     except KafkaError:

@@ -1,4 +1,4 @@
-"""How the Kafka clients are set: the values that held together in the measurements of the protocol, in seconds."""
+"""The settings of the Kafka clients: values that worked together when the protocol was measured, in seconds."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from yadtq_core.brokers.kafka.urls import KafkaAddress
 from yadtq_core.brokers.kafka.workarounds import CLOSING_SOCKET
 
 API_VERSION = (4, 3)
-"""What kafka-python knows best. A given version spares a round trip; an older broker lowers it by itself."""
+"""The newest version that kafka-python knows. Naming one saves a round trip; an older broker lowers it."""
 MAX_REQUEST_BYTES = 1024 * 1024
-"""Of one message with its frame; the broker's own default limit is 12 bytes more."""
+"""One message with its frame; the broker's default limit is 12 bytes more."""
 
-# kafka-python tells of every reconnect and rebalance, most of it as warnings and errors, for each client anew.
-# What of it matters is told once by `yadtq.broker`. A level that somebody has set is left as it is.
+# kafka-python logs every reconnect and rebalance of each client, most of them as warnings and errors. `yadtq.broker`
+# logs the important ones once. A level that the application has set stays.
 _NOISY = ("kafka.net", "kafka.cluster", "kafka.coordinator", "kafka.producer", "kafka.consumer")
 
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """Times and limits of the Kafka clients; the defaults are meant for everybody but the tests."""
+    """Times and limits of the Kafka clients; only tests change the defaults."""
 
     reach: float = 5.0
-    """For connecting, and for each question that is asked of the broker."""
+    """For connecting, and for each question to the broker."""
     request: float = 15.0
-    """After so long an unanswered request counts as lost: longer than a broker's pause, shorter than `delivery`."""
+    """An unanswered request counts as lost after this time: longer than a broker's pause, shorter than `delivery`."""
     delivery: float = 30.0
-    """After so long a message that was not acknowledged is given up; a sweep publishes it again."""
+    """A message that is not acknowledged within this time has failed; a sweep publishes it again."""
     outstanding: int = 10_000
-    """Messages that may wait for their acknowledgement: kafka-python has no limit of its own."""
+    """Messages that may wait for their acknowledgement: kafka-python has no limit."""
     metadata_age: float = 60.0
-    """After so long a grown topic is noticed."""
+    """New partitions of a topic are noticed within this time."""
     session: float = 10.0
-    """After so long a silent member's partitions go to others; the broker allows no less than 6."""
+    """The partitions of a silent member go to other members after this time; the broker requires at least 6."""
     heartbeat: float = 1.0
     rebalance: float = 60.0
-    """How long the group waits for a member that does not poll."""
+    """The group waits this long for a member that does not poll."""
     stuck: float = 15.0
-    """A member that is not in the group for `rebalance` and this begins anew."""
+    """A member that is outside the group for `rebalance` and this is replaced."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A Kafka as one namespace sees it: where it is, what things are called there, and how clients are set."""
+    """A Kafka for one namespace: its address, the names of topics and group, and the settings of clients."""
 
     address: KafkaAddress
     names: Names
@@ -54,12 +54,12 @@ class Cluster:
 
     @property
     def url(self) -> str:
-        """The address without secrets, to be shown."""
+        """The address without secrets."""
         return self.address.shown
 
 
 def client_settings(cluster: Cluster) -> dict[str, Any]:
-    """Return what producer, consumer and admin client have in common; a password in a file is read anew."""
+    """Return the common settings of producer, consumer and admin client; a password in a file is read again."""
     tuning = cluster.tuning
     return {
         "bootstrap_servers": list(cluster.address.servers),
@@ -75,8 +75,8 @@ def client_settings(cluster: Cluster) -> dict[str, Any]:
 def producer_settings(cluster: Cluster) -> dict[str, Any]:
     """Return the producer's settings.
 
-    Idempotence is off: an outage longer than `delivery` would end the producer for good. Task IDs deduplicate.
-    Linger is 0: a single message goes at once, and in bulk batches fill while earlier ones are on their way.
+    Idempotence is off: with it an outage longer than `delivery` ends the producer. Task IDs deduplicate instead.
+    Linger is 0: a single message is sent at once, and batches of a bulk fill while earlier ones are in transit.
     """
     tuning = cluster.tuning
     return client_settings(cluster) | {
@@ -118,7 +118,7 @@ def admin_settings(cluster: Cluster) -> dict[str, Any]:
 
 
 def quiet() -> None:
-    """Keep kafka-python's own log to what is beyond it, where nobody has set another level."""
+    """Limit kafka-python's log to critical errors, unless the application has set a level."""
     for name in _NOISY:
         logger = logging.getLogger(name)
         if logger.level == logging.NOTSET:

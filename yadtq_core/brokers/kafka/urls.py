@@ -28,8 +28,8 @@ _EXAMPLE = "an address looks like kafka://host:9092 or kafka+ssl://user@host1:90
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
-    """How one logs in by SASL."""
+class SaslLogin:
+    """A login by SASL."""
 
     mechanism: str
     user: str
@@ -38,21 +38,21 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class KafkaAddress:
-    """What an address says."""
+    """The parts of an address."""
 
     shown: str
     """Without secrets."""
     servers: tuple[str, ...]
     """The bootstrap servers, each as `host:port`."""
     tls: Tls | None
-    login: Login | None
+    login: SaslLogin | None
 
 
 def parse(url: str, password: str = "") -> KafkaAddress:
-    """Return what an address says; ports are 9092 where none is given.
+    """Return the parts of an address; the default port is 9092.
 
-    password: where the address has none. Raises InvalidSetting for another scheme, a host, port or parameter that
-    cannot be, a path, and a login that is not whole.
+    password: used if the address has none. Raises InvalidSetting for another scheme, an impossible host, port or
+    parameter, a path, and an incomplete login.
     """
     shown = masked_url(url)
 
@@ -81,12 +81,12 @@ def parse(url: str, password: str = "") -> KafkaAddress:
 
 
 def host_and_port(server: str) -> tuple[str, int]:
-    """Return the two of a `host:port`, as sockets take them."""
+    """Return host and port of a `host:port`, as sockets take them."""
     host, _, port = server.rpartition(":")
     return host.strip("[]"), int(port)
 
 
-def _login(parts: SplitResult, options: Mapping[str, str], password: str, refuse: ErrorFor) -> Login | None:
+def _login(parts: SplitResult, options: Mapping[str, str], password: str, refuse: ErrorFor) -> SaslLogin | None:
     mechanism = options.get("sasl")
     user, _, given = parts.netloc.rpartition("@")[0].partition(":")
     if mechanism is None:
@@ -101,11 +101,11 @@ def _login(parts: SplitResult, options: Mapping[str, str], password: str, refuse
     if not secret:
         what = "token" if mechanism == TOKEN else "password"
         raise refuse(f"the {what} is missing: set YADTQ_BROKER_PASSWORD, or add {PASSWORD_FILE}=FILE")
-    return Login(mechanism, unquote(user), secret)
+    return SaslLogin(mechanism, unquote(user), secret)
 
 
 def _server(text: str, refuse: ErrorFor) -> str:
-    """Return one `host:port`, with the default port where there is none."""
+    """Return one `host:port`, with the default port if it has none."""
     host, port = _split(text)
     if not (_HOST.fullmatch(host) or _IPV6.fullmatch(host)):
         raise refuse(f"{host[:80]!r} is not a host" if host else "a host is missing")
@@ -117,7 +117,7 @@ def _server(text: str, refuse: ErrorFor) -> str:
 
 
 def _split(text: str) -> tuple[str, str | None]:
-    """Return host and port; the colons of an IPv6 address stand in brackets."""
+    """Return host and port; an IPv6 address is in brackets."""
     if text.startswith("["):
         host, bracket, rest = text.partition("]")
         return host + bracket, rest[1:] if rest.startswith(":") else (rest or None)

@@ -1,7 +1,7 @@
-"""Everything that reaches into kafka-python past its public names, and why.
+"""All uses of kafka-python beyond its public names, and their reasons.
 
-`kafka-python` is pinned to >=3.0.12,<3.1. `tests/unit/brokers/kafka/test_workarounds.py` checks what is used here
-against the installed version, so that an upgrade which moves it fails there and not in production.
+`kafka-python` is pinned to >=3.0.12,<3.1. `tests/unit/brokers/kafka/test_workarounds.py` checks these names
+against the installed version, so that an upgrade which moves them fails there and not in production.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _REST_SECONDS = 0.05
 def finish_joins(consumer: KafkaConsumer) -> None:
     """Make a consumer finish the joins that it begins, however short its polls are.
 
-    `poll(timeout)` may end while the replies to JoinGroup and SyncGroup are under way. Then kafka-python 3.0.12
+    `poll(timeout)` may end before the replies to JoinGroup and SyncGroup arrive. Then kafka-python 3.0.12
 
-    - never applies the join, sends no heartbeat, and hangs for ever, where the join was begun because the metadata
-      had changed (partitions grew) and `need_rejoin` is false by then: 4 of 60 starts at 100 ms;
-    - throws a join away that was finished between two polls, and begins another. A leader that does so makes the
-      whole group join again, and two members that poll in turn may never come to an end.
+    - never applies the join, sends no heartbeat, and hangs, if it began the join because the metadata had changed
+      (new partitions) and `need_rejoin` is false by then: 4 of 60 starts at 100 ms;
+    - drops a join that finished between two polls, and begins another. A leader that does so makes the whole group
+      join again, and two members that poll in turn may never finish.
 
     No report of either was found upstream.
     """
@@ -49,7 +49,7 @@ def finish_joins(consumer: KafkaConsumer) -> None:
             and coordinator.rejoining
             and coordinator.state == MemberState.REBALANCING
         ):
-            coordinator._join_task = again = Future()  # the same answer, awaited as if it came now
+            coordinator._join_task = again = Future()  # the same answer, as if it arrived now
             coordinator._net.call_soon(lambda: again.success(finished.value))
         return bool(await join(timeout_ms=timeout_ms))
 
@@ -60,9 +60,9 @@ def finish_joins(consumer: KafkaConsumer) -> None:
 def rest_between_looks(consumer: KafkaConsumer) -> None:
     """Keep `poll` from spinning while a heartbeat waits for its answer.
 
-    It waits for messages no longer than until the next heartbeat, which is 0 s from a second after one was sent: where
-    a broker hangs, kafka-python 3.0.12 goes round 3,000 times a second until the request times out, and every round
-    leaves a traceback with the fetch that is under way (300 MB in 15 s, measured). A message still ends the wait.
+    It waits for messages until the next heartbeat at most, and from one second after an unanswered heartbeat that is
+    0 s. If a broker hangs, kafka-python 3.0.12 loops 3,000 times a second until the request times out, and every loop
+    leaves a traceback with the pending fetch (300 MB in 15 s, measured). A message still ends the wait.
     """
     coordinator = consumer._coordinator
     decided: Callable[[], float] = coordinator.time_to_next_poll
@@ -70,10 +70,10 @@ def rest_between_looks(consumer: KafkaConsumer) -> None:
 
 
 class ClosingSocket(KafkaNetSocket):  # type: ignore[misc]  # kafka-python has no type hints
-    """Connects as kafka-python does, and closes the socket where that fails.
+    """Connects as kafka-python does, and closes the socket if that fails.
 
-    3.0.12 leaves it to the garbage collector, in a cycle: a broker that is down for an hour costs a worker hundreds of
-    file descriptors. Chosen as if it were a proxy (`proxy_url`), the one place where a socket of one's own is taken.
+    3.0.12 leaves it to the garbage collector, in a cycle: an outage of an hour costs a worker hundreds of file
+    descriptors. It is configured as a proxy (`proxy_url`), the only setting that accepts another socket class.
     """
 
     SCHEMES = ("yadtq-direct",)
@@ -91,7 +91,7 @@ CLOSING_SOCKET = "yadtq-direct://"
 
 
 def never_create_topics(client: KafkaConsumer | KafkaProducer) -> None:
-    """Keep metadata requests from creating topics: the setting of this name does not reach them (3.0.12)."""
+    """Stop metadata requests from creating topics: kafka-python 3.0.12 does not pass the setting of this name on."""
     cluster = client._metadata if isinstance(client, KafkaProducer) else client._cluster
     cluster.config["allow_auto_create_topics"] = False
 
@@ -99,9 +99,9 @@ def never_create_topics(client: KafkaConsumer | KafkaProducer) -> None:
 def fetch_metadata(consumer: KafkaConsumer, topics: Sequence[str], timeout: float) -> None:
     """Wait until the consumer knows the partitions of its topics, at most `timeout` seconds.
 
-    A first join without them is done twice, and the second time may hang (`finish_joins`).
+    Without them the first join is repeated, and the second one may hang (`finish_joins`).
     `KafkaConsumer.topics()` does the same for every topic of the cluster, and waits without a limit.
-    Raises KafkaTimeoutError where the broker cannot be reached; a topic that does not exist is passed over.
+    Raises KafkaTimeoutError if the broker cannot be reached; a topic that does not exist is ignored.
     """
     deadline = time.monotonic() + timeout
     cluster = consumer._cluster
@@ -118,10 +118,10 @@ def fetch_metadata(consumer: KafkaConsumer, topics: Sequence[str], timeout: floa
 
 
 def partition_counts(producer: KafkaProducer, topics: Iterable[str], timeout: float) -> dict[str, int]:
-    """Return how many partitions each topic has; topics that do not exist are left out.
+    """Return the number of partitions of each topic; topics that do not exist are left out.
 
     One metadata request by the producer's own connection: a one-off `yadtq submit` needs no second client.
-    Raises KafkaTimeoutError where no answer came within `timeout` seconds, and TopicAuthorizationFailedError.
+    Raises KafkaTimeoutError if no answer came within `timeout` seconds, and TopicAuthorizationFailedError.
     """
     deadline = time.monotonic() + timeout
     metadata = producer._metadata
@@ -159,8 +159,8 @@ def _sleep_until(deadline: float, reason: str) -> None:
 def appender(producer: KafkaProducer) -> Callable[[TopicPartition, int, bytes], Any]:
     """Return `append(partition, timestamp_ms, value) -> future`: `KafkaProducer.send` without its checks.
 
-    They cost 5 µs of the 13 µs that a message takes, and are decided before (partition, size). Who appends calls
-    `wake` afterwards.
+    The checks (partition, size) cost 5 µs of the 13 µs of a message, and the caller makes them before. Call `wake`
+    after the last append.
     """
     accumulator = producer._accumulator
     headers: list[tuple[str, bytes]] = []
@@ -172,14 +172,14 @@ def appender(producer: KafkaProducer) -> Callable[[TopicPartition, int, bytes], 
 
 
 def wake(producer: KafkaProducer) -> None:
-    """Let the producer's thread look for what was appended."""
+    """Wake the producer's thread, so that it sends appended messages."""
     producer._sender.wakeup()
 
 
 def end_producer(producer: KafkaProducer, timeout: float) -> None:
-    """Let go of a producer within `timeout` seconds, dropping what it could not send.
+    """Close a producer within `timeout` seconds, and drop its unsent messages.
 
-    `KafkaProducer.close` raises where something is left, and then goes on running.
+    `KafkaProducer.close` raises if messages are left, and leaves its thread running.
     """
     producer._unregister_cleanup()
     producer._sender.initiate_close()
@@ -191,7 +191,7 @@ def end_producer(producer: KafkaProducer, timeout: float) -> None:
 
 
 def position(consumer: KafkaConsumer, partition: TopicPartition) -> int | None:
-    """Return the offset of the next message, None where it is not known (`KafkaConsumer.position` would ask)."""
+    """Return the offset of the next message, None if it is not known (`KafkaConsumer.position` asks the broker)."""
     state = consumer._subscription.assignment.get(partition)
     found = None if state is None else state.position
     return None if found is None else int(found.offset)
@@ -207,14 +207,14 @@ def committed(
 
 
 def coordinator_known(consumer: KafkaConsumer) -> bool:
-    """Return whether the group's coordinator is in sight."""
+    """True if the group's coordinator is known."""
     return consumer._coordinator.coordinator() is not None
 
 
 class Clients:
-    """Makes the network clients of a kafka-python object, and can close them where its constructor raised.
+    """Creates the network clients of a kafka-python object, and closes them if its constructor raises.
 
-    An admin client that cannot reach its broker raises from its constructor and leaves a thread behind.
+    An admin client that cannot reach its broker raises from its constructor and leaves a thread running.
     """
 
     def __init__(self) -> None:

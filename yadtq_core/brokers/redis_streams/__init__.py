@@ -1,4 +1,4 @@
-"""The broker on Redis streams, for a Redis or Valkey that keeps the records too."""
+"""The broker on Redis streams, for a Redis or Valkey that also keeps the records."""
 
 from yadtq_core.brokers.redis_streams.broker import RedisStreamsBroker, open  # noqa: A004  called as `redis_streams.open`
 from yadtq_core.brokers.redis_streams.consumer import StreamsConsumer

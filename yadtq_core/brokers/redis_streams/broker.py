@@ -1,7 +1,7 @@
 """The broker on Redis streams: publishing, streams, positions, and consumers of the group (`interfaces.Broker`).
 
-It shares one Redis with the backend. So what is settled may be forgotten (the record and the index `open` hold the
-rest), and it is as durable as that Redis.
+It shares one Redis with the backend. A settled message can be removed, because the record and the index `open` hold the
+rest; and it is as durable as that Redis.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from yadtq_core.net.redis_url import SCHEMES
 from yadtq_core.settings import Settings, masked_url
 
 SUFFIX = "+streams"
-"""What makes the scheme of a Redis that of its streams."""
+"""The end of a scheme that turns the address of a Redis into that of its streams."""
 
 
 def open(settings: Settings) -> RedisStreamsBroker:  # noqa: A001  called as `redis_streams.open`
-    """Return the broker of `settings.broker`; connects when it is first used.
+    """Return the broker of `settings.broker`; it connects at its first use.
 
     Raises InvalidSetting for an address that cannot be used, ConfigurationRefused for a backend that is no Redis.
     """
@@ -34,7 +34,7 @@ def open(settings: Settings) -> RedisStreamsBroker:  # noqa: A001  called as `re
 
 
 class RedisStreamsBroker:
-    """Carries messages by one stream a queue and shard. Safe for use by several threads."""
+    """Carries messages by one stream for each queue and shard. Safe for use by several threads."""
 
     replayable = False
     partitioned = False
@@ -53,10 +53,10 @@ class RedisStreamsBroker:
         self._is_the_backends = False
 
     def ensure(self, queues: Sequence[str], *, create: bool) -> None:
-        """Check that each queue's streams stand with their group; create what is missing if told.
+        """Check that each queue has its streams; with `create` make missing streams and groups.
 
-        Raises ConfigurationRefused with the command that mends it, also where the backend is another Redis or
-        another database; or BrokerUnavailable.
+        Raises ConfigurationRefused with the command that corrects it, also if the backend is another Redis or another
+        database, and BrokerUnavailable.
         """
         self._check_backend()
         for queue in queues:
@@ -72,10 +72,10 @@ class RedisStreamsBroker:
         raise ConfigurationRefused(f"{masked_url(self._settings.broker)} has no partitions to set")
 
     def publish(self, messages: Sequence[Outgoing], *, timestamp_ms: int) -> Published:
-        """Add messages to the streams of their shards; returns when they stand there.
+        """Add messages to the streams of their shards; return when the server has added them.
 
-        Where the answer is lost they may stand there or not, and have no position. `timestamp_ms` is not needed:
-        what waits is kept however old it is.
+        If the answer is lost, messages may or may not be in their stream, and have no position. `timestamp_ms` is
+        ignored: a stream keeps waiting messages without an age limit.
         """
         positions: list[str | None] = [None] * len(messages)
         errors: dict[int, str] = {}
@@ -96,7 +96,7 @@ class RedisStreamsBroker:
         return Published(positions, errors)
 
     def publish_dead(self, messages: Sequence[Outgoing], *, timestamp_ms: int) -> Published:
-        """Keep messages among the dead letters of their queues, by ID; an empty body takes a letter back."""
+        """Keep messages among the dead letters of their queues, by ID; an empty body removes a letter."""
         if not messages:
             return Published([])
         commands = [self._letter(message, timestamp_ms) for message in messages]
@@ -108,14 +108,14 @@ class RedisStreamsBroker:
         return Published([None if i in refused else f"dead:{m.id}" for i, m in enumerate(messages)], refused)
 
     def unacknowledged(self) -> int:
-        """Return 0: what was published was answered, or its answer is lost for good."""
+        """Return 0: each publish was answered, or its answer is lost and will not come."""
         return 0
 
     def undeliverable(self, positions: Sequence[tuple[str, str]]) -> Sequence[bool]:
-        """For each (queue, position): True if no consumer will ever be given that message again.
+        """For each (queue, position): True if no consumer will receive that message again.
 
-        So is what is not there (settled, or lost by Redis), what was given out and is pending for no consumer, and
-        a position that is none of ours. Raises BrokerUnavailable.
+        That is a message that does not exist (settled, or lost by Redis), one that was delivered and is pending for no
+        consumer, and a position of another broker. Raises BrokerUnavailable.
         """
         answers = [True] * len(positions)
         asked: dict[Partition, list[tuple[int, str]]] = {}
@@ -132,24 +132,24 @@ class RedisStreamsBroker:
         return answers
 
     def consumer(self, queues: Sequence[str], *, member: str) -> StreamsConsumer:
-        """Join the group of this namespace's streams, by the member's name and something random.
+        """Join the group of this namespace's streams, under the member's name and a random suffix.
 
-        Raises BrokerUnavailable where the Redis cannot be reached.
+        Raises BrokerUnavailable if the Redis cannot be reached.
         """
         partitions = [partition for queue in queues for partition in self._streams.of(queue)]
         return StreamsConsumer(self._store, self._streams, partitions, member, self._settings.claim_stale_seconds)
 
     def findings(self, now_ms: int) -> Iterator[Finding]:
-        """Yield what there is to say of these streams; what carries them the backend tells."""
+        """Yield the findings of `yadtq doctor` about these streams; those about their Redis come from the backend."""
         self._check_backend()
         return map(self._finding, self._settings.queues)
 
     def close(self, timeout: float) -> None:
-        """Let go; what was accepted was sent. Never raises."""
+        """Disconnect; every accepted message was sent. Never raises."""
         self._store.close()
 
     def _sorted(self, messages: Sequence[Outgoing]) -> dict[Partition, list[int]]:
-        """Return the indexes of messages by the stream they belong to."""
+        """Return the indexes of messages by their stream."""
         found: dict[tuple[str, int], list[int]] = {}
         shard = self._streams.shard
         for index, message in enumerate(messages):
@@ -172,12 +172,12 @@ class RedisStreamsBroker:
         return ok("lag", f"queue {queue}: {waiting} messages are waiting")
 
     def _check_backend(self) -> None:
-        """Raise ConfigurationRefused unless the backend is this very Redis, and the same database of it."""
+        """Raise ConfigurationRefused unless the backend is the same Redis and the same database."""
         if self._is_the_backends:
             return
         backend = open_store(self._settings.backend, password=self._settings.backend_password)
         try:
-            # A restart between the two questions would make one look like two.
+            # A restart between the two questions changes the answer, so ask once more.
             self._is_the_backends = _same(self._store, backend) or _same(self._store, backend)
         finally:
             backend.close()
@@ -193,7 +193,7 @@ class RedisStreamsBroker:
 
 
 def _address(url: str) -> str:
-    """Return the address of the Redis whose streams these are."""
+    """Return the address of the Redis that has the streams."""
     scheme, separator, rest = url.partition("://")
     return scheme.removesuffix(SUFFIX) + separator + rest
 

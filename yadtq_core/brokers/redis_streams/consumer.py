@@ -21,19 +21,19 @@ from yadtq_core.wire import envelope
 log = logging.getLogger("yadtq.broker")
 
 TAKE_SECONDS = 1.0
-"""Between two looks at what dead consumers have left."""
+"""Between two searches for entries of dead consumers."""
 TAKE_MOST = 200
 LONGEST_BLOCK = 1.0
-"""Seconds: far less than the time after which a silent connection counts as lost."""
+"""Seconds: far below the time after which a silent connection counts as lost."""
 TROUBLE_SECONDS = 0.2
-"""A pause after a failed poll."""
+"""Pause after a failed poll."""
 
 
 class StreamsConsumer:
-    """A consumer of all the streams of its queues, under a name that no other start of this worker has.
+    """A consumer of all the streams of its queues, under a name that is unique to this start of the worker.
 
-    What it was given is pending under that name until it is settled. What has been pending for a whole lease (in
-    `lease`, seconds) is taken by whoever looks first, this consumer included: so a lost answer costs a lease.
+    A delivered entry is pending under that name until it is settled. The first consumer that finds an entry pending
+    for a whole lease (`lease`, seconds) takes it, this consumer included: so a lost answer delays an entry by a lease.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class StreamsConsumer:
     def poll(self, max_messages: int, timeout: float) -> Sequence[Delivery | Unreadable]:
         """Return up to `max_messages` messages, waiting at most `timeout` seconds for the first; with 0 none.
 
-        What was settled goes out with it. A Redis that is away makes it return nothing.
+        Settled entries are sent with it. During an outage of Redis it returns nothing.
         """
         deadline = time.monotonic() + timeout
         while True:
@@ -67,28 +67,28 @@ class StreamsConsumer:
             if self._ready or left <= LONGEST_BLOCK:
                 found, self._ready = self._ready[:max_messages], self._ready[max_messages:]
                 if self._ready:
-                    self._hand_back()
+                    self._requeue_surplus()
                 return found
 
     def changes(self) -> tuple[frozenset[Partition], frozenset[Partition]]:
-        """Return nothing: the streams are everybody's."""
+        """Return nothing: all consumers share every stream."""
         return frozenset(), frozenset()
 
     def settle(self, places: Sequence[Place]) -> None:
-        """Remove these for good, with the next poll."""
+        """Remove these entries with the next poll."""
         for partition, offset in places:
             self._settled.setdefault(partition, []).append(offset)
 
     def pause(self, partitions: Sequence[Partition]) -> None:
-        """Let no more messages of these come."""
+        """Stop delivery from these partitions."""
         self._paused.update(partitions)
 
     def resume(self, partitions: Sequence[Partition]) -> None:
-        """Let messages of these come again."""
+        """Continue delivery from these partitions."""
         self._paused.difference_update(partitions)
 
     def close(self, timeout: float) -> None:
-        """Settle what is to be settled, leave the rest to others at once, let go. Never raises."""
+        """Settle, leave unsettled entries to other consumers at once, and disconnect. Never raises."""
         if self._in_trouble:
             return
         with suppress(YadtqError):
@@ -117,8 +117,8 @@ class StreamsConsumer:
             self._read(self._of_key[key], entries)
 
     def _settling(self) -> list[tuple[Any, ...]]:
-        """Return the commands that settle. An entry first goes and then is no longer pending: the other way round
-        one that lost its connection in between would leave it there for nobody."""
+        """Return the commands that settle. XDEL comes before XACK: if the connection is lost between the two, an entry
+        that is acknowledged and not deleted would stay in the stream for no consumer."""
         commands: list[tuple[Any, ...]] = []
         for partition, offsets in self._settled.items():
             key, entries = self._keys[partition], [entry_of(offset) for offset in offsets]
@@ -126,7 +126,7 @@ class StreamsConsumer:
         return commands
 
     def _reading(self, most: int, block: float) -> list[tuple[Any, ...]]:
-        """Return the command that asks for new messages. COUNT is for each stream, so that more may come than asked."""
+        """Return the command that reads new messages. COUNT is for each stream, so more may come than `most`."""
         keys = [key for partition, key in self._keys.items() if partition not in self._paused]
         if most <= 0 or not keys:
             return []
@@ -136,19 +136,19 @@ class StreamsConsumer:
             ("XREADGROUP", "GROUP", GROUP, self._name, "COUNT", count, *waiting, "STREAMS", *keys, *[">"] * len(keys))
         ]
 
-    def _hand_back(self) -> None:
-        """Leave what came beyond what was asked for to whoever looks first, as if its lease were over."""
+    def _requeue_surplus(self) -> None:
+        """Leave the entries beyond the requested number to any consumer, as if their lease were over."""
         surplus, self._ready = self._ready, []
         commands = [
             ("XCLAIM", self._keys[one.partition], GROUP, self._name, 0, entry_of(one.offset), "IDLE", self._lease_ms)
             for one in surplus
             if one.partition is not None
         ]
-        with suppress(YadtqError):  # then it really waits for a lease
+        with suppress(YadtqError):  # then they wait for a lease
             self._store.run_many(commands)
 
     def _take(self, most: int) -> None:
-        """Take over what others have left for a lease."""
+        """Take entries that other consumers have left pending for a lease."""
         given = [GROUP, self._name, self._lease_ms, most]
         partitions = [partition for partition in self._keys if partition not in self._paused]
         answers = evaluate(self._store, [ScriptCall(TAKE, [self._keys[each]], given) for each in partitions])
@@ -156,7 +156,7 @@ class StreamsConsumer:
             self._read(partition, [(entry, _fields(flat)) for entry, flat in entries])
 
     def _read(self, partition: Partition, entries: Iterable[tuple[bytes, Mapping[bytes, bytes]]]) -> None:
-        """Decode entries; the loop that every message goes through."""
+        """Decode entries; every message passes this loop."""
         decode, ready = envelope.decode, self._ready
         for entry, fields in entries:
             offset = offset_of(entry)
@@ -174,10 +174,10 @@ class StreamsConsumer:
             make_group(self._store, key)
 
     def _trouble(self, error: YadtqError, left: float) -> None:
-        """Live through a failed poll; make anew what Redis has lost."""
+        """Log and survive a failed poll; create groups again that Redis has lost."""
         if not self._in_trouble:
             self._in_trouble = True
-            log.warning("reading the streams failed and goes on: %s", error)
+            log.warning("reading the streams failed and continues: %s", error)
         if "NOGROUP" in str(error):
             with suppress(YadtqError):
                 self._make_groups()
@@ -191,7 +191,7 @@ class StreamsConsumer:
 
 
 def make_group(store: Store, key: str) -> None:
-    """Make a stream and its group, which begins with the first entry, where they are missing."""
+    """Create a stream and its group, which begins with the first entry, if they are missing."""
     (answer,) = store.run_many([("XGROUP", "CREATE", key, GROUP, "0", "MKSTREAM")])
     if isinstance(answer, ServerError) and "BUSYGROUP" not in str(answer):
         raise store.translated(answer) from answer

@@ -1,4 +1,4 @@
-"""What the streams broker keeps in Redis, and how its entries are named on either side.
+"""The keys of the streams broker, and the names of its entries in Redis and in yadtq.
 
     yadtq:{ns:s}:stream:<queue>   stream  the messages of one queue and shard, each in the field `m`; one group, `yadtq`
     yadtq:{ns:s}:dead:<queue>     hash    the dead letters: ID → time (ms), a blank, the message
@@ -16,12 +16,12 @@ from yadtq_core.model import Partition, shard_of
 from yadtq_core.net.redis_scripts import load
 
 GROUP = "yadtq"
-"""The one group of each stream; keys carry the namespace, so it need not."""
+"""The only group of each stream; its name needs no namespace, because the keys have it."""
 FIELD = b"m"
 
 _SHORT, _LONG = 20, 64
 _LONG_FROM = 1 << 63
-"""2**20 entries within a millisecond happen only where Redis's clock stands still, or has gone back, for long."""
+"""2**20 entries within a millisecond happen only if Redis's clock stops, or was set back, for long."""
 
 PUBLISH = load(__package__, "publish")
 GONE = load(__package__, "gone")
@@ -30,14 +30,14 @@ LEAVE = load(__package__, "leave")
 
 
 def offset_of(entry: bytes) -> int:
-    """Return an entry as an offset: greater for later entries, and different for different ones."""
+    """Return an entry's offset: unique, and greater for a later entry."""
     ms, _, sequence = entry.partition(b"-")
     number = int(sequence)
     return int(ms) << _SHORT | number if number < 1 << _SHORT else int(ms) << _LONG | number
 
 
 def entry_of(offset: int) -> str:
-    """Return the entry whose offset this is."""
+    """Return the entry with this offset."""
     bits = _SHORT if offset < _LONG_FROM else _LONG
     return f"{offset >> bits}-{offset & ((1 << bits) - 1)}"
 
@@ -52,7 +52,7 @@ class Streams:
         self._roots = [f"yadtq:{{{namespace}:{shard}}}:" for shard in self.shards]
 
     def of(self, queue: str) -> list[Partition]:
-        """Return a queue's parts, one a shard."""
+        """Return a queue's partitions, one for each shard."""
         return [Partition(queue, shard) for shard in self.shards]
 
     def shard(self, task_id: str) -> int:
@@ -60,15 +60,15 @@ class Streams:
         return shard_of(task_id, len(self.shards))
 
     def key(self, partition: Partition) -> str:
-        """Return the key of a queue's part."""
+        """Return the key of a partition."""
         return f"{self._roots[partition.number]}stream:{partition.queue}"
 
     def dead(self, queue: str, letter: str) -> str:
-        """Return the key under which a dead letter is kept; what could not be read has no task's ID."""
+        """Return the key of a dead letter; the name of an unreadable message's letter is not a task ID."""
         return f"{self._roots[crc32(letter.encode()) % len(self.shards)]}dead:{queue}"
 
     def place(self, queue: str, position: str) -> tuple[Partition, str] | None:
-        """Return a position's part and entry, None for one that is none of ours."""
+        """Return a position's partition and entry, None for a position of another broker."""
         number, colon, offset = position.partition(":")
         if not (colon and position.isascii() and number.isdigit() and offset.isdigit()):
             return None

@@ -198,7 +198,7 @@ def test_a_member_stuck_outside_the_group_is_made_anew(
     batch = messages(40)
     publish(broker, batch)
     wanted = {one.id for one in batch}
-    step_until([member], lambda: "made anew" in caplog.text, "it is made anew")
+    step_until([member], lambda: "replacing the membership" in caplog.text, "it is replaced")
     step_until([member], lambda: set(member.ids) >= wanted and len(member.owned) == 4, "all are read")
 
 

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom,no-writes
--- Tells which entries nobody will ever be given (again): not there, or given out and pending for nobody.
+-- Answers which entries no consumer will receive again: missing ones, and delivered ones that are not pending.
 -- KEYS: the stream   ARGV: group; then each entry
 -- Answer: for each 1 (gone), 0
 local stream, group = KEYS[1], ARGV[1]
@@ -9,7 +9,7 @@ local function parts(entry)
   return tonumber(ms), tonumber(seq)
 end
 
--- The last entry that was given out; without a group nothing was: one is made that begins with the first entry.
+-- The last delivered entry; without a group none is: a new group begins with the first entry.
 local function last_given()
   local groups = redis.pcall('XINFO', 'GROUPS', stream)
   for _, fields in ipairs(groups) do

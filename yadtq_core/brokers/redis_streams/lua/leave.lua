@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
--- A consumer leaves: what it has not settled can be taken by others at once, and without any it is removed.
--- KEYS: the stream   ARGV: group, consumer, lease (ms), at most so many
--- Answer: how many entries are left to others
+-- A consumer leaves: others can take its unsettled entries at once; if it has none, it is removed.
+-- KEYS: the stream   ARGV: group, consumer, lease (ms), how many at most
+-- Answer: the number of entries left to others
 local stream, group, me = KEYS[1], ARGV[1], ARGV[2]
 local pending = redis.call('XPENDING', stream, group, '-', '+', ARGV[4], me)
 if #pending == 0 then

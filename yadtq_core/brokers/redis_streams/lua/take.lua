@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
--- Takes what was given to consumers that have not settled it for a whole lease; removes idle ones that have nothing.
--- KEYS: the stream   ARGV: group, consumer, lease (ms), at most so many
--- Answer: the entries taken, as XRANGE shows them
+-- Takes entries that were pending for a whole lease; removes idle consumers without entries.
+-- KEYS: the stream   ARGV: group, consumer, lease (ms), how many at most
+-- Answer: the taken entries, as XRANGE returns them
 local stream, group, me, lease = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])
 local taken = redis.call('XAUTOCLAIM', stream, group, me, lease, '0-0', 'COUNT', ARGV[4])[2]
 for _, fields in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
