@@ -50,7 +50,7 @@ def test_a_killed_broker_comes_back(
     wanted = {one.id for one in acknowledged + after}
     step_until([member], lambda: set(member.ids) >= wanted, "everything acknowledged is read", timeout=60.0)
     assert caplog.text.count("does not answer; polling continues") == 1
-    assert caplog.text.count("is back after") == 1
+    assert caplog.text.count("answers again after") == 1
     member.commit_read()
     step_until([member], lambda: member.offsets.committed(sorted(member.owned)), "it commits again")
 

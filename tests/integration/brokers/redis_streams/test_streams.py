@@ -202,7 +202,7 @@ def test_a_redis_that_was_away_is_read_again(
     server.start()
     wait_until(lambda: None not in broker.publish(messages(1), timestamp_ms=now_ms()).wait(5.0), "it answers")
     step_until([member], lambda: len(set(member.ids)) == 6, "the new one is read")
-    assert caplog.text.count("failed and goes on") == 1
+    assert caplog.text.count("failed and continues") == 1
     server.stop()
     member.consumer.close(1.0)  # never raises
 
