@@ -1,4 +1,4 @@
-"""Names on the pages exist: files of this repository, environment variables, commands, keys in Redis."""
+"""Names on the pages exist: files, environment variables, commands, keys in Redis, rules, rows of the fault runs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from docs import generate
 from tests.docs.pages import LINKED, ROOT
 from verification.faults.checker import INVARIANTS
+from verification.faults.rows import ROWS
 from yadtq_core.backends.redis.keys import ShardKeys
 from yadtq_core.settings import ENVIRONMENT
 
@@ -82,3 +83,10 @@ def test_the_home_and_the_tests_of_a_rule_exist(rule: list[str]) -> None:
     assert [name for name in re.findall(r"\*([\w ]+)\*", held_by) if name not in words_of_tests()] == []
     assert set(re.findall(r"\bI\d+\b", held_by)) <= set(INVARIANTS)
     assert re.search(r"`|\*|I\d", held_by)
+
+
+def test_the_rows_of_reliability_are_those_of_the_fault_runs() -> None:
+    text = (ROOT / "docs/reliability.md").read_text("utf-8")
+    page = dict(re.findall(r"^\| ([A-Z]\d+b?) \| (.+?) \| ", text, re.MULTILINE))
+    first = {row.id: (row.play.__doc__ or "").partition("\n\n")[0] for row in ROWS}
+    assert page == {name: " ".join(text.split()).rstrip(".") for name, text in first.items()}

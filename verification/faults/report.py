@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from verification.faults.row import Result
 
-HEAD = ("row", "what is broken", "queue", "tasks", "accepted", "repeats", "recovery p50", "max", "the checker's word")
+HEAD = ("row", "fault", "queue", "tasks", "accepted", "repeats", "recovery p50", "max", "checker")
 
 
 def table(results: Sequence[Result]) -> str:
