@@ -1,5 +1,6 @@
-"""The submitting side: what an application holds. A call's way through these files:
+"""The submitting side of an application. The way of a call through these files:
 
-calls → submissions (validate, build) → submitter (create, publish, acknowledged; `combiner` joins callers, `bulk`
-streams many) → confirmer (behind the caller) → handle, waiter (the result, by push). `services` keeps what is open.
+call → builder (validate, make the message) → submitter (create the record, publish, wait for the acknowledgement;
+`group_commit` joins callers, `bulk` streams many calls) → background (confirm) → handle and waiter (the pushed
+result). `connection` holds the open services.
 """

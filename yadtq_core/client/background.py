@@ -1,7 +1,7 @@
-"""What is done behind the callers: publish what was accepted by its record, confirm what the broker acknowledged.
+"""Work of a client in the background: publish messages of accepted records, confirm acknowledged messages.
 
-Nothing depends on it in time: a record that is not confirmed within the publish grace is published (again) by a
-sweep, and the copy is recognised. So what cannot be done after some tries is dropped, and memory stays bounded.
+None of it is urgent: a sweep publishes the message of a record that is not confirmed within the publish grace, and
+workers recognise the copy. So work that still fails after some attempts is dropped, which bounds the memory.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from yadtq_core.interfaces import Backend, Broker, Outgoing, Publication
 
 BATCH = 500
 LINGER = 0.02
-"""Seconds: what single submits publish meanwhile is confirmed in one call, far within the publish grace."""
+"""Seconds to collect the positions of single submits, to confirm them in one call; far below the publish grace."""
 SEND_LINGER = 0.005
-"""Seconds: what single submits leave to be published meanwhile is published in one go."""
+"""Seconds to collect the messages of single submits, to publish them in one call."""
 MAX_WAITING = 50_000
-"""Positions kept while the backend is away; the oldest are dropped, and swept."""
+"""Positions kept while the backend is unavailable. The oldest are dropped; a sweep handles their records."""
 FOLLOW_SECONDS = 30.0
-"""How long an acknowledgement that is late is waited for: the producer itself gives up then."""
+"""Seconds to wait for a late acknowledgement; after that the producer gives up too."""
 _LOOK = 0.1
 _RETRY = 0.5
 
 Position = tuple[str, str]
-"""ID and position."""
+"""Task ID and position of its message."""
 
 
 class _Followed(Struct):
-    """A publication whose acknowledgement nobody waits for any more; `open` are indexes into `ids`."""
+    """A publication whose caller no longer waits for the acknowledgements; `open` are indexes into `ids`."""
 
     ids: Sequence[str]
     publication: Publication
@@ -42,7 +42,7 @@ class _Followed(Struct):
     open: list[int]
 
     def news(self, timeout: float) -> list[Position]:
-        """Return what has been acknowledged since the last call, after at most `timeout` seconds."""
+        """Return the positions acknowledged since the last call, waiting at most `timeout` seconds."""
         answers = self.publication.wait(timeout)
         found = [(self.ids[index], position) for index in self.open if (position := answers[index]) is not None]
         self.open = [index for index in self.open if answers[index] is None and index not in self.publication.errors]
@@ -50,7 +50,7 @@ class _Followed(Struct):
 
 
 class Confirmer:
-    """Confirms in batches, from one thread that is started when it is first needed. Never raises to its callers."""
+    """Publishes and confirms in batches, in one thread that starts when it is needed. Never raises to its callers."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -64,29 +64,29 @@ class Confirmer:
         self._broker: Broker | None = None
 
     def add(self, positions: Sequence[Position]) -> None:
-        """Confirm these soon."""
+        """Confirm these positions soon."""
         self._positions.extend(positions)
         self._rouse()
 
     def publish(self, broker: Broker, messages: Sequence[Outgoing], timestamp_ms: int) -> None:
-        """Publish these soon, and confirm them; the caller keeps `unsent` within bounds."""
+        """Publish these messages soon, and confirm them. The caller must keep `unsent` bounded."""
         self._broker = broker
         self._unsent.extend([(message, timestamp_ms) for message in messages])
         self._rouse()
 
     @property
     def unsent(self) -> int:
-        """Messages not published yet."""
+        """The number of messages not yet published."""
         return len(self._unsent)
 
     def follow(self, ids: Sequence[str], publication: Publication) -> None:
-        """Wait for what is not acknowledged yet behind the caller, and confirm it then."""
+        """Wait in the background for the missing acknowledgements, and confirm their messages."""
         until = time.monotonic() + FOLLOW_SECONDS
         self._followed.append(_Followed(ids, publication, until, list(range(len(ids)))))
         self._rouse()
 
     def close(self, timeout: float) -> None:
-        """Publish, wait for what is followed and confirm all, within `timeout` seconds in total; end the thread."""
+        """Publish, wait for late acknowledgements, confirm all and end the thread, within `timeout` seconds."""
         deadline = time.monotonic() + timeout
         self._stop.set()
         self._wake.set()
@@ -113,7 +113,7 @@ class Confirmer:
                 self._thread.start()
 
     def _run(self) -> None:
-        """Publish and confirm until told to stop; what is left then is `close`'s."""
+        """Publish and confirm until `close`, which handles the rest."""
         while not self._stop.is_set():
             self._wake.wait()
             if max(len(self._positions), len(self._unsent)) < BATCH:
@@ -128,7 +128,7 @@ class Confirmer:
                 self._wake.set()
 
     def _publish_all(self) -> None:
-        """Publish what waits; what the broker does not take is left to the sweeps."""
+        """Publish all waiting messages. A sweep publishes those that the broker refuses."""
         while self._unsent and self._broker is not None:
             batch = [self._unsent.popleft() for _ in range(min(BATCH, len(self._unsent)))]
             messages = [message for message, _ in batch]
@@ -137,7 +137,7 @@ class Confirmer:
                 self.follow([message.id for message in messages], publication)
 
     def _follow_once(self, timeout: float) -> None:
-        """Look at each followed publication once, waiting for the oldest; drop those that are done or too old."""
+        """Check each followed publication once, waiting for the oldest; drop those that are complete or too old."""
         for number in range(len(self._followed)):
             one = self._followed.popleft()
             self._positions.extend(one.news(timeout if number == 0 else 0.0))
@@ -145,7 +145,7 @@ class Confirmer:
                 self._followed.append(one)
 
     def _confirm_once(self) -> bool:
-        """Confirm one batch; False where the backend could not be told, and the batch waits again."""
+        """Confirm one batch. False when the backend is unavailable; the batch then stays in the queue."""
         batch = [self._positions.popleft() for _ in range(min(BATCH, len(self._positions)))]
         if not batch:
             return True

@@ -1,4 +1,4 @@
-"""Submitting many calls: chunk by chunk, the next one's records written while the last one's messages travel."""
+"""Submit many calls in chunks: it writes the records of a chunk while earlier messages are on their way."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from yadtq_core.errors import InvalidInput, OutcomeUnknown, Unavailable, YadtqEr
 from yadtq_core.model import Message, Submission
 
 CHUNK = 500
-"""Calls of one script call and one publish."""
+"""Calls in one script call and one publish."""
 CHUNK_BYTES = 1024 * 1024
-"""A chunk is closed early when its arguments are this large together."""
+"""A chunk is sent early when its arguments reach this size in total."""
 WINDOW = 16
-"""Chunks whose acknowledgements are outstanding: 8,000 messages, so that the producer never holds more than 10,000."""
+"""Chunks without acknowledgement: 8,000 messages, so that the producer never holds more than 10,000."""
 
 Result = Handle[Any] | YadtqError
 
@@ -27,7 +27,7 @@ Result = Handle[Any] | YadtqError
 class Bulk:
     """One `submit_many`: `results` has a handle or an error for each call, in order.
 
-    stops: take no more calls once the services fail; else the rest is answered without being tried.
+    stops: read no more calls after the services failed. Otherwise each further call gets an error without an attempt.
     """
 
     def __init__(self, builder: Builder, opened: Opened, options: Options, *, stops: bool) -> None:
@@ -45,7 +45,7 @@ class Bulk:
         self._failed: Unavailable | None = None
 
     def run(self, calls: Iterable[Call[Any]]) -> None:
-        """Submit all, at most WINDOW chunks ahead of the broker; an error of the caller's own iterator is raised."""
+        """Submit all calls, at most WINDOW chunks ahead of the broker. Raises the errors of the caller's iterator."""
         try:
             for call in calls:
                 if self._failed is None:
@@ -78,7 +78,7 @@ class Bulk:
             self._send()
 
     def _send(self) -> None:
-        """Start the chunk; wait for the oldest ones where too many are on their way."""
+        """Start the chunk; first wait for the oldest chunks if too many are unacknowledged."""
         if not self._chunk:
             return
         self._settle_down_to(WINDOW - 1)
@@ -106,18 +106,18 @@ class Bulk:
             self._put(places, self._submitter.finish(batch))
 
     def _put(self, places: list[int], failures: list[Failure]) -> None:
-        """Put errors in the places of the handles; a chunk of which nothing passed ends the trying."""
+        """Put errors in the places of the handles. After a chunk in which every call failed, stop trying."""
         if not any(failures):
             return
         for place, failure in zip(places, failures, strict=True):
             if failure is not None:
                 self.results[place] = failure
         if self._failed is None and all(isinstance(failure, Unavailable | OutcomeUnknown) for failure in failures):
-            self._failed = Unavailable(f"not submitted, as an earlier one could not be: {failures[0]}")
+            self._failed = Unavailable(f"not submitted, because an earlier call failed: {failures[0]}")
 
 
 def raise_first(results: list[Result]) -> None:
-    """Raise what stands for all errors: OutcomeUnknown with all IDs concerned, else the first refusal."""
+    """Raise one error for all: OutcomeUnknown with the IDs of every unknown outcome, else the first refusal."""
     errors = [(place, result) for place, result in enumerate(results) if isinstance(result, YadtqError)]
     if not errors:
         return
@@ -125,7 +125,7 @@ def raise_first(results: list[Result]) -> None:
     place, first = errors[0]
     if unknown:
         ids = tuple(task_id for error in unknown for task_id in error.task_ids)
-        raised: YadtqError = OutcomeUnknown(ids, "not all was acknowledged in time")
+        raised: YadtqError = OutcomeUnknown(ids, "not all calls were acknowledged in time")
     else:
         raised = first
     raised.add_note(

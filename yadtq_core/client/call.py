@@ -1,4 +1,4 @@
-"""Calls: a task, or its name, with arguments and options, not yet submitted.
+"""Calls: a task, or its name, with arguments and options, before it is submitted.
 
 call(resize, "a.png", width=640).using(queue="slow")
 call("add", 1, 2)
@@ -21,14 +21,14 @@ P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 
 MAX_DELAY = 365 * 86400.0
-"""Seconds; as for a retry: what is to happen in a year is a matter for a calendar, not for a queue."""
+"""Longest delay in seconds, the same as for a retry. A later task is better kept in a calendar than in a queue."""
 MAX_HEADER_BYTES = 8 * 1024
-"""All headers of a call: they travel with the message and stay in every worker's memory while it runs."""
+"""Limit of all headers of a call: they travel with the message and stay in a worker's memory while it runs."""
 MAX_KEY_LENGTH = 512
 
 
 class Options(Struct, frozen=True):
-    """How a call is to be carried out; None: not said here."""
+    """The options of a call; None: not set here."""
 
     delay: float | None = None
     queue: str | None = None
@@ -38,15 +38,15 @@ class Options(Struct, frozen=True):
     id: str | None = None
 
     def over(self, base: Options) -> Options:
-        """Return `base` with what is said here put over it; headers are joined, an ID and a key exclude each other."""
+        """Return `base` with these options over it. Headers are merged; an ID replaces a key, and a key an ID."""
         if base is PLAIN or self is PLAIN:
             return base if self is PLAIN else self
-        said = {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not None}
+        given = {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not None}
         if self.headers and base.headers:
-            said["headers"] = base.headers | self.headers
+            given["headers"] = base.headers | self.headers
         if self.id is not None or self.idempotency_key is not None:
             base = replace(base, id=None, idempotency_key=None)
-        return replace(base, **said)
+        return replace(base, **given)
 
 
 PLAIN = Options()
@@ -78,7 +78,7 @@ def options(
     idempotency_key: str | None = None,
     id: str | None = None,
 ) -> Options:
-    """Return checked options; raises InvalidInput with the keyword, what came and what is allowed."""
+    """Return checked options. Raises InvalidInput with the keyword, the value and the allowed range."""
     if id is not None and idempotency_key is not None:
         raise InvalidInput("id and idempotency_key exclude each other: the key makes the ID")
     return Options(
@@ -121,7 +121,7 @@ def call(task: Task[P, R_co], /, *args: P.args, **kwargs: P.kwargs) -> Call[R_co
 @overload
 def call(task: str, /, *args: Any, **kwargs: Any) -> Call[Any]: ...
 def call(task: Task[..., Any] | str, /, *args: Any, **kwargs: Any) -> Call[Any]:
-    """Return a call of this task, to be submitted with others; arguments are looked at when it is submitted."""
+    """Return a call of a task, for `submit_many`. Its arguments are checked when it is submitted."""
     return Call(task, args, kwargs)
 
 
@@ -139,7 +139,7 @@ def _check_retries(retries: int) -> int:
 
 
 def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return headers that a message can carry; raises InvalidInput."""
+    """Return a copy of headers that a message can carry; raises InvalidInput."""
     if not isinstance(headers, Mapping):
         raise InvalidInput(f"headers takes a mapping of text to text, got {_shown(headers)}")
     size = 0

@@ -1,4 +1,4 @@
-"""Client: what an application holds to submit tasks, ask about them and cancel them."""
+"""Client: an application submits, queries and cancels tasks with it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BATCH = 200
 
 
 class Submitting:
-    """The methods that submit, with some options: a client has none, `using` adds to them."""
+    """The methods that submit, with the options that `using` has added."""
 
     def __init__(self, opened: Opened, builder: Builder, chosen: Options) -> None:
         self._opened = opened
@@ -52,11 +52,14 @@ class Submitting:
     @overload
     def submit(self, task: str, /, *args: Any, **kwargs: Any) -> Handle[Any]: ...
     def submit(self, task: Task[..., Any] | str, /, *args: Any, **kwargs: Any) -> Handle[Any]:
-        """Submit one call of a task, given itself or by name; return its handle once the broker has it.
+        """Submit one call of a task; return its handle once the broker has acknowledged the message.
 
-        Three kinds of outcome. Returned: accepted. InvalidInput (with InvalidArguments, UnknownTask, IdConflict…),
-        Unavailable or ConfigurationRefused: refused, nothing was written. OutcomeUnknown: a reply was lost, or the
-        broker did not acknowledge within the submit timeout: the task may still run.
+        task: the task, or its name. args, kwargs: its arguments, at most 256 KiB when serialized.
+
+        There are three outcomes. It returns: the task was accepted. It raises InvalidInput (InvalidArguments,
+        UnknownTask, IdConflict …), Unavailable or ConfigurationRefused: the task was refused and nothing was written.
+        It raises OutcomeUnknown: a reply was lost, or the broker did not acknowledge within `submit_timeout`, so the
+        task may still run.
         """
         submission = self._builder.build(task, args, kwargs, self._options)
         self._opened.here().group.call(submission)
@@ -67,7 +70,7 @@ class Submitting:
     @overload
     async def asubmit(self, task: str, /, *args: Any, **kwargs: Any) -> Handle[Any]: ...
     async def asubmit(self, task: Task[..., Any] | str, /, *args: Any, **kwargs: Any) -> Handle[Any]:
-        """Do as `submit` does, without blocking the event loop; one that is cancelled meanwhile may still run."""
+        """Do the same as `submit` without blocking the event loop. After a cancellation the task may still run."""
         submission = self._builder.build(task, args, kwargs, self._options)
         await (await self._opened.ahere()).group.acall(submission)
         return Handle(submission.message.id, self._opened)
@@ -79,13 +82,14 @@ class Submitting:
     def submit_many(
         self, calls: Iterable[Call[R]], *, on_error: Literal["raise", "return"] = "raise"
     ) -> list[Handle[R]] | list[Handle[R] | YadtqError]:
-        """Submit many calls (`call(task, …)`, also mixed, also from a generator of millions); return their handles.
+        """Submit many calls; return their handles in order.
 
-        A call that is refused does not stop the others. Once the services fail altogether, no more is tried.
-
-        on_error: "return" gives an error in the place of each call that was not accepted, as `submit` would have
-        raised it. "raise" raises at the end: OutcomeUnknown with the IDs of all that is not known, else the first
-        refusal; what was accepted stays accepted.
+        calls: `call(task, …)`, of several tasks if wanted, and also from a generator of millions. A refused call does
+        not stop the others. After a whole chunk of calls has failed because a service is unavailable, the rest is not
+        tried.
+        on_error: "return" puts an error in the place of each call that was not accepted, the one that `submit` would
+        raise. "raise" raises at the end: OutcomeUnknown with the IDs of all calls whose outcome is unknown, else the
+        first refusal; accepted calls stay accepted.
         """
         if on_error not in ("raise", "return"):
             raise InvalidInput(f'on_error is "raise" or "return", got {on_error!r:.80}')
@@ -97,10 +101,10 @@ class Submitting:
 
 
 class Client(Submitting):
-    """A connection to one installation (a broker, a backend and a namespace in them).
+    """A connection to one installation: a broker, a backend and a namespace in both.
 
-    May be shared by threads and coroutines, whose submits then travel together, and reopens itself after a fork.
-    Close it (`with` does): what it has accepted is sent and confirmed then.
+    Threads and coroutines may share a client; their submits then travel in batches. It reopens itself after a fork.
+    Close it (or use `with`): closing sends and confirms all accepted calls.
     """
 
     def __init__(
@@ -111,11 +115,12 @@ class Client(Submitting):
         registry: Registry | None = None,
         plugins: Plugins | None = None,
     ) -> None:
-        """Make a client of settings already loaded; `connect` is the usual way, and says what `confirm` is.
+        """Make a client from loaded settings; `connect` is the usual way, and describes `confirm`.
 
-        registry: what tells tasks from names; default: installed plugins and `settings.imports`.
-        plugins: their hooks are part of this client (`load_plugins`); default: what is installed. One that cannot
-            be loaded is left out, and logged.
+        registry: resolves task names; default: installed tasks and `settings.imports`.
+        plugins: the hooks of this client (`load_plugins`); default: all installed plugins. A plugin that cannot be
+            loaded is left out, with a warning in the log.
+        Raises InvalidInput for another value of `confirm`, InvalidSetting and PluginError for wrong plugin settings.
         """
         if confirm not in ("broker", "record"):
             raise InvalidInput(f'confirm is "broker" or "record", got {confirm!r:.80}')
@@ -141,17 +146,18 @@ class Client(Submitting):
         plugins: Sequence[object] = (),
         **settings: Any,
     ) -> Self:
-        """Return a client; what is not given comes from the environment, a settings file or the defaults.
+        """Return a client. Other settings come from the environment, a settings file or the defaults.
 
         broker, backend: addresses, such as kafka://localhost:9092 and redis://localhost:6379/0.
-        confirm: "broker": a submit returns when the broker has acknowledged it. "record": it returns when its
-            record stands, and is published behind the caller (`close` waits for that); it survives the loss of the
-            broker, but not of the last second of a backend that writes to disk once a second.
-        plugins: objects with hooks, beside what is installed.
-        settings: any other setting, such as namespace="main" or submit_timeout=5.
+        confirm: "broker": `submit` returns when the broker has acknowledged the message. "record": `submit` returns
+            when the record is written, and a thread publishes the message later (`close` waits for that). The task
+            then survives the loss of the broker, but not the loss of the last second of a backend that writes to disk
+            once a second.
+        plugins: objects with hooks, in addition to the installed plugins.
+        settings: any other setting, such as namespace="main" or submit_timeout=5 (seconds).
 
-        The backend is reached at once, the broker by the first submit. Raises InvalidSetting, BackendUnavailable,
-        ConfigurationRefused.
+        It connects to the backend at once, and to the broker with the first submit. Raises InvalidSetting,
+        BackendUnavailable, ConfigurationRefused.
         """
         loaded = load({"broker": broker, "backend": backend, **settings}, found=addresses_found)
         client = cls(loaded.settings, confirm=confirm, plugins=load_plugins(*plugins))
@@ -160,7 +166,7 @@ class Client(Submitting):
 
     @property
     def payloads(self) -> Payloads:
-        """How this client reads results and writes arguments."""
+        """The serializers and codecs of this client."""
         return self._opened.payloads
 
     @property
@@ -169,17 +175,17 @@ class Client(Submitting):
         return self._opened.settings
 
     def handle(self, task_id: str) -> Handle[Any]:
-        """Return a handle of a task submitted before, perhaps by another program; raises InvalidId."""
+        """Return the handle of a task that this or another program submitted before; raises InvalidId."""
         return Handle(check_id(task_id), self._opened)
 
     def query(self, ids: Iterable[str]) -> list[Record | None]:
-        """Return the records of these IDs in order, None where there is none; raises InvalidId, BackendUnavailable."""
+        """Return the records of these IDs in order, None for an unknown ID; raises InvalidId, BackendUnavailable."""
         return [record for batch in _batches(ids) for record in self._opened.here().backend.get(batch)]
 
     def not_found(self, ids: Iterable[str]) -> list[TaskNotFound]:
-        """Return, for IDs of which `query` found no record, the errors that say why that may be.
+        """Return a TaskNotFound, with the possible reason, for each of some IDs without a record.
 
-        Raises InvalidId, BackendUnavailable.
+        ids: those for which `query` returned None. Raises InvalidId, BackendUnavailable.
         """
         return [
             not_found(task_id, reset)
@@ -188,15 +194,16 @@ class Client(Submitting):
         ]
 
     def cancel(self, ids: Iterable[str], reason: str = "") -> list[CancelCode]:
-        """Cancel these tasks; return for each whether it was ended, is running and was asked to stop, had ended
-        before, or does not exist. Raises InvalidId, BackendUnavailable.
+        """Cancel these tasks; return for each: cancelled, requested (it runs), ended before, or missing.
+
+        reason: stored in the record and shown by `yadtq query`. Raises InvalidId, BackendUnavailable.
         """
         return [code for batch in _batches(ids) for code in self._opened.here().backend.cancel(batch, reason)]
 
     def wait_all(self, handles: Iterable[Handle[Any]], timeout: float | None = None) -> list[Record | None]:
         """Return the records of these tasks once all have ended, or as they are after `timeout` seconds.
 
-        None where there is no record. Raises BackendUnavailable.
+        timeout: 0 to ten years; None: no limit. A task without a record has None. Raises BackendUnavailable.
         """
         ids = [handle.id for handle in handles]
         ended = dict(self._opened.here().waiter.wait(list(dict.fromkeys(ids)), check_timeout(timeout)))
@@ -205,23 +212,24 @@ class Client(Submitting):
         return [ended[task_id] for task_id in ids]
 
     def counts(self) -> Counts:
-        """Return how many records there are by status; raises BackendUnavailable."""
+        """Return the number of records by queue and status; raises BackendUnavailable."""
         return self._opened.here().backend.counts()
 
     def workers(self) -> Sequence[WorkerRow]:
-        """Return the workers seen within the last hour; raises BackendUnavailable."""
+        """Return the workers that sent a heartbeat within the last hour; raises BackendUnavailable."""
         return self._opened.here().backend.workers()
 
     def provision(self, queues: Sequence[str] | None = None) -> None:
-        """Create what these queues need and is missing (default: those of the settings); safe to repeat.
+        """Create the missing topics of queues; safe to repeat.
 
-        Raises ConfigurationRefused, where it stands with too few partitions or may not be made, BrokerUnavailable.
+        queues: names; default: the queues of the settings. Raises ConfigurationRefused if a topic has too few
+        partitions or the user may not create it, BrokerUnavailable.
         """
         names = self.settings.queues if queues is None else [check_queue(queue) for queue in queues]
         self._opened.here().submitter.provision(names)
 
     def close(self) -> None:
-        """Send and confirm what was accepted, within about the submit timeout, and let go. Closing twice is fine."""
+        """Send and confirm all accepted calls, within about `submit_timeout`, and disconnect. May be called twice."""
         self._opened.close()
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""What a client has open: backend, broker and the parts that use them, once in each process it is used in."""
+"""The open services of a client: backend, broker and the parts that use them, one set for each process."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from yadtq_core.settings import Settings
 from yadtq_core.wire.payloads import Payloads
 
 GROUP = 200
-"""Submissions of one group: larger ones add latency, not speed."""
+"""Submissions of one group. A larger group adds latency, not speed."""
 
 
 class Services:
-    """The backend, opened and looked at; the broker, opened by the first submit: who only asks needs none."""
+    """The backend, opened and checked, and the broker. The first submit opens the broker: a query needs none."""
 
     def __init__(self, settings: Settings, plugins: Plugins, confirm: Confirm) -> None:
         self._settings = settings
@@ -56,7 +56,7 @@ class Services:
         self._close_first_at_exit()
 
     def close(self) -> None:
-        """Send and confirm what was accepted, for at most the submit timeout and a moment, and let go."""
+        """Send and confirm all accepted calls, for at most the submit timeout and half a second, and disconnect."""
         with self._closing:
             if self._closed:
                 return
@@ -71,7 +71,7 @@ class Services:
         self.backend.close()
 
     def _close_first_at_exit(self) -> None:
-        """What is registered last is called first: a broker's own handler would let go of what is on its way."""
+        """Register the exit handler after the broker's. Handlers run in reverse order, so this one runs first."""
         atexit.unregister(self._at_exit)
         atexit.register(self._at_exit)
 
@@ -89,9 +89,9 @@ def _tell_submitted(plugins: Plugins, messages: Sequence[Message]) -> None:
 
 
 class Opened:
-    """The services of one client, opened when they are first needed and once more in a forked process.
+    """The services of one client, opened when they are first needed, and again in a forked process.
 
-    A fork copies locks, sockets and no threads: the parent's services are left alone in the child, not even closed.
+    A fork copies locks and sockets, but no threads. So the child neither uses nor closes the parent's services.
     """
 
     def __init__(self, settings: Settings, plugins: Plugins, payloads: Payloads, confirm: Confirm) -> None:
@@ -104,17 +104,17 @@ class Opened:
         self._closed = False
 
     def here(self) -> Services:
-        """Return the services of this process; raises what opening them raises, and YadtqError once closed."""
+        """Return the services of this process; raises the errors of opening them, and YadtqError after `close`."""
         found = self._services.get(os.getpid())
         return found if found is not None else self._open()
 
     async def ahere(self) -> Services:
-        """Do as `here` does, without blocking the event loop."""
+        """Do the same as `here` without blocking the event loop."""
         found = self._services.get(os.getpid())
         return found if found is not None else await asyncio.to_thread(self._open)
 
     def close(self) -> None:
-        """Close what this process has open; nothing can be opened any more."""
+        """Close the services of this process, and refuse to open others."""
         self._closed = True
         with self._lock():
             services = self._services.pop(os.getpid(), None)

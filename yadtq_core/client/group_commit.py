@@ -1,12 +1,12 @@
-"""Group commit: callers that come together are carried out together, by one of themselves.
+"""Group commit: calls of several threads and coroutines are executed in batches, by one of the callers.
 
-The first who comes leads: it takes what waits, carries all of it out in one go, and gives each its answer. A caller
-alone is carried out in its own thread, with no other thread involved. When the leader has begun its batch it hands
-the lead to the first who came meanwhile, so that nobody serves others for ever and batches overlap. Coroutines wait
-in the same queue; where one of them is first, a thread that is started when it is first needed leads for it.
+The first caller becomes the leader: it takes all waiting items, executes them as one batch, and gives each caller its
+answer. A single caller is served in its own thread, without another one. As soon as the leader has begun its batch, the
+first waiting caller becomes the next leader: batches overlap, and no caller serves the others for long. Coroutines wait
+in the same queue. If a coroutine is first, a thread leads in its place; it starts when it is first needed.
 
-Callers that were answered together mostly come back together, a few microseconds apart: a leader waits that moment
-for as many as there were, or two small batches would take turns for ever, each at the cost of a large one.
+Callers answered in one batch usually submit again within microseconds. A leader waits that long for as many callers as
+there were in the last batch. Otherwise two small batches would alternate, each at the cost of a large one.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 GATHER = 0.002
-"""Seconds that a leader waits at most for callers to come back, as long as some do; never for a caller alone."""
+"""Longest time in seconds that a leader waits for callers to submit again; it never waits for a single caller."""
 _LOOK = 0.0001
 
 Finish = Callable[[], Sequence["Answer | Exception"]]
 
 
 class _Seat(Generic[Item, Answer]):
-    """One caller's place: its item, then its answer; `gate` is let go when it is answered, or told to lead."""
+    """The place of one caller: its item, then its answer. `gate` opens when it is answered or becomes the leader."""
 
     __slots__ = ("answer", "future", "gate", "item", "leads", "loop")
 
@@ -49,13 +49,13 @@ class _Seat(Generic[Item, Answer]):
         self.gate.acquire()
 
     def value(self) -> Answer:
-        """Return the answer, or raise it where it is an exception."""
+        """Return the answer, or raise it if it is an exception."""
         if isinstance(self.answer, Exception):
             raise self.answer
-        return self.answer  # type: ignore[return-value]  # asked only once there is an answer
+        return self.answer  # type: ignore[return-value]  # called only after there is an answer
 
     def settle(self) -> None:
-        """Give a coroutine its answer; runs on its event loop."""
+        """Give a coroutine its answer. Runs on its event loop."""
         if self.future is None or self.future.done():
             return
         if isinstance(self.answer, Exception):
@@ -65,12 +65,12 @@ class _Seat(Generic[Item, Answer]):
 
 
 class Combiner(Generic[Item, Answer]):
-    """Carries items out in batches of at most `most`.
+    """Executes items in batches of at most `most`.
 
-    begin: takes a batch and returns what finishes it, which returns an answer or an exception for each item, in
-        order. Begins never overlap, finishes may. Must be idempotent: where a leader is interrupted (Ctrl-C), what
-        it carried for others is carried once more.
-    name: of the thread that leads for coroutines.
+    begin: starts a batch and returns a function that finishes it, which returns an answer or an exception for each
+        item, in order. Calls of `begin` never overlap, calls of the second function may. It must be idempotent: after a
+        leader was interrupted (Ctrl-C), another leader executes the items of the other callers again.
+    name: name of the thread that leads for coroutines.
     """
 
     def __init__(self, begin: Callable[[Sequence[Item]], Finish[Answer]], *, most: int, name: str) -> None:
@@ -87,7 +87,7 @@ class Combiner(Generic[Item, Answer]):
         self._closed = False
 
     def call(self, item: Item) -> Answer:
-        """Return the item's answer, or raise it; the caller may serve others meanwhile, one batch at most."""
+        """Return the answer of the item, or raise it. The calling thread may execute one batch for others before."""
         seat: _Seat[Item, Answer] = _Seat(item)
         try:
             if not self._join(seat):
@@ -100,7 +100,7 @@ class Combiner(Generic[Item, Answer]):
         return seat.value()
 
     async def acall(self, item: Item) -> Answer:
-        """Return the item's answer, or raise it, without blocking the event loop."""
+        """Return the answer of the item, or raise it, without blocking the event loop."""
         loop = asyncio.get_running_loop()
         seat: _Seat[Item, Answer] = _Seat(item, loop, loop.create_future())
         if self._join(seat):
@@ -109,12 +109,12 @@ class Combiner(Generic[Item, Answer]):
         return await seat.future
 
     def close(self) -> None:
-        """End the thread once it has nothing to lead."""
+        """End the thread as soon as it has no batch to lead."""
         self._closed = True
         self._baton.release()
 
     def _join(self, seat: _Seat[Item, Answer]) -> bool:
-        """Take a place in the queue; return whether it leads, because nobody does."""
+        """Enter the queue. True when this caller becomes the leader because there is none."""
         with self._lock:
             self._queue.append(seat)
             self._inside += 1
@@ -124,36 +124,36 @@ class Combiner(Generic[Item, Answer]):
             return True
 
     def _lead(self, leader: _Seat[Item, Answer]) -> None:
-        """Carry out what waits, in one batch; hand the lead on as soon as it has begun."""
+        """Execute the waiting items in one batch; pass the lead on as soon as the batch has begun."""
         self._gather()
         with self._lock:
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._most))]
         try:
             finish = self._begin([seat.item for seat in batch])
-            self._hand_on(leader)
+            self._pass_lead(leader)
             answers = finish()
         except Exception as error:
             answers = [error] * len(batch)
         except BaseException:
-            self._put_back([seat for seat in batch if seat is not leader])
+            self._requeue([seat for seat in batch if seat is not leader])
             raise
         for seat, answer in zip(batch, answers, strict=True):
             seat.answer = answer
         with self._lock:
             self._expected = self._inside
             self._inside -= len(batch)
-        self._hand_on(leader)
+        self._pass_lead(leader)
         self._wake([seat for seat in batch if seat is not leader or seat.loop is not None])
 
     def _gather(self) -> None:
-        """Wait a moment for those who were inside when the last batch ended."""
+        """Wait a moment for the callers that were inside when the last batch ended."""
         seen, until = 0, time.perf_counter() + GATHER if self._inside < self._expected else 0.0
         while seen < self._inside < self._expected and time.perf_counter() < until:
             seen = self._inside
             time.sleep(_LOOK)
 
-    def _hand_on(self, leader: _Seat[Item, Answer]) -> None:
-        """Let the first who waits lead, or nobody; only where `leader` still leads."""
+    def _pass_lead(self, leader: _Seat[Item, Answer]) -> None:
+        """Make the first waiting caller the leader, if there is one and `leader` still leads."""
         with self._lock:
             if not leader.leads:
                 return
@@ -175,8 +175,11 @@ class Combiner(Generic[Item, Answer]):
         else:
             self._pass_baton()
 
-    def _put_back(self, seats: list[_Seat[Item, Answer]]) -> None:
-        """Let others carry out what an interrupted leader had taken; at the end: whoever leads stays first."""
+    def _requeue(self, seats: list[_Seat[Item, Answer]]) -> None:
+        """Append the items of an interrupted leader to the queue, so that another leader executes them.
+
+        At the end, because the first in the queue may already be the leader.
+        """
         with self._lock:
             self._queue.extend(seats)
             following = None if self._led else self._elect()
@@ -184,12 +187,12 @@ class Combiner(Generic[Item, Answer]):
             self._call_up(following)
 
     def _leave(self, seat: _Seat[Item, Answer]) -> None:
-        """Take a caller out that was interrupted, with its duty to lead."""
+        """Remove an interrupted caller, and pass on the lead if it has it."""
         with self._lock:
             self._inside -= 1
             if seat in self._queue:
                 self._queue.remove(seat)
-        self._hand_on(seat)
+        self._pass_lead(seat)
 
     def _wake(self, seats: list[_Seat[Item, Answer]]) -> None:
         loops: dict[asyncio.AbstractEventLoop, list[_Seat[Item, Answer]]] = {}
@@ -199,7 +202,7 @@ class Combiner(Generic[Item, Answer]):
             else:
                 loops.setdefault(seat.loop, []).append(seat)
         for loop, waiting in loops.items():
-            with suppress(RuntimeError):  # the loop was closed meanwhile: nobody is left who could be told
+            with suppress(RuntimeError):  # the loop was closed, so no coroutine waits for this answer
                 loop.call_soon_threadsafe(_settle_all, waiting)
 
     def _pass_baton(self) -> None:

@@ -1,4 +1,4 @@
-"""Handle: what `submit` gives the caller."""
+"""Handle: the reference to one submitted task that `submit` returns."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from yadtq_core.model import ENDED, CancelCode, Record, Status
 R_co = TypeVar("R_co", covariant=True)
 
 MAX_TIMEOUT = 10 * 365 * 86400.0
+"""Longest timeout in seconds: ten years."""
 
 
 class Handle(Generic[R_co]):
-    """One submitted task: `id` is its ID, the rest asks the backend.
+    """One submitted task. `id` is its ID; every method asks the backend.
 
-    It stays usable as long as its client is open. Every method raises BackendUnavailable where the backend cannot
-    be reached.
+    A handle can be used while its client is open. Every method raises BackendUnavailable if the backend cannot be
+    reached.
     """
 
     __slots__ = ("_opened", "id")
@@ -30,32 +31,32 @@ class Handle(Generic[R_co]):
         self._opened = opened
 
     def status(self) -> Status:
-        """Return what the record says now; raises TaskNotFound where there is none."""
+        """Return the current status; raises TaskNotFound if the task has no record."""
         return self.record().status
 
     def record(self) -> Record:
-        """Return the record as it is now; raises TaskNotFound where there is none."""
+        """Return the current record; raises TaskNotFound if the task has none."""
         return self._found(self._opened.here().backend.get([self.id])[0])
 
     def wait(self, timeout: float | None = None) -> Record:
-        """Return the record once the task has ended, however it ended.
+        """Wait until the task has ended, successfully or not, and return its record.
 
-        timeout: seconds, 0 or more; None: no limit. Raises WaitTimeout (the task goes on), TaskNotFound.
+        timeout: seconds, 0 to ten years; None: no limit. Raises WaitTimeout (the task continues), TaskNotFound.
         """
         seconds = check_timeout(timeout)
         ended = self._opened.here().waiter.wait([self.id], seconds)
         return self._found(ended[self.id]) if self.id in ended else self._late(seconds)
 
     def result(self, timeout: float | None = None) -> R_co:
-        """Return what the task returned, once it has ended.
+        """Wait until the task has ended, and return its return value.
 
-        timeout: seconds, 0 or more; None: no limit. Raises TaskFailed and TaskCancelled where it ended so,
-        WaitTimeout (the task goes on), TaskNotFound.
+        timeout: seconds, 0 to ten years; None: no limit. Raises TaskFailed or TaskCancelled if it ended that way,
+        WaitTimeout (the task continues), TaskNotFound, and SerializationError for an unreadable result.
         """
         return cast(R_co, result_of(self.wait(timeout), self._opened.payloads))
 
     async def aresult(self, timeout: float | None = None) -> R_co:
-        """Do as `result` does, without blocking the event loop."""
+        """Do the same as `result` without blocking the event loop."""
         seconds = check_timeout(timeout)
         ended = await (await self._opened.ahere()).waiter.await_one(self.id, seconds)
         if self.id in ended:
@@ -66,7 +67,10 @@ class Handle(Generic[R_co]):
         return cast(R_co, result_of(record, self._opened.payloads))
 
     def cancel(self, reason: str = "") -> CancelCode:
-        """Cancel the task; return whether it was ended, is running and was asked to stop, or had ended before."""
+        """Cancel the task; return cancelled, requested (it runs), ended before, or missing.
+
+        reason: stored in the record and shown by `yadtq query`.
+        """
         return self._opened.here().backend.cancel([self.id], reason)[0]
 
     def _found(self, record: Record | None) -> Record:
@@ -75,7 +79,7 @@ class Handle(Generic[R_co]):
         return record
 
     def _late(self, seconds: float | None) -> Record:
-        """The time is up: look once more, as a push can be missed."""
+        """Read the record at the end of the timeout, because a push can be missed; raise WaitTimeout if it runs."""
         record = self.record()
         if record.status in ENDED:
             return record
@@ -92,7 +96,7 @@ class Handle(Generic[R_co]):
 
 
 def check_timeout(timeout: Any) -> float | None:
-    """Return a timeout in seconds; raises InvalidInput for what is no number from 0 to ten years."""
+    """Return a timeout in seconds; raises InvalidInput for anything but a number from 0 to ten years."""
     if timeout is None:
         return None
     number = isinstance(timeout, int | float) and not isinstance(timeout, bool)

@@ -1,4 +1,4 @@
-"""What a record says to those who asked: the task's result or its error, and the shape that programs read."""
+"""The result or the error of an ended task, and the JSON object of a record."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from yadtq_core.wire.payloads import Payloads
 
 
 def result_of(record: Record, payloads: Payloads) -> Any:
-    """Return what the task returned.
+    """Return the return value of an ended task.
 
-    Raises TaskFailed or TaskCancelled where it did not, SerializationError for a result that cannot be read.
+    Raises TaskFailed or TaskCancelled if it ended that way, SerializationError for an unreadable result.
     """
     if record.status is Status.SUCCESS:
         return _loaded(record, payloads)
@@ -23,13 +23,13 @@ def result_of(record: Record, payloads: Payloads) -> Any:
     raise TaskFailed(
         record.id,
         error.type if error else "",
-        error.message if error else f"its record says {record.status} and nothing more",
+        error.message if error else f"its record has the status {record.status} and no error",
         error.traceback if error else None,
     )
 
 
 def not_found(task_id: str, reset: Reset | None) -> TaskNotFound:
-    """Return the error for a task without a record; `reset` is what may have lost it."""
+    """Return the error for a task without a record; `reset` is the reset that may have lost it."""
     if reset is None:
         return TaskNotFound(task_id)
     return TaskNotFound(task_id, reset.at, _loss(reset))
@@ -45,15 +45,15 @@ def _loss(reset: Reset) -> str:
 
 
 def moment(seconds: float) -> str:
-    """Return a time as the local clock shows it, to the millisecond, with its offset."""
+    """Return a time of the local clock, to the millisecond, with its offset."""
     local = time.localtime(seconds)
     return f"{time.strftime('%Y-%m-%d %H:%M:%S', local)}.{int(seconds * 1000) % 1000:03d} {time.strftime('%z', local)}"
 
 
 def record_as_json(record: Record, payloads: Payloads) -> dict[str, Any]:
-    """Return the object that `yadtq query --json` prints: absent fields are None, times seconds since the epoch.
+    """Return the object that `yadtq query --json` prints: missing fields are None, times are seconds since the epoch.
 
-    Never raises: a result that cannot be read, or that JSON has no word for, is shown as an error.
+    Never raises: a result that cannot be read, or that JSON cannot express, is shown as an error.
     """
     result, error = None, record.error
     shown = {"type": error.type, "message": error.message, "traceback": error.traceback} if error else None

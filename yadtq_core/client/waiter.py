@@ -1,7 +1,7 @@
-"""Waiting for tasks to end: the backend pushes their IDs on one subscription, shared by all who wait.
+"""Wait for tasks to end: the backend pushes their IDs on one subscription, which all waiting callers share.
 
-A push may be missed: after a reconnect, and every few seconds, the backend is asked about all that is still waited
-for. Who waits gets the record itself, fetched once for everyone who is woken together.
+A push can be missed. So after a reconnect, and every few seconds, the waiter asks the backend about all IDs that are
+still waited for. It fetches the record of an ended task once, for all callers that wait for it.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from yadtq_core.interfaces import Backend, Subscription
 from yadtq_core.model import ENDED, Record
 
 ASK_AGAIN = 5.0
-"""Seconds after which the backend is asked about everything waited for, push or not."""
+"""Seconds after which the waiter asks the backend about all IDs, with or without a push."""
 PATIENCE = 30.0
-"""Seconds of a backend's silence after which those who wait are told of it."""
+"""Seconds without an answer of the backend after which waiting callers get its error."""
 BATCH = 200
 _RETRY = 0.5
 _LOOK = 1.0
-"""How long the thread listens at a time: so late it notices that it is to end."""
+"""Seconds of one wait for pushes; the thread notices `close` within this time."""
 
 _NEVER = -math.inf
 
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 class Wait:
-    """Somebody waits for these IDs; `records` fills as they end (None: there is no such record)."""
+    """One caller's wait for some IDs. `records` fills as the tasks end; None: the task has no record."""
 
     __slots__ = ("error", "missing", "records", "wake")
 
@@ -47,7 +47,7 @@ class Wait:
 
 
 class Waiter:
-    """One subscription and the thread that listens to it, both started when somebody first waits."""
+    """One subscription and its listening thread; the first wait starts both."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -58,9 +58,10 @@ class Waiter:
         self._asks: Combiner[str, None] = Combiner(self._begin_ask, most=BATCH, name="yadtq-asker")
 
     def wait(self, ids: Sequence[str], timeout: float | None) -> dict[str, Record | None]:
-        """Return the records of those that have ended (None: not found) within `timeout` seconds; None: no limit.
+        """Return the records of the tasks that ended within `timeout` seconds (None: no limit).
 
-        Raises BackendUnavailable where the backend cannot be reached, for PATIENCE seconds once it could.
+        An ID without a record has None. Raises BackendUnavailable if the backend cannot be reached; after a first
+        success only when it is unavailable for PATIENCE seconds.
         """
         ended = threading.Event()
         wait = Wait(ids, ended.set)
@@ -76,12 +77,12 @@ class Waiter:
         return _answer(wait)
 
     async def await_one(self, task_id: str, timeout: float | None) -> dict[str, Record | None]:
-        """Do as `wait` does for one ID, without blocking the event loop."""
+        """Do the same as `wait` for one ID, without blocking the event loop."""
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
 
         def wake() -> None:
-            with suppress(RuntimeError):  # the loop was closed meanwhile: nobody is left who could be told
+            with suppress(RuntimeError):  # the loop was closed, so no coroutine waits for this answer
                 loop.call_soon_threadsafe(ended.set)
 
         wait = Wait([task_id], wake)
@@ -99,7 +100,7 @@ class Waiter:
         return _answer(wait)
 
     def close(self) -> None:
-        """Let go of those who wait, with an error, and end the thread."""
+        """Raise an error in all waiting callers, and end the thread."""
         with self._lock:
             self._closed = True
             subscription = self._subscription
@@ -124,7 +125,7 @@ class Waiter:
                     self._waits.pop(task_id, None)
 
     def _listening(self) -> Subscription:
-        """Return the subscription, opened and listened to."""
+        """Return the subscription; open it and start the listening thread if necessary."""
         with self._lock:
             if self._closed:
                 raise YadtqError("this client is closed")
@@ -138,14 +139,14 @@ class Waiter:
         return lambda: [None] * len(ids)
 
     def _ask(self, ids: Iterable[str]) -> None:
-        """Have the ends of these pushed, and deliver those that have ended already."""
+        """Ask the backend to push the ends of these tasks, and deliver those that have ended already."""
         channel = self._listening().channel
         for batch in _batches(ids):
             ended = self._backend.watch(batch, channel)
             self._fetch([task_id for task_id, over in zip(batch, ended, strict=True) if over])
 
     def _fetch(self, ids: Sequence[str]) -> None:
-        """Fetch the records of ended tasks and give them to those who wait."""
+        """Fetch the records of ended tasks and deliver them to the waiting callers."""
         for batch in _batches(ids):
             for task_id, record in zip(batch, self._backend.get(batch), strict=True):
                 if record is None or record.status in ENDED:
@@ -162,13 +163,13 @@ class Waiter:
                 wait.wake()
 
     def _listen(self) -> None:
-        """Serve pushes until the client is closed; whatever fails is tried again, for PATIENCE seconds."""
+        """Serve pushes until the client is closed; repeat after errors, for at most PATIENCE seconds."""
         answered = asked = time.monotonic()
         while not self._closed:
             try:
                 asked = self._serve(asked)
                 answered = time.monotonic()
-            except Exception as error:  # whatever it is: a thread that ended would let them wait for ever
+            except Exception as error:  # any error: if this thread ended, callers would wait without end
                 if not self._closed and time.monotonic() - answered > PATIENCE:
                     self._fail(
                         error if isinstance(error, YadtqError) else YadtqError(f"waiting failed: {error!r:.200}")
@@ -177,7 +178,7 @@ class Waiter:
                 time.sleep(_RETRY)
 
     def _serve(self, asked: float) -> float:
-        """Serve one round of pushes; return when everything was asked about last (never: asked now)."""
+        """Serve one round of pushes; return the time of the last question about all IDs (_NEVER: ask now)."""
         pushed = self._listening().wait(0.0 if asked == _NEVER else _LOOK)
         with self._lock:
             wanted = [task_id for task_id in pushed or () if task_id in self._waits]
