@@ -1,14 +1,12 @@
 """The known tasks: those installed or imported here, and those of online workers."""
 
-import difflib
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from typing import Any
 
-from yadtq_core.errors import UnknownTask
 from yadtq_core.model import WorkerRow, check_task_name
-from yadtq_core.plugin.registry import MAX_LISTED, Registry
+from yadtq_core.plugin.registry import Registry, unknown_task
 from yadtq_core.tasks.task import Task
 
 
@@ -44,11 +42,6 @@ class KnownTasks:
             if self._elsewhere is None:
                 self._elsewhere = {task for row in self._workers() if row.online for task in row.stats.tasks}
             if name not in self._elsewhere:
-                raise UnknownTask(self._answer(name, sorted({*self._registry.names(), *self._elsewhere})))
+                known = sorted({*self._registry.names(), *self._elsewhere})
+                raise unknown_task(name, known, " (--unchecked submits it anyway)")
         self._passed.add(name)
-
-    def _answer(self, name: str, known: list[str]) -> str:
-        close = difflib.get_close_matches(name, known, 1)
-        listed = ", ".join(known[:MAX_LISTED]) + (", …" if len(known) > MAX_LISTED else "")
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        return f"unknown task {name!r}; {hint}known: {listed or 'none'} (--unchecked submits it anyway)"

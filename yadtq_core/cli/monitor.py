@@ -11,7 +11,7 @@ import typer
 from yadtq_core import Client, Status
 from yadtq_core.cli.opening import open_client
 from yadtq_core.cli.options import CommonOptions, common, seconds
-from yadtq_core.cli.output import complain, escape, say, to_json
+from yadtq_core.cli.output import complain, escape, say_lines, to_json
 from yadtq_core.errors import Unavailable
 from yadtq_core.model import Counts, WorkerRow
 
@@ -38,18 +38,12 @@ def monitor(
     pause = seconds("--interval", interval, 0.1, 3600)
     with open_client(given.load().settings) as client:
         if once:
-            say_all(_look(client, as_json=as_json))
+            say_lines(_look(client, as_json=as_json))
         elif sys.stdout.isatty() and not as_json:
             with _screen() as show:
                 _watch(client, pause, show, as_json=False)
         else:
-            _watch(client, pause, say_all, as_json=as_json)
-
-
-def say_all(text: str) -> None:
-    """Print each line."""
-    for line in text.splitlines():
-        say(line)
+            _watch(client, pause, say_lines, as_json=as_json)
 
 
 def _watch(client: Client, pause: float, show: Show, *, as_json: bool) -> None:

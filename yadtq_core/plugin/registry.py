@@ -90,7 +90,7 @@ class Registry:
             offers = self._offered().get(name)
             found = self._from_plugin(offers) if offers else self._own().get(check_task_name(name))
             if found is None:
-                raise UnknownTask(f"unknown task {name!r}; {self._suggestion(name)}")
+                raise unknown_task(name, self.names())
             self._loaded[name] = found
         return found
 
@@ -197,11 +197,13 @@ class Registry:
                 self._modules[module] = {self.name_of(task): task for task in tasks}
             return self._modules[module]
 
-    def _suggestion(self, name: str) -> str:
-        known = self.names()
-        close = difflib.get_close_matches(name, known, 1)
-        listed = ", ".join(known[:MAX_LISTED]) + (", …" if len(known) > MAX_LISTED else "")
-        return (f"did you mean {close[0]!r}? " if close else "") + f"known: {listed or 'none'}"
+
+def unknown_task(name: str, known: Sequence[str], remedy: str = "") -> UnknownTask:
+    """Return the error for a task that is not among the known ones, with the closest of their names."""
+    close = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    listed = ", ".join(known[:MAX_LISTED]) + (", …" if len(known) > MAX_LISTED else "")
+    return UnknownTask(f"unknown task {name!r}; {hint}known: {listed or 'none'}{remedy}")
 
 
 def _claimed(name: str, *places: str) -> TaskLoadError:
