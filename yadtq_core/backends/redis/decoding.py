@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import msgspec
 
@@ -25,19 +26,34 @@ from yadtq_core.records.terms import damaged, greatest_loss
 JSON = "application/json"
 """The content type of a result whose record names none."""
 
-_NUMBERS = frozenset(
-    {
-        Field.SUBMITTED_AT,
-        Field.ATTEMPT,
-        Field.LOST,
-        Field.FENCE,
-        Field.STARTED_AT,
-        Field.FINISHED_AT,
-        Field.DEADLINE,
-    }
-)
 _STATUSES = frozenset(status.value for status in Status)
 _TEXTS = frozenset(Field) - {Field.RESULT}
+
+
+def _seconds(milliseconds: str) -> float:
+    return int(milliseconds) / 1000
+
+
+_SPECIAL = {
+    Field.STATUS,
+    Field.SUBMITTED_AT,
+    Field.RESULT,
+    Field.CONTENT_TYPE,
+    Field.ERROR,
+    Field.NOTE,
+    Field.HISTORY,
+}
+"""Fields of a record that need a special rule in `_record`."""
+_READERS: dict[Any, Callable[[str], Any]] = {int: int, float: _seconds, float | None: _seconds}
+"""By the type of an attribute of `Record`; any other attribute is the text itself."""
+_TYPES = {attribute.name: attribute.type for attribute in msgspec.structs.fields(Record)}
+_PLAIN = {
+    field: (field.name.lower(), _READERS.get(_TYPES[field.name.lower()], str))
+    for field in Field
+    if field.name.lower() in _TYPES and field not in _SPECIAL
+}
+"""Attribute and reader of each field that has the name of an attribute of `Record`."""
+_NUMBERS = {Field.SUBMITTED_AT, Field.DEADLINE} | {field for field, (_, read) in _PLAIN.items() if read is not str}
 _error = msgspec.json.Decoder(Error)
 _attempt = msgspec.json.Decoder(Attempt)
 
@@ -71,32 +87,21 @@ def _wrong(fields: Mapping[bytes, bytes], error: Exception) -> str:
 def _record(task_id: str, fields: Mapping[str, bytes]) -> Record:
     text = {name: value.decode() for name, value in fields.items() if name in _TEXTS}
     status = Status(text[Field.STATUS])
+    plain = {name: read(text[field]) for field, (name, read) in _PLAIN.items() if field in text}
+    values: dict[str, Any] = {"queue": "default", "task": text[Field.TASK]} | plain
     return Record(
         id=task_id,
-        task=text[Field.TASK],
         status=status,
-        queue=text.get(Field.QUEUE, "default"),
-        submitted_at=int(text[Field.SUBMITTED_AT]) / 1000,
-        attempt=int(text.get(Field.ATTEMPT, 0)),
-        lost=int(text.get(Field.LOST, 0)),
-        fence=int(text.get(Field.FENCE, 0)),
+        submitted_at=_seconds(text[Field.SUBMITTED_AT]),
         result=fields.get(Field.RESULT),
         content_type=text.get(Field.CONTENT_TYPE, JSON) if Field.RESULT in fields else "",
         error=_error.decode(text[Field.ERROR]) if Field.ERROR in text else None,
-        worker_id=text.get(Field.WORKER),
-        started_at=_seconds(text.get(Field.STARTED_AT)),
-        finished_at=_seconds(text.get(Field.FINISHED_AT)),
-        due_at=_seconds(text.get(Field.DEADLINE)) if status is Status.SCHEDULED else None,
-        progress=text.get(Field.PROGRESS),
+        due_at=_seconds(text[Field.DEADLINE]) if status is Status.SCHEDULED and Field.DEADLINE in text else None,
         note=text.get(Field.CANCEL) if status is Status.CANCELLED else text.get(Field.NOTE),
         cancel_requested=Field.CANCEL in text,
-        position=text.get(Field.POSITION),
         history=_history(text.get(Field.HISTORY, "")),
+        **values,
     )
-
-
-def _seconds(milliseconds: str | None) -> float | None:
-    return None if milliseconds is None else int(milliseconds) / 1000
 
 
 def _history(lines: str) -> tuple[Attempt, ...]:

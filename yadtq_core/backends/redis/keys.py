@@ -28,7 +28,8 @@ class Field(StrEnum):
     """The fields of a record: the name in Python and Lua, and the name in Redis.
 
     A name in Redis has two letters, because field names are most of a small ended record. Times are milliseconds by
-    Redis's clock. A field without a value does not exist, and every field but the first three may be missing. The
+    Redis's clock. A field without a value does not exist, and every field but the first three may be missing.
+    A field with the name of an attribute of `model.Record` is read into that attribute (`decoding`). The
     message has a key of its own: a value over 64 bytes makes Redis keep the hash in a form of twice the size.
     """
 
@@ -46,10 +47,10 @@ class Field(StrEnum):
     """Fencing token (µs); written by claim, raised by one when a record ends or is requeued outside its run."""
     ATTEMPT = "at"
     """Runs begun; raised by claim, lowered by a release of a run that did not begin."""
-    WORKER = "wk"
+    WORKER_ID = "wk"
     """ID of the worker of the run; written by claim, removed by a release of a run that did not begin."""
     STARTED_AT = "sd"
-    """Start of the run; as WORKER."""
+    """Start of the run; as WORKER_ID."""
     NONCE = "nc"
     """Of the claim, or of the cancellation; written by claim and cancel, removed by end and release."""
     INCARNATION = "in"
