@@ -1,7 +1,7 @@
 """The records of one call: read together, changed by the rules, written together with all that follows from them.
 
-No rule touches an index. What a store finds a record by, the counters, and whether a message is still kept are read
-off the records when they are written, so they cannot disagree with them.
+No rule changes an index. The entries of the indexes, the counters, and the end of a kept message all follow from the
+records when these are written, so they cannot disagree with them.
 """
 
 from __future__ import annotations

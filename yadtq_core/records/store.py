@@ -1,4 +1,4 @@
-"""The seam of the kit: what a store must do so that `StoreBackend` is a complete backend on it.
+"""The seam of the kit: a store that implements it is a complete backend with `StoreBackend`.
 
 A store keeps two things for one namespace: records, found by ID and by the times at which they are due, and small
 values by name (messages, the epoch, counters, workers). Every call of a backend is one transaction.

@@ -1,4 +1,4 @@
-"""The rules of the sweep: what to do with a record that is due, and with a dead letter that is acknowledged."""
+"""The rules of a record that is due, and of a failed one whose dead letter is acknowledged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from yadtq_core.records.terms import RELEASED_CHECK_MS, delivery_of
 
 
 class Room(NamedTuple):
-    """What a sweeper may take with one record.
+    """The room of a sweep for one record.
 
     message: its message comes along. leave: a released record without its message stays due for another worker.
     """

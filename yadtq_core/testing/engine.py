@@ -1,56 +1,41 @@
-"""yadtq in one thread, for tests of tasks and plugins: the memory tier, the worker's rules, tasks run right here.
+"""yadtq in one thread, for tests of tasks and plugins: the memory tier, the worker's rules, and a clock of its own.
 
     engine = Engine()
     handle = engine.client.submit(resize, "a.png")
     engine.run_until_idle()
     assert handle.result(timeout=0) == "a-800.png"
 
-Records, claims, fences, retries, the pipeline of hooks, serializers and codecs are those of production; what differs
-is that nothing runs until `run_until_idle` is called, that a task runs in the test's own process, and that time is
-the engine's: a retry in an hour is a jump of its clock.
+Records, claims, fences, retries, the pipeline of hooks, serializers and codecs are those of production. Three things
+differ: tasks run only in `run_until_idle`, they run in the test's own process, and the engine's clock moves only when
+the test or `run_until_idle` moves it, so that a retry in an hour takes no time.
 """
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from yadtq_core.backends.memory import MemoryStore
 from yadtq_core.brokers.memory import MemoryBroker, Queues
-from yadtq_core.child.pipe import job_of
 from yadtq_core.child.runner import Runner
 from yadtq_core.client.client import Client
 from yadtq_core.errors import YadtqError
-from yadtq_core.model import (
-    ChildIdentity,
-    Delivery,
-    Due,
-    Lease,
-    Message,
-    Outcome,
-    Outgoing,
-    Status,
-    WorkerIdentity,
-    WorkerStats,
-)
+from yadtq_core.model import Message, Outcome
 from yadtq_core.plugin.hookspecs import hookimpl
 from yadtq_core.plugin.loading import load_plugins
 from yadtq_core.plugin.registry import AnyTask, Registry
 from yadtq_core.records import StoreBackend
 from yadtq_core.settings import Settings
-from yadtq_core.worker.rules.completion import Completion
-from yadtq_core.worker.rules.intake import Intake
+from yadtq_core.testing.engine_worker import EngineWorker
 
 START = 1_700_000_000.0
 """The engine's clock at its start, seconds since the epoch: the same in every run of a test."""
-BATCH = 100
 MAX_JUMPS = 1000
-"""Jumps of the clock in one `run_until_idle`: a task that submits itself for later, for ever, ends there."""
+"""Jumps of the clock in one `run_until_idle`: the limit for a task that submits itself again without end."""
 
 
 class Submitted(NamedTuple):
-    """One task that the engine's client submitted, in the order of its submits."""
+    """One task that the engine's client submitted."""
 
     id: str
     task: str
@@ -61,12 +46,12 @@ class Submitted(NamedTuple):
 
 
 class Engine:
-    """A client, a worker and services of their own in this process.
+    """A client, a worker and their services in this process.
 
-    plugins: objects with hooks, beside those installed. imports: modules whose tasks can be submitted by name.
-    settings: any of `Settings`, by keyword.
+    plugins: objects with hooks, in addition to the installed plugins. imports: modules whose tasks can be submitted by
+    name. settings: any of `Settings`, by keyword.
 
-    `client` submits to it; close it with `close`, or use `with`.
+    `client` submits, and `submitted` lists what it has submitted, in order. Close it with `close`, or use `with`.
     """
 
     def __init__(self, *plugins: object, imports: Sequence[str] = (), **settings: Any) -> None:
@@ -80,26 +65,29 @@ class Engine:
         self.client = Client(given, registry=self._registry, plugins=self.plugins)
         self._settings = self.client.settings
         self._payloads = self.client.payloads
-        self._backend = self.open_backend(self._settings)
-        self._broker = self.open_broker(self._settings)
-        self._broker.ensure(self._settings.queues, create=True)
-        self._worker = WorkerIdentity(self._settings.worker_id, "engine", "localhost", 0, 0.0)
-        self._child = ChildIdentity(self._settings.worker_id, 0)
-        self._intake = Intake(margin=0.0, replayable=False)
-        self._completion = Completion(self._worker)
-        self._runner = Runner(self._registry.get, self.plugins, self._payloads, "engine", lambda *_: None)
-        self._executed = 0
+        self._worker = self._opened_worker()
         self._closed = False
-        self._tell("yadtq_worker_started", worker=self._worker)
-        self._tell("yadtq_child_started", child=self._child)
+        self._worker.start()
+
+    def _opened_worker(self) -> EngineWorker:
+        broker = self.open_broker(self._settings)
+        broker.ensure(self._settings.queues, create=True)
+        return EngineWorker(
+            self._settings.worker_id,
+            backend=self.open_backend(self._settings),
+            broker=broker,
+            queues=self._queues,
+            runner=Runner(self._registry.get, self.plugins, self._payloads, "engine", lambda *_: None),
+            announce=self.plugins.manager.tell,
+            clock=lambda: self._now,
+        )
 
     def open_backend(self, settings: Settings) -> StoreBackend:
-        """Return the engine's backend."""
-        lease = settings.claim_stale_seconds
-        return StoreBackend(self.store, lease=lease, lost_limit=settings.lost_limit, result_ttl=settings.result_ttl)
+        """Return a backend on the engine's store."""
+        return StoreBackend.of(self.store, settings)
 
     def open_broker(self, settings: Settings) -> MemoryBroker:
-        """Return the engine's broker."""
+        """Return a broker on the engine's queues."""
         return _Broker(self._queues, lease=settings.claim_stale_seconds)
 
     @property
@@ -108,19 +96,19 @@ class Engine:
         return self._now
 
     def advance(self, seconds: float) -> None:
-        """Move the clock; nothing runs by it."""
+        """Move the clock; no task runs."""
         self._now += seconds
 
     def run_until_idle(self, *, jump: bool = True) -> list[Outcome]:
-        """Run everything that was submitted, and what that submits; return how each run ended, in order.
+        """Run all submitted tasks, and those that they submit; return how each run ended, in order.
 
-        jump: move the clock to what is due later (retries, delays), until nothing is left. Without it only what is
-        due now is run. Raises AssertionError where there is no end to it.
+        jump: move the clock to what is due later (retries, delays), until nothing is left. Without it only the tasks
+        that are due now run. Raises AssertionError after MAX_JUMPS jumps.
         """
         ended: list[Outcome] = []
         jumps = 0
         while True:
-            outcomes = self._round()
+            outcomes = self._worker.step()
             ended += outcomes
             if outcomes:
                 continue
@@ -134,64 +122,23 @@ class Engine:
             self._now = max(self._now, later / 1000)
 
     def assert_submitted(self, task: AnyTask | str, *args: Any, **kwargs: Any) -> Submitted:
-        """Return the first submit of this task with just these arguments; AssertionError with all submits if none."""
+        """Return the first submit of this task with exactly these arguments.
+
+        Raises AssertionError with all submits if there is none.
+        """
         name = task if isinstance(task, str) else self._registry.name_of(task)
         for one in self.submitted:
             if one.task == name and one.args == args and one.kwargs == kwargs:
                 return one
-        told = "\n".join(f"  {one.task}{_call(one.args, one.kwargs)}" for one in self.submitted) or "  nothing"
-        raise AssertionError(f"{name}{_call(args, kwargs)} was not submitted; submitted was\n{told}")
+        others = "\n".join(f"  {one.task}{_call(one.args, one.kwargs)}" for one in self.submitted) or "  nothing"
+        raise AssertionError(f"{name}{_call(args, kwargs)} was not submitted; submitted was\n{others}")
 
-    def _round(self) -> list[Outcome]:
-        """Claim what is there now and run it."""
-        consumer = self._broker.consumer(list(self._queues.waiting), member="engine")
-        messages = [one for one in consumer.poll(BATCH, 0.0) if isinstance(one, Delivery)]
-        self._intake.polled(messages, self._now)
-        batch = self._intake.next_batch(BATCH, self._now)
-        taken = {delivery.message.id for delivery in batch}
-        _, dues = self._backend.sweep(BATCH, BATCH)
-        if reclaimed := [due for due in dues if due.reclaimed]:
-            self._tell("yadtq_tasks_reclaimed", worker=self._worker, records=tuple(reclaimed))
-        self._bury([due for due in dues if due.status is Status.FAILED])
-        waiting = [due.delivery for due in dues if due.status is Status.QUEUED and due.delivery is not None]
-        batch += [delivery for delivery in waiting if delivery.message.id not in taken]
-        if not batch:
-            return []
-        answers = self._backend.claim(batch, self._worker, secrets.token_hex(8))
-        leases = self._intake.claimed(batch, answers, self._now)
-        consumer.settle(self._intake.spent())
-        return self._run(leases) if leases else []
-
-    def _run(self, leases: list[Lease]) -> list[Outcome]:
-        self._tell("yadtq_tasks_started", worker=self._worker, leases=tuple(leases))
-        outcomes: list[Outcome] = []
-        for number, lease in enumerate(leases):
-            self._completion.ended([(lease, self._runner.run(job_of(number, lease)))])
-            batch = self._completion.next_batch(self._now)
-            codes = self._backend.finish([outcome for _, outcome in batch], self._worker)
-            outcomes += self._completion.answered(batch, codes).accepted
-        self._intake.stopped([lease.id for lease in leases], self._now)
-        self._executed += len(outcomes)
-        self._tell("yadtq_tasks_finished", worker=self._worker, outcomes=tuple(outcomes))
-        return outcomes
-
-    def _bury(self, dues: Sequence[Due]) -> None:
-        ids = [due.id for due in dues]
-        letters = [
-            Outgoing(d.message.id, d.message.queue, d.body) for d in self._backend.messages(ids) if d is not None
-        ]
-        self._broker.publish_dead(letters, timestamp_ms=int(self._now * 1000))
-        self._backend.buried(ids)
-
-    def took(self, messages: Sequence[Message]) -> None:
-        """Note what was submitted."""
+    def note_submitted(self, messages: Sequence[Message]) -> None:
+        """Add these messages to `submitted`."""
         for message in messages:
             args, kwargs = self._payloads.arguments(bytes(message.arguments), message.codecs, message.id)
             one = Submitted(message.id, message.task, tuple(args), kwargs, message.queue, dict(message.headers))
             self.submitted.append(one)
-
-    def _tell(self, hook: str, **arguments: Any) -> None:
-        self.plugins.manager.tell(hook, **arguments)
 
     @property
     def hook_failures(self) -> Mapping[tuple[str, str], int]:
@@ -199,15 +146,11 @@ class Engine:
         return self.plugins.manager.failures
 
     def close(self) -> None:
-        """Tell the plugins that worker and child stop; let go. Closing twice is fine."""
-        if self._closed:
-            return
-        self._closed = True
-        stats = WorkerStats("offline", self._executed, 0, 1, 0, self._settings.queues, ())
-        self._tell("yadtq_worker_stopping", worker=self._worker)
-        self._tell("yadtq_child_stopping", child=self._child)
-        self._tell("yadtq_worker_stopped", worker=self._worker, stats=stats)
-        self.client.close()
+        """Tell the plugins that worker and child stop, and close the client. May be called twice."""
+        if not self._closed:
+            self._closed = True
+            self._worker.stop(self._settings.queues)
+            self.client.close()
 
     def __enter__(self) -> Engine:
         return self
@@ -217,7 +160,7 @@ class Engine:
 
 
 class _Broker(MemoryBroker):
-    """The memory broker, in which every queue is made when it is first submitted to."""
+    """A memory broker that creates every queue at its first submit."""
 
     def ensure(self, queues: Sequence[str], *, create: bool) -> None:
         """Create what is missing."""
@@ -225,7 +168,7 @@ class _Broker(MemoryBroker):
 
 
 class _Services:
-    """The plugin that gives an engine's client the engine's own services, and notes what it submits."""
+    """The plugin that gives the engine's client the engine's services, and notes what it submits."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -240,18 +183,18 @@ class _Services:
 
     @hookimpl
     def yadtq_tasks_submitted(self, messages: Sequence[Message]) -> None:
-        self._engine.took(messages)
+        self._engine.note_submitted(messages)
 
 
 class _Tasks(Registry):
-    """The registered tasks, and every task object that was submitted: a test may define its own anywhere."""
+    """The registered tasks, and every task object that was submitted: a test may define one anywhere."""
 
     def __init__(self, imports: Sequence[str]) -> None:
         super().__init__(imports)
         self._given: dict[str, AnyTask] = {}
 
     def name_of(self, task: AnyTask) -> str:
-        """Return the name it is registered by; one that no worker could import has its own."""
+        """Return the task's registered name; its own if no worker can import the task."""
         try:
             name = super().name_of(task)
         except YadtqError:

@@ -1,4 +1,4 @@
-"""What the tests of a backend use: values, and a namespace that is read and written by the seam alone."""
+"""Values for the tests of a backend, and a namespace that is read and written by the seam alone."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ class BrokerContract:
         }
         assert all(one.reason and one.partition.queue == "default" for one in member.unreadable)
 
-    # Sharing, and what is left behind
+    # Sharing between members
 
     def test_members_share_messages_and_none_is_lost_when_they_join_and_leave(self, bed: BrokerBed) -> None:
         first, second = bed.join(), bed.join(broker=bed.open())
@@ -223,7 +223,7 @@ class BrokerContract:
         step_until([member], lambda: len(member.read) == 20, "all are read")
         assert list(bed.broker.undeliverable(asked)) == [False] * 20
         member.settle_read()
-        wait_until(lambda: member.step(0.0) or all(bed.broker.undeliverable(asked)), "what is settled is gone")
+        wait_until(lambda: member.step(0.0) or all(bed.broker.undeliverable(asked)), "all are settled")
 
     # Dead letters
 
@@ -236,7 +236,7 @@ class BrokerContract:
         member = bed.join(["default", "other"])
         assert [member.step(0.2) for _ in range(5)] == [0] * 5
 
-    # Where progress is an offset
+    # Replayable brokers
 
     def test_a_gained_partition_is_paused_and_its_commit_readable(self, bed: BrokerBed) -> None:
         _only(bed.broker, replayable=True)
@@ -278,7 +278,7 @@ class BrokerContract:
         assert newer > 0
         assert none is None
 
-    # Where what was settled is gone
+    # Brokers that are not replayable
 
     def test_no_partition_is_gained_or_lost(self, bed: BrokerBed) -> None:
         _only(bed.broker, replayable=False)
@@ -318,7 +318,7 @@ class BrokerContract:
         assert list(consumer.poll(0, 0.1)) == []
         assert len(consumer.poll(500, 30.0)) == 3
 
-    # Ends
+    # Findings, close, and an unreachable broker
 
     def test_findings_of_a_broker_have_a_remedy_and_change_nothing(self, bed: BrokerBed) -> None:
         positions = publish(bed.broker, messages(3))

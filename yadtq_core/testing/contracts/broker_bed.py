@@ -1,4 +1,4 @@
-"""What the tests of a broker use: messages, members that take them as a worker does, and a namespace with both."""
+"""Messages for the tests of a broker, members that read them as a worker does, and a namespace with both."""
 
 from __future__ import annotations
 

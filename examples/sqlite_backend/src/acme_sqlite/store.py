@@ -17,7 +17,7 @@ from yadtq_core.records import Entry
 BUSY_SECONDS = 5.0
 """The longest wait for the transaction of another process."""
 REFUSED = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_NOTADB}
-"""Errors that waiting does not mend: the low byte of SQLite's code."""
+"""Errors that stay until an operator acts: the low byte of SQLite's code."""
 SCHEMA = """
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;

@@ -1,0 +1,116 @@
+"""The worker of an `Engine`: one step claims everything that is there now and runs it, in the caller's thread."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from yadtq_core.brokers.memory import MemoryBroker, Queues
+from yadtq_core.child.pipe import job_of
+from yadtq_core.child.runner import Runner
+from yadtq_core.interfaces import Backend
+from yadtq_core.model import (
+    ChildIdentity,
+    Delivery,
+    Due,
+    Lease,
+    Outcome,
+    Outgoing,
+    Status,
+    WorkerIdentity,
+    WorkerStats,
+)
+from yadtq_core.worker.rules.completion import Completion
+from yadtq_core.worker.rules.intake import Intake
+
+BATCH = 100
+
+
+class Announce(Protocol):
+    """Calls an event hook of the plugins."""
+
+    def __call__(self, hook: str, **arguments: Any) -> object: ...
+
+
+class EngineWorker:
+    """A worker on the rules of production: intake, claim, completion. Its child is the caller's own process."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        backend: Backend,
+        broker: MemoryBroker,
+        queues: Queues,
+        runner: Runner,
+        announce: Announce,
+        clock: Callable[[], float],
+    ) -> None:
+        self._identity = WorkerIdentity(name, "engine", "localhost", 0, 0.0)
+        self._child = ChildIdentity(name, 0)
+        self._backend = backend
+        self._broker = broker
+        self._queues = queues
+        self._runner = runner
+        self._announce = announce
+        self._clock = clock
+        self._intake = Intake(margin=0.0, replayable=False)
+        self._completion = Completion(self._identity)
+        self._executed = 0
+
+    def start(self) -> None:
+        """Tell the plugins that worker and child have started."""
+        self._announce("yadtq_worker_started", worker=self._identity)
+        self._announce("yadtq_child_started", child=self._child)
+
+    def stop(self, queues: tuple[str, ...]) -> None:
+        """Tell the plugins that worker and child stop."""
+        stats = WorkerStats("offline", self._executed, 0, 1, 0, queues, ())
+        self._announce("yadtq_worker_stopping", worker=self._identity)
+        self._announce("yadtq_child_stopping", child=self._child)
+        self._announce("yadtq_worker_stopped", worker=self._identity, stats=stats)
+
+    def step(self) -> list[Outcome]:
+        """Claim what is polled or due now, and run it; return how each run ended."""
+        now = self._clock()
+        consumer = self._broker.consumer(list(self._queues.waiting), member="engine")
+        messages = [one for one in consumer.poll(BATCH, 0.0) if isinstance(one, Delivery)]
+        self._intake.polled(messages, now)
+        batch = self._intake.next_batch(BATCH, now)
+        taken = {delivery.message.id for delivery in batch}
+        batch += [delivery for delivery in self._swept() if delivery.message.id not in taken]
+        if not batch:
+            return []
+        answers = self._backend.claim(batch, self._identity, secrets.token_hex(8))
+        leases = self._intake.claimed(batch, answers, now)
+        consumer.settle(self._intake.spent())
+        return self._run(leases) if leases else []
+
+    def _swept(self) -> list[Delivery]:
+        """Return the messages of queued records that are due; dead-letter the failed ones."""
+        _, dues = self._backend.sweep(BATCH, BATCH)
+        if reclaimed := [due for due in dues if due.reclaimed]:
+            self._announce("yadtq_tasks_reclaimed", worker=self._identity, records=tuple(reclaimed))
+        self._dead_letter([due for due in dues if due.status is Status.FAILED])
+        return [due.delivery for due in dues if due.status is Status.QUEUED and due.delivery is not None]
+
+    def _dead_letter(self, dues: Sequence[Due]) -> None:
+        ids = [due.id for due in dues]
+        kept = [delivery for delivery in self._backend.messages(ids) if delivery is not None]
+        letters = [Outgoing(each.message.id, each.message.queue, each.body) for each in kept]
+        self._broker.publish_dead(letters, timestamp_ms=int(self._clock() * 1000))
+        self._backend.buried(ids)
+
+    def _run(self, leases: list[Lease]) -> list[Outcome]:
+        self._announce("yadtq_tasks_started", worker=self._identity, leases=tuple(leases))
+        outcomes: list[Outcome] = []
+        for number, lease in enumerate(leases):
+            self._completion.ended([(lease, self._runner.run(job_of(number, lease)))])
+            batch = self._completion.next_batch(self._clock())
+            codes = self._backend.finish([outcome for _, outcome in batch], self._identity)
+            outcomes += self._completion.answered(batch, codes).accepted
+        self._intake.stopped([lease.id for lease in leases], self._clock())
+        self._executed += len(outcomes)
+        self._announce("yadtq_tasks_finished", worker=self._identity, outcomes=tuple(outcomes))
+        return outcomes
