@@ -1,0 +1,151 @@
+"""Runs: claims and their leases, outcomes and releases, and the backend's answers to them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from yadtq_core.model.messages import Delivery
+from yadtq_core.model.record import Error, Status
+
+
+class Verdict(StrEnum):
+    """The answer to a claim or to an offer (requeue request)."""
+
+    RUN = "run"
+    BUSY = "busy"
+    """Another run holds a lease, which lasts for `wait_ms` more."""
+    DONE = "done"
+    LATER = "later"
+    """It is scheduled for later; `open` holds it."""
+    POISON = "poison"
+    """Its runs were lost more often than `lost_limit`; the record has failed."""
+    TOO_OLD = "too_old"
+    """Older than the result TTL: its record may have expired after a run, so it does not run again."""
+    OFFERED = "offered"
+    ERROR = "error"
+    """The record is damaged, as `error` describes. It does not affect the rest of the batch."""
+
+
+class Answer(Struct, frozen=True, gc=False):
+    """The answer of `claim` or `offer` for one delivery."""
+
+    verdict: Verdict
+    fence: int = 0
+    attempt: int = 0
+    wait_ms: int = 0
+    lost: int = 0
+    started_at_ms: int = 0
+    error: str = ""
+
+
+class Lease(Struct, frozen=True, gc=False):
+    """A worker's time-limited, fenced right to run one record."""
+
+    delivery: Delivery
+    fence: int
+    attempt: int
+    started_at_ms: int
+    lost: int = 0
+    """How many earlier runs were lost with their worker or child; they are not failures of the task."""
+
+    @property
+    def id(self) -> str:
+        """The task's ID."""
+        return self.delivery.message.id
+
+
+class Hold(NamedTuple):
+    """A lease to extend: task ID, fence and, if it is new, the progress (a fraction 0..1 and a text)."""
+
+    id: str
+    fence: int
+    progress: str = ""
+
+
+class ExtendCode(StrEnum):
+    """The answer of `extend`."""
+
+    OK = "ok"
+    CANCEL = "cancel"
+    """Extended; a client has asked to cancel the task."""
+    LOST = "lost"
+    """The worker no longer holds this lease: the outcome will be refused."""
+
+
+class FinishCode(StrEnum):
+    """The answer of `finish` and `release`."""
+
+    OK = "ok"
+    ALREADY = "already"
+    FENCED = "fenced"
+    MISSING = "missing"
+    ERROR = "error"
+
+
+class Outcome(Struct, frozen=True, gc=False):
+    """How one run ended.
+
+    `status` is `success`, `failed`, `cancelled`, or `scheduled` for a failed run with a retry after `retry_in` seconds.
+    `result` is serialised, in `content_type`.
+    """
+
+    id: str
+    task: str
+    status: Status
+    attempt: int
+    fence: int
+    worker_id: str
+    queue: str
+    headers: dict[str, str]
+    submitted_at: float
+    started_at: float
+    duration: float
+    retry_in: float | None = None
+    result: bytes | None = None
+    content_type: str = ""
+    error: Error | None = None
+
+
+class ReleaseReason(StrEnum):
+    """The reason why a worker requeues a record."""
+
+    UNSTARTED = "unstarted"
+    UNKNOWN_TASK = "unknown_task"
+    CHILD_DIED = "child_died"
+    HANDED_BACK = "handed_back"
+    """The run had begun; the worker stops."""
+    WORKER_LOST = "worker_lost"
+    """The worker's process has ended; the next worker of this name requeues the record (restart recovery)."""
+
+
+class Release(Struct, frozen=True, gc=False):
+    """One record that a worker requeues.
+
+    `delay` is in seconds. `lost`: count the run as lost. `note` is shown by queries while the task waits.
+    """
+
+    id: str
+    fence: int
+    reason: ReleaseReason
+    delay: float = 0.0
+    lost: bool = False
+    note: str = ""
+
+
+class Due(Struct, frozen=True, gc=False):
+    """An open record whose next check is due.
+
+    `delivery` has the message if the sweep asked for messages or the record has no position, else None.
+    """
+
+    id: str
+    task: str
+    queue: str
+    status: Status
+    position: str
+    delivery: Delivery | None
+    reclaimed: bool
+    """True when its lease had ended: a worker was lost."""
