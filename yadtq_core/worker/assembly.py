@@ -8,9 +8,10 @@ sweeper     broker; backend: sweep, claim    rules/keeper                   a Cl
 main        children: start, replace, kill   supervisor                     signals, the watchdog, the shutdown
 listeners   hooks of plugins                 events                         the batches of events that wait
 
-The threads share: `GuardedIntake`, the intake rules behind the worker's lock; `Completion` and `Keeper`, rules that one
-thread changes and others read; `Executor`, `Events`, `Requeue`, `UnreadableQueue`, which are safe for all threads;
-`Peers` and `Outages`, where the last writer wins; `SweepTimer` and `Lifecycle`, events to set and to wait for.
+The threads share: `GuardedIntake`, the intake rules behind the worker's lock; `Completion`, which the completion thread
+changes and others read; `Keeper`, whose timers any thread may move; `Executor`, `Events`, `Requeue`, `UnreadableQueue`,
+which are safe for all threads; `Peers` and `Outages`, where the last writer wins; `SweepTimer` and `Lifecycle`, events
+to set and to wait for.
 """
 
 from __future__ import annotations
