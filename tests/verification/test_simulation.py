@@ -1,21 +1,23 @@
-"""The protocol under deterministic test: 100 histories hold every rule, and what is built wrong breaks one.
+"""The protocol under deterministic test: 100 histories keep every rule, and a deliberate error breaks one.
 
 `make simulate` runs 2,000 histories, `python -m verification.simulation --mutants` all mutants.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
 from tests.services import not_to_be_had
+from verification.simulation.crew import Crew, crew
 from verification.simulation.mutants import ALL
 from verification.simulation.mutation import Mutant, in_force, script_of
 from yadtq_core.errors import LocalStackError
+from yadtq_core.settings import usable_cores
 from yadtq_local.valkey import server_binary
 
 QUICK = {
@@ -29,55 +31,59 @@ QUICK = {
     "local marks are kept over a rewind": 25,
     "one nonce for all": 5,
 }
-"""Mutants that are found fast, and within how many seeds."""
+"""Mutants that are caught fast, and the seeds that each may take."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _valkey() -> None:
-    """The simulation starts Valkeys of its own: they are emptied before every history."""
+@pytest.fixture(scope="module")
+def team() -> Iterator[Crew]:
+    """Processes that run histories, each with a Valkey; the order of sets in them is that of `make simulate`."""
     try:
         server_binary()
     except LocalStackError as error:
         raise not_to_be_had(str(error)) from None
-
-
-def simulated(*arguments: str) -> str:
-    """Return what the command says; it must find all well."""
-    command = [sys.executable, "-m", "verification.simulation", *arguments]
-    told = subprocess.run(
-        command, env={**os.environ, "PYTHONHASHSEED": "0"}, capture_output=True, text=True, check=False
-    )
-    assert told.returncode == 0, f"{told.stdout[-20_000:]}\n{told.stderr}"
-    return told.stdout
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONHASHSEED", "0")
+        with crew(usable_cores()) as made:
+            yield made
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_hundred_histories_hold_every_rule() -> None:
+def test_a_hundred_histories_hold_every_rule(team: Crew) -> None:
     """Crashes, pauses, rebalances, lost replies, copies, lost stores: I1 to I10, I12 to I14 hold."""
-    assert "100 seeds from 0: clean" in simulated("--seeds", "100")
+    for told in team.seeds(range(100), show=False):
+        assert not told.problem, f"seed {told.seed} ({told.theme}): {told.problem}\n{told.text[-20_000:]}"
 
 
-def test_a_seed_is_one_history() -> None:
+@pytest.mark.slow
+def test_a_seed_is_one_history(team: Crew) -> None:
     """The same seed gives the same history to the last line, in another process too."""
-    first, second = (re.search(r"digest (\w+)", simulated("--seeds", "5")) for _ in range(2))
-    assert first is not None
-    assert second is not None
-    assert first[1] == second[1]
+    first = [told.digest for told in team.seeds(range(5), show=False)]
+    with crew(1) as another:
+        assert [told.digest for told in another.seeds(range(5), show=False)] == first
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", QUICK)
-def test_a_mistake_is_found(name: str) -> None:
-    """What checks the histories would see it if the code did not hold."""
-    told = simulated("--mutants", "--only", name, "--within", str(QUICK[name]))
-    assert f"caught  {name}:" in told
+def test_each_quick_mutant_is_caught(team: Crew) -> None:
+    """If a script or a rule were wrong, the rules that are checked would show it."""
+    chosen = [mutant for mutant in ALL if mutant.name in QUICK]
+    assert len(chosen) == len(QUICK)
+    for caught in team.mutants(chosen, max(QUICK.values())):
+        assert caught.problem, f"{caught.mutant.name}: not caught within {caught.seeds} seeds"
+        assert caught.seeds <= QUICK[caught.mutant.name], caught.mutant.name
+
+
+@pytest.mark.slow
+def test_the_command_sums_up_its_histories() -> None:
+    command = [sys.executable, "-m", "verification.simulation", "--seeds", "3", "--from", "7", "--jobs", "1"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"3 seeds from 7: clean; [\d.]+ seeds/s; digest [0-9a-f]{16}\n", told.stdout)
 
 
 @pytest.mark.parametrize("mutant", ALL, ids=lambda mutant: mutant.name)
 def test_every_mutant_still_has_its_place(mutant: Mutant) -> None:
-    """The code that a mutant changes stands where it says; else give it the code that does this now."""
+    """The code that a mutant replaces is still there. If not, give it the code that does this work now."""
     script_of(mutant)
     with in_force(mutant):
         pass

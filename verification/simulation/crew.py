@@ -51,7 +51,7 @@ class Crew:
 
 @contextmanager
 def crew(jobs: int) -> Iterator[Crew]:
-    """Make a crew of `size` processes; they and their servers end with it."""
+    """Make a crew of `jobs` processes; they and their servers end with it."""
     spawn = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory(prefix="yadtq-", ignore_cleanup_errors=True) as folder:
         number = spawn.Value("i", 0)
