@@ -1,12 +1,12 @@
-"""Every error yadtq raises, in one tree.
+"""Every error that yadtq raises, in one tree.
 
-    YadtqError                      anything yadtq says about itself
-    ├── InvalidInput            2   what was given cannot be used; nothing was written
+    YadtqError                      the root
+    ├── InvalidInput            2   the input cannot be used; nothing was written
     │   ├── InvalidArguments        a task's arguments: count, type, range, size
     │   ├── InvalidTask             a task's name or definition
     │   ├── UnknownTask             no task of this name
     │   ├── InvalidId               not a task ID
-    │   ├── IdConflict              the ID stands already, with other arguments
+    │   ├── IdConflict              the ID exists already, with other arguments
     │   ├── SubmitRefused           a plugin refused the submit
     │   └── InvalidSetting          a setting's name or value
     ├── Unavailable             3   a service cannot be reached
@@ -15,30 +15,30 @@
     ├── TaskNotFound            4   no record of this ID
     ├── WaitTimeout             5   the wait ended before the task did
     ├── OutcomeUnknown          6   it may still run; query the ID
-    ├── ConfigurationRefused    7   the services, as they stand, cannot carry tasks safely
-    ├── TaskFailed              1   the task that was waited for failed
-    ├── TaskCancelled           1   the task that was waited for was cancelled
+    ├── ConfigurationRefused    7   the services cannot carry tasks safely with their configuration
+    ├── TaskFailed              1   the task failed
+    ├── TaskCancelled           1   the task was cancelled
     ├── TaskLoadError           2   a task or module cannot be imported
-    ├── PluginError             2   a plugin cannot be loaded, or does what none may
-    ├── SerializationError          a value that the serializer cannot carry
-    ├── EnvelopeError               a message that cannot be read
+    ├── PluginError             2   a plugin cannot be loaded, or breaks a rule
+    ├── SerializationError          a value cannot be serialized
+    ├── EnvelopeError               a message cannot be read
     └── LocalStackError         3   a local Kafka or Valkey cannot be started
 
-The number is the exit code of the `yadtq` command (`exit_code`). The text of an error is one or two lines for
-the person who reads it: what is wrong, and what to do. Data for programs is in attributes.
+The number is the exit code of the `yadtq` command (`exit_code`). The text of an error has one or two lines for a
+person: what is wrong, and what to do. Attributes have the data for programs.
 """
 
 from __future__ import annotations
 
 
 class YadtqError(Exception):
-    """The root of the tree; `exit_code` is what the `yadtq` command ends with."""
+    """The root of the tree; `exit_code` is the exit code of the `yadtq` command."""
 
     exit_code = 1
 
 
 class InvalidInput(YadtqError):
-    """What was given cannot be used; nothing was written."""
+    """The input cannot be used; nothing was written."""
 
     exit_code = 2
 
@@ -60,7 +60,7 @@ class InvalidId(InvalidInput):
 
 
 class IdConflict(InvalidInput):
-    """A record of this ID stands already, with another task or other arguments.
+    """A record of this ID exists already, with another task or other arguments.
 
     `task_id` is the ID.
     """
@@ -76,7 +76,7 @@ class IdConflict(InvalidInput):
 class SubmitRefused(InvalidInput):
     """A plugin refused the submit (`yadtq_before_submit`); nothing was written.
 
-    `plugin` is its name, `reason` its word.
+    `plugin` is its name, `reason` its text.
     """
 
     def __init__(self, plugin: str, reason: str) -> None:
@@ -106,8 +106,8 @@ class BackendUnavailable(Unavailable):
 class TaskNotFound(YadtqError):
     """No record of this ID: never submitted, or its result has expired, or the backend has lost it.
 
-    `task_id` is the ID. `reset_at` is when the backend lost records, among which this one may have been (seconds since
-    the epoch), and `loss` says so in words; None and empty where it has lost none for as long as results are kept.
+    `task_id` is the ID. `reset_at` is the time at which the backend lost records, perhaps including this one (seconds
+    since the epoch), and `loss` says it in words. They are None and empty if no loss happened within the result TTL.
     """
 
     exit_code = 4
@@ -123,9 +123,9 @@ class TaskNotFound(YadtqError):
 
 
 class WaitTimeout(YadtqError, TimeoutError):
-    """The wait ended before the task did; the task goes on.
+    """The wait ended before the task did; the task continues.
 
-    `task_id` is the ID, `status` what the record said last.
+    `task_id` is the ID, `status` the last known status.
     """
 
     exit_code = 5
@@ -137,9 +137,9 @@ class WaitTimeout(YadtqError, TimeoutError):
 
 
 class OutcomeUnknown(YadtqError):
-    """Whether the task was accepted is not known: it may still run.
+    """The outcome of a submit is unknown: the task may have been accepted and may still run.
 
-    `task_ids` are the IDs concerned.
+    `task_ids` are the IDs of such tasks.
     """
 
     exit_code = 6
@@ -152,16 +152,16 @@ class OutcomeUnknown(YadtqError):
 
 
 class ConfigurationRefused(YadtqError):
-    """The services, as they stand, cannot carry tasks safely."""
+    """The services cannot carry tasks safely with their current configuration."""
 
     exit_code = 7
 
 
 class TaskFailed(YadtqError):
-    """The task that was waited for ended as `failed`.
+    """The task has failed.
 
-    `task_id` is its ID; `type`, `message` and `traceback` are what the worker recorded, as text: an exception
-    is never rebuilt from a message.
+    `task_id` is its ID. `type`, `message` and `traceback` are the exception as text, as the worker recorded it: yadtq
+    never rebuilds an exception object.
     """
 
     def __init__(self, task_id: str, type: str, message: str, traceback: str | None = None) -> None:
@@ -173,9 +173,9 @@ class TaskFailed(YadtqError):
 
 
 class TaskCancelled(YadtqError):
-    """The task that was waited for ended as `cancelled`.
+    """The task was cancelled.
 
-    `task_id` is its ID.
+    `task_id` is its ID, `reason` the reason that the caller of `cancel` gave, None without one.
     """
 
     def __init__(self, task_id: str, reason: str | None = None) -> None:
@@ -191,13 +191,13 @@ class TaskLoadError(YadtqError):
 
 
 class PluginError(YadtqError):
-    """A plugin cannot be loaded, or does what none may; the text names it, its distribution and the remedy."""
+    """A plugin cannot be loaded, or breaks a rule; the text names it, its distribution and the remedy."""
 
     exit_code = 2
 
 
 class SerializationError(YadtqError):
-    """A value that the serializer cannot carry; the text names the value's place."""
+    """A value cannot be serialized or read; the text names the place of the value."""
 
 
 class EnvelopeError(YadtqError):

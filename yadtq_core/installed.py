@@ -1,8 +1,8 @@
-"""What installed distributions offer by entry points, what is blocked of it, and how it is imported.
+"""Entry points of installed distributions: offered ones, blocked ones, and the import of their code.
 
     YADTQ_BLOCK_PLUGINS=acme-images,squid
 
-blocks all entry points of a distribution (`acme-images`), or every one of that name (`squid`), in all groups.
+blocks all entry points of a distribution (`acme-images`), or every entry point of a name (`squid`), in all groups.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ HOOKS = "yadtq.plugins"
 COMMANDS = "yadtq.commands"
 BLOCK = "YADTQ_BLOCK_PLUGINS"
 IMPORT_SECONDS = 45.0
-"""How long one import may take: below what a worker gives a child to load everything, so that it is named in time."""
+"""Time limit of one import. A worker waits longer for a child to load its tasks, so the error can name the import."""
 MAX_REASON = 500
-"""Characters of what an import died of."""
+"""Characters of the reason why an import failed."""
 UNNAMED = "an unnamed distribution"
 _OURS = str(Path(__file__).parent) + os.sep
 _PYTHON = str(Path(os.__file__).parent) + os.sep
@@ -39,14 +39,14 @@ _PLACE = re.compile(r"\s*([\w.]+)\s*(?::\s*([\w.]+)\s*)?(?:\[.*\]\s*)?")
 
 
 class _Hangs(BaseException):
-    """Raised in the midst of an import that takes too long; code that catches every Exception does not stop it."""
+    """Raised inside an import that takes too long. It is no Exception, so `except Exception` does not catch it."""
 
 
 @cache
 def entry_points(group: str) -> tuple[EntryPoint, ...]:
-    """Return a group's entry points of everything installed and not blocked, by name.
+    """Return the entry points of a group that are not blocked, sorted by name.
 
-    Read once a process: what is installed or blocked later is not seen.
+    They are read once per process: later changes of installed or blocked packages have no effect.
     """
     blocked = blocked_names()
     return tuple(one for one in _installed(group) if not _names(one) & blocked)
@@ -54,23 +54,23 @@ def entry_points(group: str) -> tuple[EntryPoint, ...]:
 
 @cache
 def blocked_entry_points(group: str) -> tuple[EntryPoint, ...]:
-    """Return the group's entry points that are blocked."""
+    """Return the blocked entry points of a group."""
     allowed = entry_points(group)
     return tuple(one for one in _installed(group) if one not in allowed)
 
 
 def blocked_names() -> frozenset[str]:
-    """Return the names in YADTQ_BLOCK_PLUGINS, as distributions are compared."""
+    """Return the names in YADTQ_BLOCK_PLUGINS, normalized like distribution names."""
     return frozenset(_normal(name) for name in os.environ.get(BLOCK, "").split(",") if name.strip())
 
 
 def origin_of(entry_point: EntryPoint) -> str:
-    """Return which distribution an entry point belongs to: name and version."""
+    """Return name and version of the distribution of an entry point."""
     return " ".join(filter(None, distribution_of(entry_point)))
 
 
 def distribution_of(entry_point: EntryPoint) -> tuple[str, str]:
-    """Return the name and version of the distribution; one whose metadata is damaged has no name, or no version."""
+    """Return name and version of the distribution; damaged metadata gives UNNAMED or an empty version."""
     dist = entry_point.dist
     return _name_and_version(dist) if dist is not None else (UNNAMED, "")
 
@@ -85,19 +85,19 @@ def _name_and_version(dist: Distribution) -> tuple[str, str]:
 
 
 def place_of(entry_point: EntryPoint) -> str:
-    """Return where it points, `module:name` or `module`; what is no such place as it stands there."""
+    """Return the place of its code, `module:name` or `module`; an invalid value is returned unchanged."""
     found = _PLACE.fullmatch(entry_point.value)
     return ":".join(filter(None, found.groups())) if found else entry_point.value
 
 
 def load(entry_point: EntryPoint, finish: Callable[[Any], Any] = lambda found: found) -> Any:
-    """Return what an entry point names, imported, and `finish` made of it.
+    """Import the object of an entry point, and return the result of `finish` for it.
 
-    Raises what the import raises, and PluginError where it calls sys.exit, takes longer than IMPORT_SECONDS, or the
-    entry point names no place. (The time is kept in the main thread, and only where nobody else uses SIGALRM.)
+    Raises the errors of the import, and PluginError if it calls sys.exit, takes longer than IMPORT_SECONDS, or if the
+    entry point names no place. The time limit works only in the main thread of a process that does not use SIGALRM.
     """
     if not _PLACE.fullmatch(entry_point.value):
-        raise PluginError(f"{entry_point.value[:80]!r} is no place of code: an entry point names module:object")
+        raise PluginError(f"{entry_point.value[:80]!r} is not a place of code: an entry point names module:object")
     try:
         with _bounded():
             return finish(entry_point.load())
@@ -110,7 +110,7 @@ def load(entry_point: EntryPoint, finish: Callable[[Any], Any] = lambda found: f
 
 
 def reason(error: BaseException) -> str:
-    """Return what an import died of in one line, and the file and line where."""
+    """Return the reason why an import failed in one line, with file and line number."""
     if isinstance(error, YadtqError):
         return str(error)
     name = type(error).__name__
@@ -120,14 +120,14 @@ def reason(error: BaseException) -> str:
         return f"it called sys.exit({error.code!r}){_where(error)}"
     try:
         text = " ".join(str(error).split())
-    except Exception:  # somebody else's __str__
-        text = "(its text cannot be had)"
+    except Exception:  # the __str__ of foreign code
+        text = "(its text cannot be read)"
     text = text if len(text) <= MAX_REASON else text[:MAX_REASON] + " …"
     return (f"{name}: {text}" if text else name) + _where(error)
 
 
 def _where(error: BaseException) -> str:
-    """Return the file and line where an error came from: of the plugin's side, neither ours nor Python's own."""
+    """Return file and line of an error, in the code of the plugin rather than of yadtq or the standard library."""
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
@@ -140,13 +140,15 @@ def _where(error: BaseException) -> str:
 
 @contextmanager
 def _bounded() -> Iterator[None]:
-    """Interrupt what takes too long, by a timer that only the main thread can have."""
+    """Interrupt a body that takes too long, by a timer that only the main thread can have."""
     main = threading.current_thread() is threading.main_thread()
     if not main or signal.getsignal(signal.SIGALRM) is not signal.SIG_DFL or any(signal.getitimer(signal.ITIMER_REAL)):
         yield
         return
     signal.signal(signal.SIGALRM, _interrupt)
-    signal.setitimer(signal.ITIMER_REAL, IMPORT_SECONDS, 1.0)  # and again, where code of its own swallows the first
+    signal.setitimer(
+        signal.ITIMER_REAL, IMPORT_SECONDS, 1.0
+    )  # and again each second, in case the code swallows the first
     try:
         yield
     finally:
@@ -161,7 +163,7 @@ def _interrupt(_: int, __: FrameType | None) -> None:
 def _installed(group: str) -> list[EntryPoint]:
     from importlib import metadata  # noqa: PLC0415  (15 ms that `yadtq --help` need not pay)
 
-    # A distribution can be seen twice (an editable install beside its own folder on the path): it is one.
+    # A distribution can appear twice (an editable install whose folder is also on the path): count it once.
     unique = {(one.name, one.value, origin_of(one)): one for one in metadata.entry_points(group=group)}
     return sorted(unique.values(), key=lambda one: (one.name, origin_of(one)))
 
@@ -171,5 +173,5 @@ def _names(entry_point: EntryPoint) -> set[str]:
 
 
 def _normal(name: str) -> str:
-    """Return a name as distributions are compared (PEP 503): `Acme_Images` and `acme-images` are one."""
+    """Return the normalized name of a distribution (PEP 503): `Acme_Images` and `acme-images` are equal."""
     return re.sub(r"[-_.]+", "-", name.strip()).lower()

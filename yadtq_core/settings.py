@@ -1,7 +1,7 @@
-"""The settings: one frozen value, and where each part of it came from.
+"""The settings: one frozen value, and the origin of each of its fields. `load` reads them.
 
-Defaults < `yadtq.toml` or `[tool.yadtq]` of pyproject.toml (the nearest above the working directory) <
-environment < what is given in code or on the command line. `load` is the only way in.
+A later source overrides an earlier one: defaults, `yadtq.toml` or `[tool.yadtq]` of pyproject.toml (the nearest file at
+or above the working directory), environment, code or command line.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 import socket
 import tomllib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit, urlunsplit
@@ -45,101 +46,99 @@ _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|)")
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a client or a worker is set to. Durations are seconds."""
+    """The settings of a client or worker. Durations are in seconds."""
 
     broker: str = DEFAULT_BROKER
     """Address of the broker; its scheme chooses the implementation."""
     backend: str = DEFAULT_BACKEND
     """Address of the backend; its scheme chooses the implementation."""
     broker_password: str = ""
-    """Password of the broker, or its token, where the address has none. Best in the environment."""
+    """Password or token of the broker, if the address has none. Best set in the environment."""
     backend_password: str = ""
-    """Password of the backend, where the address has none. Best in the environment."""
+    """Password of the backend, if the address has none. Best set in the environment."""
     namespace: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}\Z")] = "main"
-    """Keeps installations that share services apart: part of every topic's and key's name."""
+    """Separates installations that share services: a part of the name of every topic and key."""
     worker_id: Name = msgspec.field(default_factory=lambda: default_worker_id())  # noqa: PLW0108 - defined below
-    """A worker's name; the environment's WORKER_ID."""
+    """Name of the worker; also the variable WORKER_ID."""
     queues: Annotated[tuple[str, ...], Meta(min_length=1, max_length=64)] = ("default",)
-    """The queues a worker serves."""
+    """The queues that a worker serves."""
     imports: tuple[str, ...] = ()
-    """Modules whose @task functions are registered, from the working directory too."""
+    """Modules whose @task functions are registered; they may be in the working directory."""
     claim_stale_seconds: Annotated[float, Meta(ge=1, le=86400)] = 15.0
-    """The lease: a task whose worker has not extended it for so long is run by another. Heartbeats and extensions
-    come every third of it."""
+    """The lease: another worker runs a task whose worker has not extended its lease for this long. A worker sends
+    heartbeats and extensions three times per lease."""
     processes: Annotated[int, Meta(ge=1, le=256)] = msgspec.field(default_factory=lambda: usable_cores())  # noqa: PLW0108 - defined below
-    """Children of a worker; default: usable cores, a cgroup's CPU quota counted."""
+    """Child processes of a worker; default: the usable cores, limited by the CPU quota of a cgroup."""
     threads: Annotated[int, Meta(ge=1, le=1024)] = 1
-    """Tasks that run at a time in each child."""
+    """Tasks that run at the same time in each child process."""
     partitions: Annotated[int, Meta(ge=1, le=4096)] = 8
-    """Partitions of each queue's topic."""
+    """Partitions of the topic of each queue."""
     replication: Annotated[int, Meta(ge=0, le=16)] = 0
-    """Replicas of each topic when it is created; 0: 3 where there are 3 brokers, else 1."""
+    """Replicas of each topic when it is created; 0: 3 if there are at least 3 brokers, else 1."""
     retention: Seconds = 7 * 86400.0
     """How long the broker keeps messages."""
     shards: Annotated[int, Meta(ge=1, le=256)] = 1
-    """Hash slots over which the records are spread; more than 1 only for a Redis Cluster."""
+    """Hash slots over which the task records are spread; more than 1 only for a Redis Cluster."""
     submit_timeout: Annotated[float, Meta(ge=0.1, le=3600)] = 5.0
     """How long a submit waits for the broker's acknowledgement."""
     publish_grace: Annotated[float, Meta(ge=0.1, le=3600)] = 10.0
-    """After so long a record whose message was not confirmed is published by a worker."""
+    """A worker publishes the message of a record that was not confirmed after this time."""
     queue_check: Annotated[float, Meta(ge=1, le=86400)] = 60.0
-    """After so long a worker looks whether a waiting task's message can still be delivered."""
+    """A worker checks after this time whether the message of a waiting task can still be delivered."""
     lost_limit: Annotated[int, Meta(ge=0, le=1000)] = 3
-    """How many times a task may be begun again because its worker or child was lost, before it fails."""
+    """How many times a task is started again after its worker or child was lost, before it fails."""
     result_ttl: Annotated[float, Meta(ge=1, le=10 * 365 * 86400)] = 86400.0
-    """How long the record of an ended task is kept: 4 leases (`claim_stale_seconds`) at least."""
+    """How long the record of an ended task is kept: at least 4 leases (`claim_stale_seconds`)."""
     unknown_task_ttl: Annotated[float, Meta(ge=1, le=10 * 365 * 86400)] = 86400.0
-    """How long a task that no worker knows waits for one that does, before it fails."""
+    """How long a task that no worker has loaded waits for such a worker, before it fails."""
     shutdown_grace: Annotated[float, Meta(ge=0, le=86400)] = 25.0
-    """How long a worker that was told to stop lets its running tasks go on before it hands them back."""
+    """How long the running tasks of a stopping worker may continue, before the worker requeues them."""
     codecs: tuple[str, ...] = ()
-    """Codecs of plugins that arguments and results pass before they leave the process, in this order."""
+    """Codecs of plugins that are applied to arguments and results, in this order."""
     log_level: str = "info"
     """debug, info, warning or error."""
     log_format: str = "console"
     """console or json."""
     sections: dict[str, Any] = {}
-    """Settings of plugins, by section: tables as they were read, once the plugins are loaded their own structs."""
+    """Settings of plugins by section: tables as read from the sources, structs after the plugins are loaded."""
 
     def section(self, kind: type[S]) -> S:
-        """Return a plugin's own settings by their struct; raises InvalidSetting where no plugin offers it."""
+        """Return the settings of a plugin. kind: their struct. Raises InvalidSetting if no plugin offers it."""
         for value in self.sections.values():
             if isinstance(value, kind):
                 return value
-        raise InvalidSetting(f"{kind.__name__} is no section of these settings: offer it by yadtq_settings")
+        raise InvalidSetting(f"{kind.__name__} is not a section of these settings: offer it by the hook yadtq_settings")
 
     def __post_init__(self) -> None:
         for queue in self.queues:
             try:
                 check_queue(queue)
             except InvalidInput as error:
-                raise ValueError(str(error)) from None  # msgspec hands on a ValueError, with the setting's name
+                raise ValueError(str(error)) from None  # msgspec passes on a ValueError, with the name of the setting
         _one_of("log_level", self.log_level, ("debug", "info", "warning", "error"))
         _one_of("log_format", self.log_format, ("console", "json"))
 
 
 KEPT_LEASES = 4
-"""The least time for which the record of an ended task is kept, in leases."""
+"""The shortest `result_ttl`, in leases."""
 
 
 class Loaded(NamedTuple):
-    """Settings, and for each field the place its value came from; of a section's (`acme.width`) where it was given."""
+    """Settings, and the origin of each field; fields of a section (`acme.width`) have one only if they are set."""
 
     settings: Settings
     origins: dict[str, str]
 
 
 FIELDS = tuple(name for name in Settings.__struct_fields__ if name != "sections")
-"""The core's own settings."""
+"""The names of the core's settings."""
 ENVIRONMENT = {name: f"YADTQ_{name.upper()}" for name in FIELDS}
 OTHER_VARIABLES = frozenset({"YADTQ_BLOCK_PLUGINS", "YADTQ_TRACE_PLUGINS"})
 ALIASES = {"worker_id": "WORKER_ID", "claim_stale_seconds": "CLAIM_STALE_SECONDS"}
-"""Names of the original README; the YADTQ_ name wins where both are set."""
+"""Short names of variables; the YADTQ_ name wins if both are set."""
 ADDRESSES = ("broker", "backend")
 _DURATIONS = frozenset(
-    name
-    for name in FIELDS
-    if "float" in str(Settings.__annotations__[name]) or Settings.__annotations__[name] == "Seconds"
+    name for name, kind in Settings.__annotations__.items() if "float" in str(kind) or kind == "Seconds"
 )
 _LISTS = frozenset({"queues", "imports", "codecs"})
 _WHOLE_NUMBERS = frozenset({"processes", "threads", "partitions", "replication", "shards", "lost_limit"})
@@ -154,11 +153,11 @@ def load(
 ) -> Loaded:
     """Return the settings in force.
 
-    given: what code or the command line says; None values are passed over. The origin is "given".
-    environment: default `os.environ`. folder: where the search for a file begins; default the working directory.
-    found: asked with that folder where nobody has given an address; returns (origin, settings), or None.
+    given: values from code or the command line, with the origin "given"; None values are ignored.
+    environment: default: `os.environ`. folder: start of the search for a file; default: the working directory.
+    found: called with that folder if no source has an address; returns (origin, settings), or None.
 
-    Raises InvalidSetting with the setting's name, what came, from where, and what is allowed.
+    Raises InvalidSetting with the name of the setting, the value, its origin and the allowed range.
     """
     values: dict[str, Any] = {}
     origins = dict.fromkeys(FIELDS, "default")
@@ -172,7 +171,7 @@ def load(
         layers += [(origin, name, value) for name, value in more.items()]
     for origin, name, value in layers:
         if isinstance(value, Mapping) and name not in FIELDS:
-            values.setdefault("sections", {})[name] = dict(value)  # which plugin's it is shows when they are loaded
+            values.setdefault("sections", {})[name] = dict(value)  # `with_sections` finds the plugin
             origins |= {f"{name}.{field}": origin for field in value}
             continue
         _known(name, origin)
@@ -196,17 +195,17 @@ def _convert(values: dict[str, Any], origins: dict[str, str]) -> Settings:
 
 
 def _keeps_records_for_long_enough(settings: Settings, origins: Mapping[str, str]) -> None:
-    """A record must outlive every delivery of its message, or that is taken for a task that the store has lost."""
+    """Raise for a short `result_ttl`: a delivery without a record looks like a task that the store has lost."""
     least = KEPT_LEASES * settings.claim_stale_seconds
     if settings.result_ttl < least:
         raise InvalidSetting(
-            f"result_ttl = {settings.result_ttl:g} ({origins['result_ttl']}): at least {KEPT_LEASES} leases, so "
-            f"{least:g} seconds where claim_stale_seconds is {settings.claim_stale_seconds:g}"
+            f"result_ttl = {settings.result_ttl:g} ({origins['result_ttl']}): use at least {KEPT_LEASES} leases, "
+            f"{least:g} seconds with claim_stale_seconds = {settings.claim_stale_seconds:g}"
         )
 
 
 def _allowed(name: str) -> str:
-    """Return what a setting takes, in words, empty where there is no more to say than the error does."""
+    """Return the allowed values of a setting in words, empty if the error has said it."""
     if name in _PATTERNS:
         return f"use {_PATTERNS[name]}"
     field = next(one for one in inspect.type_info(Settings).fields if one.name == name)  # type: ignore[attr-defined]
@@ -220,15 +219,14 @@ def _allowed(name: str) -> str:
 
 
 def _known(name: str, origin: str) -> None:
-    if name in FIELDS:
-        return
-    close = difflib.get_close_matches(name, FIELDS, 1)
-    hint = f"did you mean {close[0]!r}?" if close else "known: " + ", ".join(FIELDS)
-    raise InvalidSetting(f"unknown setting {name[:80]!r} ({origin}): {hint}")
+    if name not in FIELDS:
+        close = difflib.get_close_matches(name, FIELDS, 1)
+        hint = f"did you mean {close[0]!r}?" if close else "known: " + ", ".join(FIELDS)
+        raise InvalidSetting(f"unknown setting {name[:80]!r} ({origin}): {hint}")
 
 
 def _shape(name: str, value: Any, origin: str) -> Any:
-    """Return a setting's text as the kind of value its field takes; other values unchanged."""
+    """Return the text of a setting as the type of its field; other values unchanged."""
     if not isinstance(value, str):
         return value
     if name in _DURATIONS:
@@ -245,21 +243,18 @@ def _shape(name: str, value: Any, origin: str) -> Any:
 
 def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, str, Any]]:
     _no_misspelt(environment)
-    found: list[tuple[str, str, Any]] = []
-    for names in (ALIASES, ENVIRONMENT):
-        found += [
-            (f"environment {variable}", name, environment[variable])
-            for name, variable in names.items()
-            if environment.get(variable)
-        ]
-    return found
+    return [
+        (f"environment {variable}", name, environment[variable])
+        for name, variable in (*ALIASES.items(), *ENVIRONMENT.items())
+        if environment.get(variable)
+    ]
 
 
 def _no_misspelt(environment: Mapping[str, str]) -> None:
-    """Refuse a variable that is nearly one of ours: it would be passed over in silence."""
-    known = ENVIRONMENT.values()
+    """Raise for a variable that is close to a known one: otherwise it would be ignored without a message."""
+    known = (*ENVIRONMENT.values(), *OTHER_VARIABLES)
     for variable in environment:
-        if not variable.startswith("YADTQ_") or variable in known or variable in OTHER_VARIABLES:
+        if variable in known or not variable.startswith("YADTQ_"):
             continue
         if close := difflib.get_close_matches(variable, known, 1, cutoff=0.85):
             raise InvalidSetting(f"unknown variable {variable[:80]} in the environment: did you mean {close[0]}?")
@@ -282,13 +277,13 @@ def _there(path: Path) -> bool:
     try:
         return path.exists()
     except OSError:
-        return False  # a folder that we may not look into holds no settings of ours
+        return False  # a folder without read permission has no settings for this user
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
         if not (path.is_file() or path.is_dir()):
-            raise InvalidSetting(f"{path} is no regular file")
+            raise InvalidSetting(f"{path} is not a regular file")
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
         if len(data) > MAX_FILE_BYTES:
@@ -305,14 +300,14 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def with_sections(settings: Settings, kinds: Mapping[str, type]) -> Settings:
-    """Return the settings with each plugin's section built; what a file and the environment say of it counts.
+    """Return the settings with the section of each plugin as its struct, from file and environment.
 
-    kinds: {section: msgspec Struct}. Raises InvalidSetting with section, field, what came and what is allowed.
+    kinds: {section: msgspec Struct}. Raises InvalidSetting with section, field, value and allowed values.
     """
     unknown = sorted(set(settings.sections) - set(kinds))
     if unknown:
         known = ", ".join(sorted(kinds)) or "none"
-        raise InvalidSetting(f"unknown section [{unknown[0][:80]}]: no plugin that is loaded has it; known: {known}")
+        raise InvalidSetting(f"unknown section [{unknown[0][:80]}]: no loaded plugin has it; known: {known}")
     built = {name: _section(name, kind, settings.sections.get(name, {})) for name, kind in kinds.items()}
     return structs.replace(settings, sections=built)
 
@@ -349,9 +344,9 @@ def duration(text: str) -> float:
 
 
 def masked_url(url: str) -> str:
-    """Return the address with its passwords replaced by ***, to be shown to people.
+    """Return the address for messages, with each password replaced by ***.
 
-    One that is no proper address (a `/` or `#` in the password that was not escaped) loses all before its last @.
+    In an invalid address (an unescaped `/` or `#` in the password) everything before the last @ is masked.
     """
     url = _SECRET_OPTION.sub(r"\1***", url)
     try:
@@ -365,7 +360,7 @@ def masked_url(url: str) -> str:
 
 
 def masked(name: str, value: Any) -> Any:
-    """Return a setting's value to be shown: nothing of what its name says is secret, addresses without passwords."""
+    """Return a value for messages: *** for a setting with the name of a secret, addresses without passwords."""
     if _SECRET_NAME.search(name) and not name.endswith("_file"):
         return "***" if value else value
     if isinstance(value, Mapping):
@@ -376,31 +371,28 @@ def masked(name: str, value: Any) -> Any:
 
 
 def default_worker_id() -> str:
-    """Return a worker's name where none is given: host and process."""
+    """Return the default name of a worker: host and process ID."""
     host = re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname())[:40] or "worker"
     return f"{host}-{os.getpid()}"
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use: its CPU affinity, and a cgroup's quota where one is set."""
+    """Return the number of cores that this process may use, by its CPU affinity and the quota of a cgroup."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _cgroup_quota()
     return max(1, min(cores, int(quota) if quota else cores))
 
 
 def _cgroup_quota() -> float | None:
-    """Return the CPUs that a cgroup (version 2, else 1) allows, None without a limit."""
-    try:
+    """Return the CPU limit of a cgroup (version 2, else 1), None without a limit."""
+    with suppress(OSError, ValueError):
         quota, _, period = Path("/sys/fs/cgroup/cpu.max").read_text().partition(" ")
         return None if quota == "max" else int(quota) / int(period)
-    except (OSError, ValueError):
-        pass
-    try:
+    with suppress(OSError, ValueError):
         quota = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text()
         period = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text()
         return int(quota) / int(period) if int(quota) > 0 else None
-    except (OSError, ValueError):
-        return None
+    return None
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

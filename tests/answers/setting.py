@@ -112,7 +112,7 @@ CASES = [
     _toml("5,000 arrays in each other", b"a = " + b"[" * 5000, "yadtq.toml: arrays or tables nested too deeply"),
     _toml("a value of another kind", b"processes = true", "use a whole number from 1 to 256"),
     _toml("NaN", b"claim_stale_seconds = nan", "use seconds from 1 to 86400"),
-    Case("52", "a pipe", "yadtq config", _pipe, 2, "yadtq.toml is no regular file"),
+    Case("52", "a pipe", "yadtq config", _pipe, 2, "yadtq.toml is not a regular file"),
     *(
         environment("53", f"a worker called {shown}", "WORKER_ID", value, NAME, WORKER)
         for shown, value in (

@@ -265,7 +265,7 @@ def test_a_record_outlives_the_leases_of_its_task(tmp_path: Path) -> None:
     assert loaded(tmp_path, claim_stale_seconds=2, result_ttl=8).result_ttl == 8
     text = refusal(tmp_path, {"YADTQ_RESULT_TTL": "59s"})
     assert text.startswith("result_ttl = 59 (")
-    assert "at least 4 leases, so 60 seconds where claim_stale_seconds is 15" in text
+    assert "at least 4 leases, 60 seconds with claim_stale_seconds = 15" in text
 
 
 # The machine

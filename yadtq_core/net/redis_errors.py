@@ -1,4 +1,4 @@
-"""The meaning of Redis's errors: which error of yadtq each one becomes, and what the user can do."""
+"""Redis's errors and their meaning: each becomes an error of yadtq that says what to do."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a running task may know and say of its own run: `current()`.
+"""`current()`: information for a running task about its run, its progress and its cancellation.
 
-The runner enters a run around each call; a context variable carries it, so threads of a child and coroutines on
-its event loop each see their own.
+The runner enters a run around each call. A context variable carries it, so each thread of a child and each coroutine
+on its event loop sees its own run.
 """
 
 from __future__ import annotations
@@ -67,13 +67,16 @@ class Run:
         return self._message.headers
 
     def progress(self, fraction: float, text: str = "") -> None:
-        """Say how far the task is: `fraction` from 0 to 1, and a short text. Shown by `yadtq query`."""
+        """Report progress, which `yadtq query` shows.
+
+        fraction: 0 to 1. text: at most 200 characters are kept. Raises ValueError for another fraction.
+        """
         if not 0.0 <= fraction <= 1.0:
             raise ValueError(f"progress takes a fraction from 0 to 1, got {fraction!r}")
         self._report(fraction, text[:200])
 
     def cancelled(self) -> bool:
-        """Return whether somebody asked to cancel this task; a long task looks now and then and raises Cancelled."""
+        """True when the task was cancelled. A long task should check this regularly, and raise Cancelled."""
         return self._cancelled()
 
 
@@ -81,11 +84,11 @@ _current: ContextVar[Run] = ContextVar("yadtq_current_run")
 
 
 def current() -> Run:
-    """Return the run that this code is part of; raises YadtqError outside of a task."""
+    """Return the run of the calling code; raises YadtqError outside of a task."""
     try:
         return _current.get()
     except LookupError:
-        raise YadtqError("current() is known only inside a task that a worker runs") from None
+        raise YadtqError("current() can be called only inside a task that a worker runs") from None
 
 
 enter = _current.set

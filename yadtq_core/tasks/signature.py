@@ -1,9 +1,10 @@
-"""What a task's annotations say of its arguments, compiled once: which kinds pass as they are, what others become.
+"""The annotations of a task, compiled once into checks and conversions of its arguments.
 
-JSON carries few kinds of values; the annotations say what they stand for. `when: datetime` makes a datetime of ISO
-text, `order: Order` a dataclass, struct or model of an object, `data: bytes` bytes of base64 text: by
-`msgspec.convert`, strictly (`"1"` is no int, nor is `true`; an int is a float). What no conversion is known for
-(`Callable`, a class of one's own, an annotation that cannot be resolved) is left as it came, unchecked.
+JSON carries few types of values; the annotations define the types of the arguments. `when: datetime` converts ISO text
+to a datetime, `order: Order` an object to a dataclass, struct or model, `data: bytes` base64 text to bytes.
+`msgspec.convert` does it strictly: `"1"` and `true` are not accepted as int, but an int is accepted as float. An
+argument without a known conversion (`Callable`, other classes, an annotation that cannot be resolved) is passed on
+unchecked.
 """
 
 from __future__ import annotations
@@ -39,15 +40,15 @@ from yadtq_core.errors import SerializationError
 from yadtq_core.wire.json_format import JsonSerializer, is_plain
 
 MAX_SHOWN = 80
-"""Characters of a value or of a name that an error repeats."""
+"""Characters of a value or name that an error repeats."""
 MAX_REASON = 500
-"""Characters of what is wrong with one argument: a model may have much to say."""
+"""Characters of the error of one argument: a model may report many faults."""
 MAX_ERRORS = 10
-"""Arguments that one error tells of."""
+"""Arguments that one error names."""
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _FOUND_AT = re.compile(r"(?s)(.*?)(?: - at (.*))?")
 _BEGINNINGS = ("Expected ", "Invalid ", "Object ", "Number ")
-"""Of msgspec's own words; other ones are those of the class that refused."""
+"""First words of msgspec's errors. Other texts come from the class that refused the value."""
 _json = JsonSerializer()
 
 Arguments = tuple[Sequence[Any], dict[str, Any]]
@@ -55,14 +56,14 @@ Arguments = tuple[Sequence[Any], dict[str, Any]]
 
 
 class _Bare(str):
-    """An annotation that is text already (`from __future__ import annotations`): shown without quotes."""
+    """An annotation that is text (`from __future__ import annotations`): shown without quotes."""
 
     __slots__ = ()
     __repr__ = str.__str__
 
 
 def shown(signature: inspect.Signature, *, returns: bool = True) -> str:
-    """Return a signature as it is told: `(path: str, width: int = 800) -> str`; without `returns` up to the bracket."""
+    """Return a signature as text: `(path: str, width: int = 800) -> str`; without `returns` the parameters only."""
 
     def bare(annotation: Any) -> Any:
         return _Bare(annotation) if isinstance(annotation, str) else annotation
@@ -73,7 +74,7 @@ def shown(signature: inspect.Signature, *, returns: bool = True) -> str:
 
 
 class _Slot(NamedTuple):
-    """What one parameter takes: values of these very kinds as they are, others where they convert to the type."""
+    """The values that one parameter accepts: those of `kinds` unchanged, others if they convert to `type`."""
 
     type: Any
     kinds: frozenset[type]
@@ -96,12 +97,12 @@ class Signature:
         further = (self._rest, self._named_rest)
         self._needed = {p.name for p in self._parameters if p.default is p.empty and p.name not in further}
         self.fits = _quick(by_place, self._slots, self._parameters)
-        """Whether a call with these arguments alone fits, each as it is: the usual case, at little cost."""
+        """True when these positional arguments fit without a conversion: a fast path for the usual case."""
 
     def convert(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Arguments, list[str]]:
-        """Return the arguments as the annotations have them, and what is wrong, one text for each that is.
+        """Return the arguments converted to the annotations, and one error text for each that does not fit.
 
-        They may be those of a message or a caller's own: a dataclass is taken for what it serialises to.
+        They may come from a message or from a caller: a dataclass is converted like the object that it serializes to.
         """
         errors = list(self._misfits(args, kwargs))
         positional = [self._one(*self._place(index), value, errors) for index, value in enumerate(args)]
@@ -111,7 +112,7 @@ class Signature:
         return (positional, named), errors
 
     def _misfits(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Iterator[str]:
-        """Yield what is wrong with the number and the names of the arguments."""
+        """Yield the errors in the number and the names of the arguments."""
         if len(args) > len(self._by_place) and self._rest is None:
             yield "too many positional arguments"
         placed = set(self._by_place[: len(args)])
@@ -129,7 +130,7 @@ class Signature:
         return f"unexpected keyword argument {name[:MAX_SHOWN]!r}" + (f" (did you mean {close[0]!r}?)" if close else "")
 
     def _place(self, index: int) -> tuple[str, _Slot | None]:
-        """Return what a positional argument is called in an error, and what it takes."""
+        """Return the name of a positional argument in errors, and the values that it accepts."""
         if index < len(self._by_place):
             return self._by_place[index], self._slots[self._by_place[index]]
         if self._rest is None:
@@ -143,16 +144,16 @@ class Signature:
 
     @staticmethod
     def _one(label: str, slot: _Slot | None, value: Any, errors: list[str]) -> Any:
-        """Return one argument converted; what is wrong with it joins the errors."""
+        """Return one argument converted; append its error, if any, to `errors`."""
         if slot is None or type(value) in slot.kinds:
             return value
         try:
             return _converted(value, slot.type)
-        except SerializationError:  # the serializer will say so, with its place; here it only cannot be checked
+        except SerializationError:  # the serializer will raise it with the place of the value
             return value
         except msgspec.ValidationError as error:
             errors.append(_told(label, str(error)))
-        except Exception as error:  # what a class of the user's does in `__post_init__`
+        except Exception as error:  # the user's class may raise any error in `__post_init__`
             errors.append(f"{label}: {type(error).__name__}: {error!s:.{MAX_REASON}}")
         return value
 
@@ -160,7 +161,7 @@ class Signature:
 def _quick(
     by_place: Sequence[Parameter], slots: dict[str, _Slot | None], parameters: Sequence[Parameter]
 ) -> Callable[[Sequence[Any]], bool]:
-    """Return a function that says whether positional arguments fit as they are; no more is looked at than must be."""
+    """Return a fast function that is true when positional arguments fit without a conversion."""
     if any(one.kind is one.KEYWORD_ONLY and one.default is one.empty for one in parameters):
         return lambda args: False
     rest = next((one for one in parameters if one.kind is one.VAR_POSITIONAL), None)
@@ -188,7 +189,7 @@ def _quick(
 
 
 def _slot(parameter: Parameter, names: dict[str, Any]) -> _Slot | None:
-    """Return what a parameter takes; None where that cannot be known: it takes all."""
+    """Return the values that a parameter accepts; None if that is unknown, so that it accepts all."""
     if parameter.annotation is parameter.empty:
         return None
     try:
@@ -197,7 +198,7 @@ def _slot(parameter: Parameter, names: dict[str, Any]) -> _Slot | None:
         if parameter.default is None:
             wanted = wanted | None
         info = type_info(wanted)
-    except Exception:  # evaluating an annotation runs code, which may raise what it likes
+    except Exception:  # the evaluation of an annotation runs code, which may raise any error
         return None
     if isinstance(info, AnyType) or not _supported(info):
         return None
@@ -205,7 +206,7 @@ def _slot(parameter: Parameter, names: dict[str, Any]) -> _Slot | None:
 
 
 def _supported(info: Type) -> bool:
-    """Return whether all in a type can be made of JSON; a class of one's own can where it is a model."""
+    """True when every part of a type can be made from JSON. A class that msgspec does not know must be a model."""
     seen: list[Any] = []
     waiting: list[Any] = [info]
     while waiting:
@@ -221,7 +222,7 @@ def _supported(info: Type) -> bool:
 
 
 def _exact(info: Type) -> frozenset[type]:
-    """Return the kinds whose values are of the type just as they are, without a look into them."""
+    """Return the Python types whose values fit without an inspection of their content."""
     if isinstance(info, UnionType):
         return frozenset().union(*map(_exact, info.types))
     match info:
@@ -245,21 +246,21 @@ def _exact(info: Type) -> frozenset[type]:
 
 
 def _converted(value: Any, wanted: Any) -> Any:
-    """Return a value as its annotation has it: as a worker will, from what the value is in JSON.
+    """Return a value converted to its annotation, from its JSON form, as a worker does it.
 
-    Raises SerializationError for what JSON cannot carry, msgspec.ValidationError for what is not of the type.
+    Raises SerializationError for a value that JSON cannot carry, msgspec.ValidationError for one of another type.
     """
     if is_plain(value):
         try:
             return msgspec.convert(value, wanted, str_keys=True, dec_hook=_validated)
         except msgspec.ValidationError:
             if not isinstance(value, dict | list | tuple):
-                raise  # what is deeper may have keys that are no text yet
+                raise  # nested objects may have keys that only JSON turns into text
     return msgspec.convert(_json.loads(_json.dumps(value)), wanted, str_keys=True, dec_hook=_validated)
 
 
 def _validator_of(kind: Any) -> Callable[[Any], Any] | None:
-    """Return pydantic's way to make a model of plain values; pydantic itself is never imported."""
+    """Return pydantic's method that makes a model from plain values; pydantic itself is never imported."""
     validate = getattr(kind, "model_validate", None)
     return validate if callable(validate) else None
 
@@ -274,7 +275,7 @@ def _validated(kind: Any, value: Any) -> Any:
 
 
 def _of_model(error: Exception) -> str:
-    """Return what a model's validation found, without the values that it found it in."""
+    """Return the errors of a model's validation, without the values."""
     try:
         found = error.errors()  # type: ignore[attr-defined]
         return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}".removeprefix(": ") for one in found)
@@ -283,7 +284,7 @@ def _of_model(error: Exception) -> str:
 
 
 def _told(label: str, said: str) -> str:
-    """Return what msgspec says of a value in our words: `width[0]: expected int, got str`."""
+    """Return msgspec's error in yadtq's form: `width[0]: expected int, got str`."""
     found = _FOUND_AT.fullmatch(said)
     assert found is not None
     reason, place = found[1].replace("`", ""), (found[2] or "").replace("`", "")

@@ -6,7 +6,7 @@
     @task(name="shop.mail", retries=5)
     async def mail(address: str) -> None: ...
 
-Calling the task calls the function, here and now. `Client.submit(resize, "a.png")` runs it on a worker.
+A call of the task calls the function in this process. `Client.submit(resize, "a.png")` runs it on a worker.
 """
 
 from __future__ import annotations
@@ -34,12 +34,11 @@ MAX_TOLD = 200
 
 
 class Task(Generic[P, R]):
-    """A task's definition.
+    """The definition of a task: a function and its options.
 
-    `name` is what workers know it by: the one given, else `module.function`; an entry point that names the
-    function gives it its own name (`registry`). `retry` is its retry policy; `check`, where given, is called with
-    the arguments before a submit and before a run, and raises InvalidArguments. `version` is the author's own text
-    for what the task does and takes; it travels with each call.
+    `name`: its name in workers: the declared one, else `module.function`; an entry point that names the function
+    overrides both (`registry`). `retry`: its retry policy. `check`: called with the arguments before a submit and
+    before a run; raises InvalidArguments. `version`: the author's version of the task, which travels with each call.
     """
 
     def __init__(
@@ -53,7 +52,9 @@ class Task(Generic[P, R]):
     ) -> None:
         if not callable(function) or isinstance(function, type) or not hasattr(function, "__qualname__"):
             raise InvalidTask(f"@task takes a function, got {function!r}")
-        update_wrapper(self, function)  # first: a function may carry attributes named as ours (tenacity's `retry`)
+        update_wrapper(
+            self, function
+        )  # first, because a function may have attributes of the same names (tenacity's `retry`)
         self.function = function
         self.declared_name = None if name is None else check_task_name(name)
         self.retry = retry or RetryPolicy()
@@ -63,7 +64,7 @@ class Task(Generic[P, R]):
 
     @property
     def place(self) -> str:
-        """Where the function is: `module:function`, as an entry point's value names it."""
+        """The place of the function, `module:function`, as in the value of an entry point."""
         return f"{self.function.__module__}:{self.function.__qualname__}"
 
     @property
@@ -72,7 +73,7 @@ class Task(Generic[P, R]):
         return self.declared_name or self.place.replace(":", ".")
 
     def named(self, name: str) -> Task[P, R]:
-        """Return this definition as workers know it, where an entry point gives it another name than its own."""
+        """Return this definition under the name that an entry point gives it."""
         if name == self.name:
             return self
         other = copy.copy(self)
@@ -86,7 +87,7 @@ class Task(Generic[P, R]):
 
     @cached_property
     def told_signature(self) -> str:
-        """The parameters as text, `(path: str, width: int = 800)`, cut to what a message carries."""
+        """The parameters as text, `(path: str, width: int = 800)`, cut to the length that a message carries."""
         return shown(self.signature, returns=False)[:MAX_TOLD]
 
     @cached_property
@@ -98,9 +99,9 @@ class Task(Generic[P, R]):
         return self._parameters.fits
 
     def validate(self, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
-        """Raise InvalidArguments unless the function can be called like this and `check` agrees.
+        """Raise InvalidArguments unless the arguments fit the function and `check` accepts them.
 
-        The arguments may be a caller's own: a dataclass passes for its type, and so does what it serialises to.
+        They may be the values of a caller: a dataclass fits its type, and so does the object that it serializes to.
         """
         if kwargs or not self._fits(args):
             self.convert(args, kwargs)
@@ -108,9 +109,9 @@ class Task(Generic[P, R]):
             self.check(*args)
 
     def convert(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Arguments:
-        """Return the arguments that a message carries as the function's annotations have them.
+        """Return the arguments of a message, converted to the types of the function's annotations.
 
-        Raises InvalidArguments with one text for each that does not fit, and whatever `check` raises.
+        Raises InvalidArguments with one text for each argument that does not fit, and the errors of `check`.
         """
         if kwargs or not self._fits(args):
             (args, kwargs), errors = self._parameters.convert(args, kwargs)
@@ -123,17 +124,17 @@ class Task(Generic[P, R]):
     def _refuse(self, args: Sequence[Any], kwargs: dict[str, Any], errors: list[str]) -> NoReturn:
         if self.check is not None:
             try:
-                self.check(*args, **kwargs)  # it may have better words for what does not fit
+                self.check(*args, **kwargs)  # its message may be more precise
             except InvalidArguments:
                 raise
-            except Exception:  # it was not made for such arguments
+            except Exception:  # `check` expects arguments that fit
                 pass
         raise InvalidArguments(f"{self.__name__}{shown(self.signature, returns=False)}: {'; '.join(errors)}")
 
     def submitted_otherwise(self, signature: str, version: str) -> str:
-        """Return what to add to an InvalidArguments where a call was submitted for another signature than this one.
+        """Return a supplement for InvalidArguments if a call was submitted for another signature, else "".
 
-        signature, version: what the message carries; "" where it carries none. Returns "" where they say nothing new.
+        signature, version: those in the message; "" if it has none.
         """
         if not signature or signature[:MAX_TOLD] == self.told_signature:
             return ""
@@ -143,7 +144,7 @@ class Task(Generic[P, R]):
     __name__: str
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call the function here and now."""
+        """Call the function in this process."""
         return self.function(*args, **kwargs)  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
@@ -151,7 +152,7 @@ class Task(Generic[P, R]):
 
 
 class AsyncTask(Task[P, R]):
-    """A task whose function is a coroutine function: calling it gives the coroutine."""
+    """A task of a coroutine function; a call returns the coroutine."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:  # type: ignore[override]
         """Return the function's coroutine."""
@@ -159,7 +160,7 @@ class AsyncTask(Task[P, R]):
 
 
 class _Decorator:
-    """`@task(...)` with its options, waiting for the function."""
+    """`@task(...)` with options, before it is applied to the function."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         self._options = options
@@ -199,16 +200,18 @@ def task(
 ) -> Any:
     """Make a function a task.
 
-    name: what workers know it by; default `module.function`, or the entry point's name.
+    name: its name in workers; default: the name of its entry point, else `module.function`.
     retries: how many runs may follow a failed one, 0 to 1000.
-    retry_base, retry_most: seconds; the delay before the n-th repeat is drawn between 0 and
+    retry_base, retry_most: seconds, above 0; the delay before the n-th repeat is drawn between 0 and
         min(retry_most, retry_base * 2 ** (n - 1)).
-    check: called with the task's arguments before a submit (where the task can be imported) and before each run;
-        raises InvalidArguments for what the task would not take. It is given them as the function's annotations
-        have them; where they do not fit the annotations it is asked too, and its InvalidArguments is what is told.
-    version: 1 to 64 printable characters; it travels with each call, and is told where a call no longer fits.
+    check: called with the arguments before a submit (if the task can be imported there) and before each run; raises
+        InvalidArguments for arguments that the task does not accept. It receives them converted to the annotations.
+        Arguments that do not fit the annotations are passed to it as they are, and its InvalidArguments is raised.
+    version: 1 to 64 printable characters; it travels with each call, and the error of a call that no longer fits
+        names it.
 
-    Raises InvalidTask for a name, number or function that cannot be used.
+    Returns the task, which can be called like the function. Raises InvalidTask for an unusable name, number or
+    function.
     """
     if isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= MAX_RETRIES:
         raise InvalidTask(f"retries takes a whole number from 0 to {MAX_RETRIES}, got {retries!r}")

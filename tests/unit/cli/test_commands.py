@@ -173,7 +173,7 @@ def test_how_a_command_ends(
         ("acme_images:empty", "its Typer app has no command"),
         ("acme_images:nothing", "AttributeError: module 'acme_images' has no attribute 'nothing'"),
         ("acme_missing:app", "ModuleNotFoundError: No module named 'acme_missing'"),
-        ("no place", "'no place' is no place of code: an entry point names module:object"),
+        ("no place", "'no place' is not a place of code: an entry point names module:object"),
     ],
 )
 def test_a_command_that_cannot_be_loaded_is_named(

@@ -224,7 +224,7 @@ def test_a_section_of_a_plugin_that_cannot_be_loaded(
     assert run(["config"]) == 2
     warned, refused = capsys.readouterr().err.splitlines()
     assert "WARNING plugin 'bad' of acme-bad 0.1 (acme_bad) cannot be loaded: ZeroDivisionError" in warned
-    assert refused.startswith("Error: unknown section [bad]: no plugin that is loaded has it; known: ")
+    assert refused.startswith("Error: unknown section [bad]: no loaded plugin has it; known: ")
 
 
 # A new plugin

@@ -273,7 +273,7 @@ def __getattr__(name): raise ValueError('x' * 10_000_000)
 @pytest.mark.parametrize(
     ("name", "value", "text"),
     [
-        ("acme.x", "not a place", "'not a place' is no place of code: an entry point names module:object"),
+        ("acme.x", "not a place", "'not a place' is not a place of code: an entry point names module:object"),
         ("a b", "acme_images:other", "not a task name: 'a b'"),
         ("../x", "acme_images:other", "not a task name: '../x'"),
         ("acme.slowly", "acme_images:slowly", "it is of type function, not a task"),
@@ -296,7 +296,7 @@ def test_a_bad_entry_point_leaves_the_others_as_they_are(
 def test_a_text_that_cannot_be_had_is_no_end_of_it(installed: Distributions) -> None:
     code = "class Bad(Exception):\n    def __str__(self): raise RuntimeError\nraise Bad"
     installed.add("acme-bad", "0.1", code, tasks={"acme.x": "acme_bad:x"})
-    with pytest.raises(TaskLoadError, match=r"Bad: \(its text cannot be had\) \(.*acme_bad.py, line 3\)"):
+    with pytest.raises(TaskLoadError, match=r"Bad: \(its text cannot be read\) \(.*acme_bad.py, line 3\)"):
         Registry().get("acme.x")
 
 
