@@ -71,8 +71,11 @@ def test_commands_exist(page: Path) -> None:
 
 
 def test_the_keys_of_the_protocol_are_those_of_redis() -> None:
-    drawing = (ROOT / "docs/protocol.md").read_text("utf-8").split("```text\n")[1].split("```")[0]
+    page = (ROOT / "docs/protocol.md").read_text("utf-8")
+    drawing = page.split("```text\n")[1].split("```")[0]
     assert set(ShardKeys.__slots__) <= set(KEYS.findall(drawing))
+    hash_tag = ShardKeys("NAMESPACE", 0).open.replace(":0}", ":SHARD}").removesuffix("open")
+    assert f"`{hash_tag}…`" in page
 
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule[0])

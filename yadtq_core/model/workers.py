@@ -1,4 +1,4 @@
-"""Workers: who they are, what they report with a heartbeat, and the epochs of the backend."""
+"""Workers: their identities, their reports with each heartbeat, and the epochs of the backend."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def _final_error(record: StoredRecord, given: Release, moment: Moment) -> Error 
     if not (too_often or too_long):
         return None
     if unknown:
-        return Error("UnknownTask", given.note or f"given back: {given.reason.value}")
+        return Error("UnknownTask", given.note or f"requeued: {given.reason.value}")
     return Error("WorkerLost", given.note) if given.note else worker_lost(record.lost)
 
 

@@ -172,7 +172,7 @@ def releases_out(releases: Sequence[Release], worker_id: str) -> list[Any]:
             1 if release.lost else 0,
             note,
             history_line(worker_id, note or "worker lost") if release.lost else b"",
-            _encode(Error(kind, note or f"given back: {release.reason.value}")),
+            _encode(Error(kind, note or f"requeued: {release.reason.value}")),
         )
     return arguments
 

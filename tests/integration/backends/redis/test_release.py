@@ -1,4 +1,4 @@
-"""Release: a record given back without an outcome."""
+"""Release: a record requeued without an outcome."""
 
 from __future__ import annotations
 

@@ -169,8 +169,8 @@ local function lose(key, r, limit, ttl)
   return lost, true
 end
 
--- True when a task of this age may have run and expired. Not so if a part of the store was lost with its record: then
--- its time lies in a window of the epoch's past, or there is no epoch.
+-- True when a task of this age may have run and expired. False if its record may have been lost with a part of the
+-- store: then submitted_at is inside a window of the epoch's past, or there is no epoch.
 local function too_old(epoch, submitted_at, ttl)
   if submitted_at <= 0 or now - submitted_at < ttl then return false end
   local epoch_id, past = unpack(call('HMGET', epoch, 'id', 'past'))
