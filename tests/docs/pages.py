@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 RUN = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 """The pages whose blocks are run."""
 LINKED = [*RUN, *(ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md"))]
-LINKED += sorted([*ROOT.glob("*/README.md"), *ROOT.glob("plugins/*/README.md")])
+LINKED += sorted([*ROOT.glob("*/README.md"), *ROOT.glob("plugins/*/README.md"), *ROOT.glob("examples/*/README.md")])
 """The pages whose links are followed; one may stand here twice."""
 
 _FENCE = re.compile(r"```(\w*)\s*$")
