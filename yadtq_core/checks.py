@@ -69,7 +69,7 @@ def run_checks(settings: Settings, version: str) -> Report:
     finally:
         broker.close(1.0)
         backend.close()
-    if not unreachable and plugins.manager.heard("yadtq_health"):
+    if not unreachable and plugins.manager.implemented("yadtq_health"):
         findings += _by_plugins(settings, plugins)
     return Report(findings, unreachable)
 
@@ -80,7 +80,7 @@ def _by_plugins(settings: Settings, plugins: Plugins) -> list[Finding]:
         with Client(settings, plugins=plugins) as client:
             return [
                 one
-                for plugin, found in plugins.manager.each("yadtq_health", client=client)
+                for plugin, found in plugins.manager.call_each("yadtq_health", client=client)
                 for one in _valid(plugin, found)
             ]
     except YadtqError as error:

@@ -70,7 +70,7 @@ class Child:
             self._send(Ready([], f"{found.type}: {found.message}"))
             return
         identity = ChildIdentity(start.worker_id, os.getpid())
-        plugins.manager.tell("yadtq_child_started", child=identity)
+        plugins.manager.notify("yadtq_child_started", child=identity)
         threading.Thread(target=self._read_control, name="yadtq-control", daemon=True).start()
         self._send(ready)
         os.register_at_fork(after_in_child=self._forked)
@@ -80,7 +80,7 @@ class Child:
         self._work_on()
         for slot in slots:
             slot.join()
-        plugins.manager.tell("yadtq_child_stopping", child=identity)
+        plugins.manager.notify("yadtq_child_stopping", child=identity)
 
     def _prepare(self, start: Start) -> tuple[Ready, Plugins]:
         """Load plugins and tasks; raises the first error unless the child is lenient."""
@@ -93,7 +93,7 @@ class Child:
         settings = plugins.configure(start.settings)
         payloads = plugins.payloads(settings)
         self._runner = Runner(registry.get, plugins, payloads, start.worker_id, self._progress)
-        return Ready(tasks, "", [*map(str, broken), *registry.undotted()]), plugins
+        return Ready(tasks, "", [*map(str, broken), *registry.name_warnings()]), plugins
 
     def _started(self) -> Start:
         while not self._early:

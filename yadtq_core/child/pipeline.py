@@ -29,7 +29,7 @@ class Prepared(NamedTuple):
     call: BoundCall
     retry: RetryPolicy
     serializer: Serializer
-    submitted_otherwise: Callable[[str, str], str]
+    signature_hint: Callable[[str, str], str]
 
 
 class Pipeline:
@@ -57,7 +57,7 @@ class Pipeline:
         if not isinstance(policy, RetryPolicy):
             raise PluginError(f"a plugin's yadtq_retry_policy gave {policy!r:.80}, not a RetryPolicy")
         serializer = self._payloads.serializer(hook.yadtq_result_serializer(task=task))
-        return Prepared(call, policy, serializer, task.submitted_otherwise)
+        return Prepared(call, policy, serializer, task.signature_hint)
 
     def _innermost(self, task: Task[..., Any], runner: Callable[..., Any]) -> BoundCall:
         convert, run_async = task.convert, self._run_async

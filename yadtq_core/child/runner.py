@@ -123,7 +123,7 @@ class Runner:
         if isinstance(error, Cancelled):
             return Done(job.seq, Status.CANCELLED.value, None, "", None, None, time.perf_counter() - begun)
         if isinstance(error, InvalidArguments):
-            error = InvalidArguments(f"{error}{prepared.submitted_otherwise(message.signature, message.version)}")
+            error = InvalidArguments(f"{error}{prepared.signature_hint(message.signature, message.version)}")
         if isinstance(error, InvalidArguments | Unstorable):
             return self._failed(job, error, begun, None)
         if message.retries is not None:

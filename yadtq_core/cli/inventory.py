@@ -56,7 +56,7 @@ def take_inventory() -> Inventory:
     return Inventory(
         [sources[key] for key in sorted(sources)],
         {hook: names for hook, names in order.items() if names},
-        registry.undotted(),
+        registry.name_warnings(),
     )
 
 

@@ -38,7 +38,7 @@ from yadtq_core.wire.payloads import Payloads
 MAX_PLANS = 1000
 """Tasks whose plans are kept: a program that submits names from outside must not fill its memory with them."""
 BEFORE_SUBMIT = "yadtq_before_submit"
-telling = threading.local()
+notifying = threading.local()
 """`now` is true in a thread that calls `yadtq_tasks_submitted`: other callers wait for it, so it must not submit."""
 _STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
 _PLACE = re.compile(r"^\$\[[01]\]\[([^\]]*)\]")
@@ -60,7 +60,7 @@ class Builder:
         self._registry = registry
         self._namespace = namespace
         self._hooks = plugins.manager
-        self._asks = plugins.manager.heard(BEFORE_SUBMIT)
+        self._asks = plugins.manager.implemented(BEFORE_SUBMIT)
         self._dumps = payloads.json.dumps
         self._outgoing = payloads.outgoing_arguments
         self._plans: dict[Task[..., Any] | str, Plan] = {}
@@ -101,7 +101,7 @@ class Builder:
 
         The plugins run in the thread of the caller. Raises PluginError within `yadtq_tasks_submitted`.
         """
-        if getattr(telling, "now", False):
+        if getattr(notifying, "now", False):
             raise PluginError(
                 "nothing can be submitted within yadtq_tasks_submitted, because other submits wait: use another thread"
             )
@@ -124,7 +124,7 @@ class Builder:
         """Call the plugins; return {index: error} of the messages that must not be submitted."""
         refused: dict[int, YadtqError] = {}
         try:
-            for plugin, answers in self._hooks.each(BEFORE_SUBMIT, messages=tuple(messages)):
+            for plugin, answers in self._hooks.call_each(BEFORE_SUBMIT, messages=tuple(messages)):
                 for index, answer in enumerate(_verdicts(plugin, answers, len(messages))):
                     if answer is not None:
                         refused.setdefault(index, SubmitRefused(plugin, answer.reason))
@@ -186,7 +186,7 @@ def _verdicts(plugin: str, answers: Any, count: int) -> list[Refuse | None]:
 
 
 def _known(name: str, task: Task[..., Any]) -> Plan:
-    return Plan(name, task, task.told_signature, task.version or "")
+    return Plan(name, task, task.signature_text, task.version or "")
 
 
 def nesting(data: bytes) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from yadtq_core.client.background import Confirmer
-from yadtq_core.client.builder import telling
+from yadtq_core.client.builder import notifying
 from yadtq_core.client.group_commit import Combiner
 from yadtq_core.client.submitter import Confirm, Submitter
 from yadtq_core.client.waiter import Waiter
@@ -49,7 +49,9 @@ class Services:
             timeout=settings.submit_timeout,
             shards=settings.shards,
             confirm=confirm,
-            accepted=partial(_tell_submitted, plugins) if plugins.manager.heard("yadtq_tasks_submitted") else None,
+            accepted=partial(_notify_submitted, plugins)
+            if plugins.manager.implemented("yadtq_tasks_submitted")
+            else None,
         )
         self.group: Combiner[Submission, None] = Combiner(self.submitter.begin, most=GROUP, name="yadtq-submitter")
         self.waiter = Waiter(self.backend)
@@ -80,12 +82,12 @@ class Services:
             self.close()
 
 
-def _tell_submitted(plugins: Plugins, messages: Sequence[Message]) -> None:
-    telling.now = True
+def _notify_submitted(plugins: Plugins, messages: Sequence[Message]) -> None:
+    notifying.now = True
     try:
-        plugins.manager.tell("yadtq_tasks_submitted", messages=tuple(messages))
+        plugins.manager.notify("yadtq_tasks_submitted", messages=tuple(messages))
     finally:
-        telling.now = False
+        notifying.now = False
 
 
 class Opened:

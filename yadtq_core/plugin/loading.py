@@ -74,7 +74,7 @@ class Plugins:
         """
         if self._settings is None:
             self._settings = with_sections(settings, self._sections())
-            self.manager.each("yadtq_configure", settings=self._settings)
+            self.manager.call_each("yadtq_configure", settings=self._settings)
         return self._settings
 
     def payloads(self, settings: Settings) -> Payloads:
@@ -210,7 +210,7 @@ def _one_type_each(serializers: Iterable[Serializer]) -> None:
 
 def _answers_as_mapping(hooks: Hooks, hook: str) -> Iterator[tuple[str, Mapping[Any, Any]]]:
     """Yield (plugin, mapping) for each answer. Raises PluginError for an answer of another type."""
-    for plugin, answer in hooks.each(hook):
+    for plugin, answer in hooks.call_each(hook):
         if not isinstance(answer, Mapping):
             raise _wrong(plugin, hook, answer, "a mapping")
         yield plugin, answer
@@ -218,7 +218,7 @@ def _answers_as_mapping(hooks: Hooks, hook: str) -> Iterator[tuple[str, Mapping[
 
 def _answers_as_sequence(hooks: Hooks, hook: str, members: Sequence[str]) -> Iterator[tuple[str, list[Any]]]:
     """Yield (plugin, list) for each answer. Raises PluginError for an object in a list that lacks one of `members`."""
-    for plugin, answer in hooks.each(hook):
+    for plugin, answer in hooks.call_each(hook):
         if isinstance(answer, str | Mapping) or not isinstance(answer, Iterable):
             raise _wrong(plugin, hook, answer, "a list")
         offered = list(answer)

@@ -37,8 +37,8 @@ BINDING: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "yadtq_retry_policy": ("a RetryPolicy", lambda answer: isinstance(answer, RetryPolicy)),
 }
 """Hooks that are called once per task definition: their answer, in words and as a test."""
-_CALLED_BY_EACH = frozenset(NAMES) - hookspecs.EVENTS - BINDING.keys()
-"""Hooks called by `Hooks.each`, which would never call a wrapper."""
+_CALLED_ONE_BY_ONE = frozenset(NAMES) - hookspecs.EVENTS - BINDING.keys()
+"""Hooks called by `Hooks.call_each`, which would never call a wrapper."""
 
 log = logging.getLogger("yadtq.plugins")
 
@@ -94,7 +94,7 @@ class Hooks(pluggy.PluginManager):
         """Refuse further plugins, because hooks are called and bound from now on."""
         self._sealed = True
 
-    def heard(self, hook: str) -> bool:
+    def implemented(self, hook: str) -> bool:
         """True when at least one plugin implements this hook."""
         return bool(getattr(self.hook, hook).get_hookimpls())
 
@@ -109,7 +109,7 @@ class Hooks(pluggy.PluginManager):
         backwards = hook in hookspecs.EVENTS or caller.spec.opts.get("firstresult")
         return names[::-1] if backwards else names
 
-    def each(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
+    def call_each(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
         """Call a hook of every plugin, first registered first; return (plugin, answer) for each answer but None.
 
         Raises PluginError with the name of the plugin that raised.
@@ -182,7 +182,7 @@ class Hooks(pluggy.PluginManager):
 
         return named
 
-    def tell(self, hook: str, **arguments: Any) -> None:
+    def notify(self, hook: str, **arguments: Any) -> None:
         """Call an event hook. Raises nothing but KeyboardInterrupt in the main thread."""
         try:
             getattr(self.hook, hook)(**arguments)
@@ -241,7 +241,7 @@ def _check_api(plugin: object) -> None:
 
 def _check_kind(name: str, implementation: Any, *, wraps: bool) -> None:
     """Raise PluginError for a wrapper that would not be called, and for a generator that would not run."""
-    if wraps and name in _CALLED_BY_EACH:
+    if wraps and name in _CALLED_ONE_BY_ONE:
         raise PluginError(f"{name} takes no wrapper: each plugin is called separately")
     if not wraps and inspect.isgeneratorfunction(implementation) and name in {*hookspecs.EVENTS, "yadtq_configure"}:
         raise PluginError(f"{name} is a generator (it has a yield), so it would not run; hooks are plain functions")

@@ -72,7 +72,7 @@ class Registry:
         """
         for name, offers in self._offered().items():
             if len(offers) > 1:
-                raise _claimed(name, *(_said(offer) for offer in offers))
+                raise _claimed(name, *(_described(offer) for offer in offers))
         return sorted(self._offered().keys() | self._own().keys())
 
     def known(self, name: str) -> bool:
@@ -111,7 +111,7 @@ class Registry:
                 errors.append(error)
         return loaded, errors
 
-    def undotted(self) -> list[str]:
+    def name_warnings(self) -> list[str]:
         """Return a warning for each third-party name without a dot, because such names may collide."""
         return [
             f"task {offer.name!r} of {origin_of(offer)} has no dot in its name; use a prefix, as in acme.resize"
@@ -131,7 +131,7 @@ class Registry:
                 f"task {task.function.__name__!r} is defined in the program itself (__main__), where no "
                 "worker can find it; put it into a module, say shop.py, and start `yadtq worker shop`"
             )
-        offer = next((offer for offers in self._offered().values() for offer in offers if _means(offer, task)), None)
+        offer = next((offer for offers in self._offered().values() for offer in offers if _names(offer, task)), None)
         if offer is not None:
             _check_declared(offer, task)
             return offer.name
@@ -167,7 +167,7 @@ class Registry:
 
     def _from_plugin(self, offers: list[EntryPoint]) -> AnyTask:
         if len(offers) > 1:
-            raise _claimed(offers[0].name, *(_said(offer) for offer in offers))
+            raise _claimed(offers[0].name, *(_described(offer) for offer in offers))
         return _load(offers[0])
 
     def _own(self) -> dict[str, AnyTask]:
@@ -185,8 +185,8 @@ class Registry:
                 if other is not task:
                     raise _claimed(name, other.place, task.place)
                 for offer in self._offered().get(name, ()):
-                    if not _means(offer, task):
-                        raise _claimed(name, task.place, _said(offer))
+                    if not _names(offer, task):
+                        raise _claimed(name, task.place, _described(offer))
         return found
 
     def _module(self, module: str) -> dict[str, AnyTask]:
@@ -213,11 +213,11 @@ def _claimed(name: str, *places: str) -> TaskLoadError:
     )
 
 
-def _said(offer: EntryPoint) -> str:
+def _described(offer: EntryPoint) -> str:
     return f"{origin_of(offer)} ({offer.value})"
 
 
-def _means(offer: EntryPoint, task: AnyTask) -> bool:
+def _names(offer: EntryPoint, task: AnyTask) -> bool:
     """True when an entry point names this task, by its place or by an attribute of a module already imported."""
     place = place_of(offer)
     if place == task.place:

@@ -152,7 +152,7 @@ class Signature:
         except SerializationError:  # the serializer will raise it with the place of the value
             return value
         except msgspec.ValidationError as error:
-            errors.append(_told(label, str(error)))
+            errors.append(_error_text(label, str(error)))
         except Exception as error:  # the user's class may raise any error in `__post_init__`
             errors.append(f"{label}: {type(error).__name__}: {error!s:.{MAX_REASON}}")
         return value
@@ -271,10 +271,10 @@ def _validated(kind: Any, value: Any) -> Any:
     try:
         return validate(value)
     except Exception as error:
-        raise ValueError(_of_model(error)) from None
+        raise ValueError(_model_errors(error)) from None
 
 
-def _of_model(error: Exception) -> str:
+def _model_errors(error: Exception) -> str:
     """Return the errors of a model's validation, without the values."""
     try:
         found = error.errors()  # type: ignore[attr-defined]
@@ -283,7 +283,7 @@ def _of_model(error: Exception) -> str:
         return f"{type(error).__name__}: {error}"
 
 
-def _told(label: str, said: str) -> str:
+def _error_text(label: str, said: str) -> str:
     """Return msgspec's error in yadtq's form: `width[0]: expected int, got str`."""
     found = _FOUND_AT.fullmatch(said)
     assert found is not None

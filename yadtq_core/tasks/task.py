@@ -29,7 +29,7 @@ R = TypeVar("R")
 MAX_RETRIES = 1000
 MAX_VERSION = 64
 """Characters of a task's version."""
-MAX_TOLD = 200
+MAX_SIGNATURE = 200
 """Characters of a signature that a message carries."""
 
 
@@ -86,9 +86,9 @@ class Task(Generic[P, R]):
         return inspect.signature(self.function)
 
     @cached_property
-    def told_signature(self) -> str:
+    def signature_text(self) -> str:
         """The parameters as text, `(path: str, width: int = 800)`, cut to the length that a message carries."""
-        return shown(self.signature, returns=False)[:MAX_TOLD]
+        return shown(self.signature, returns=False)[:MAX_SIGNATURE]
 
     @cached_property
     def _parameters(self) -> Signature:
@@ -131,15 +131,15 @@ class Task(Generic[P, R]):
                 pass
         raise InvalidArguments(f"{self.__name__}{shown(self.signature, returns=False)}: {'; '.join(errors)}")
 
-    def submitted_otherwise(self, signature: str, version: str) -> str:
+    def signature_hint(self, signature: str, version: str) -> str:
         """Return a supplement for InvalidArguments if a call was submitted for another signature, else "".
 
         signature, version: those in the message; "" if it has none.
         """
-        if not signature or signature[:MAX_TOLD] == self.told_signature:
+        if not signature or signature[:MAX_SIGNATURE] == self.signature_text:
             return ""
         version = f"for version {version[:MAX_VERSION]} " if version else ""
-        return f"; it was submitted {version}with {signature[:MAX_TOLD]}"
+        return f"; it was submitted {version}with {signature[:MAX_SIGNATURE]}"
 
     __name__: str
 

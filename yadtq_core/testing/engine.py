@@ -78,7 +78,7 @@ class Engine:
             broker=broker,
             queues=self._queues,
             runner=Runner(self._registry.get, self.plugins, self._payloads, "engine", lambda *_: None),
-            announce=self.plugins.manager.tell,
+            announce=self.plugins.manager.notify,
             clock=lambda: self._now,
         )
 

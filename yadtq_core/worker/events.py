@@ -26,19 +26,19 @@ class Events:
     """The queue of events of one worker. Safe for use by several threads. Only `close` waits; no method raises."""
 
     def __init__(self, plugins: Plugins, worker: WorkerIdentity) -> None:
-        self._tell = plugins.manager.tell
+        self._notify = plugins.manager.notify
         self._worker = worker
         self._waiting: deque[Callable[[], None]] = deque(maxlen=MAX_WAITING)
         self._news = threading.Event()
         self._closing = False
         self._dropped = 0
         self._thread: threading.Thread | None = None
-        heard = plugins.manager.heard
-        self._started = heard("yadtq_tasks_started")
-        self._finished = heard("yadtq_tasks_finished")
-        self._reclaimed = heard("yadtq_tasks_reclaimed")
-        self._heartbeat = heard("yadtq_heartbeat")
-        self._stopping = heard("yadtq_worker_stopping")
+        implemented = plugins.manager.implemented
+        self._started = implemented("yadtq_tasks_started")
+        self._finished = implemented("yadtq_tasks_finished")
+        self._reclaimed = implemented("yadtq_tasks_reclaimed")
+        self._heartbeat = implemented("yadtq_heartbeat")
+        self._stopping = implemented("yadtq_worker_stopping")
 
     @property
     def dropped(self) -> int:
@@ -47,7 +47,7 @@ class Events:
 
     def worker_started(self) -> None:
         """Start the thread; its first event is the start of the worker."""
-        first = partial(self._tell, "yadtq_worker_started", worker=self._worker)
+        first = partial(self._notify, "yadtq_worker_started", worker=self._worker)
         self._waiting.appendleft(first)  # before the first heartbeat, which is queued already
         self._news.set()
         self._thread = threading.Thread(target=self._run, name="yadtq-listeners", daemon=True)
@@ -93,7 +93,7 @@ class Events:
             self._dropped += 1
             if str(self._dropped).strip("0") == "1":
                 log.error("event hooks of plugins are too slow: %d batch(es) of events were dropped", self._dropped)
-        self._waiting.append(partial(self._tell, hook, worker=self._worker, **arguments))
+        self._waiting.append(partial(self._notify, hook, worker=self._worker, **arguments))
         self._news.set()
 
     def call_waiting(self) -> None:

@@ -105,9 +105,9 @@ def test_a_heartbeat_shows_how_busy_the_worker_is(caplog: pytest.LogCaptureFixtu
     engine, url = opened(caplog, FREE)
     with engine:
         stats = WorkerStats("online", 9, running=3, slots=8, free=5, queues=("default",), tasks=(), memory=1234)
-        engine.plugins.manager.tell("yadtq_heartbeat", worker=None, stats=stats)
+        engine.plugins.manager.notify("yadtq_heartbeat", worker=None, stats=stats)
         before = busy(scrape(url))
-        engine.plugins.manager.tell("yadtq_worker_stopping", worker=None)
+        engine.plugins.manager.notify("yadtq_worker_stopping", worker=None)
         after = busy(scrape(url))
         host, labels = "localhost", {"worker": "engine", "version": "0.1.0"}
         assert scrape(url).value("yadtq_worker_info", host=host, **labels) == 1
@@ -169,7 +169,7 @@ def test_the_library_is_not_loaded_where_there_is_no_port(unblocked: Callable[..
         "import sys; from yadtq_core.plugin import load_plugins; from yadtq_core.settings import Settings; "
         "plugins = load_plugins(); plugins.configure(Settings()); "
         "assert 'yadtq_prometheus.plugin' in sys.modules; "
-        "plugins.manager.tell('yadtq_worker_started', worker=None); "
+        "plugins.manager.notify('yadtq_worker_started', worker=None); "
         "assert not plugins.manager.failures; "
         "assert 'prometheus_client' not in sys.modules"
     )

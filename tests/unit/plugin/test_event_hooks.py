@@ -54,7 +54,7 @@ def test_an_error_is_logged_at_the_first_time_and_then_at_powers_of_ten(
     hooks.register(broken(hook))
     arguments: dict[str, Any] = dict.fromkeys(getattr(hookspecs, hook).__code__.co_varnames)
     for _ in range(120):
-        hooks.tell(hook, **arguments)
+        hooks.notify(hook, **arguments)
     assert hooks.failures["Broken", hook] == 120
     with caplog.at_level(logging.ERROR):
         assert [record.getMessage().split("(")[1] for record in caplog.records] == [

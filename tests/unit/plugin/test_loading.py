@@ -168,9 +168,9 @@ def yadtq_codecs():
         for hook in ("yadtq_tasks_finished", "yadtq_result_serializer", "yadtq_codecs")
     }
     calls = importlib.import_module("acme_one").calls
-    plugins.manager.tell("yadtq_tasks_finished", worker=None, outcomes=[])
+    plugins.manager.notify("yadtq_tasks_finished", worker=None, outcomes=[])
     plugins.hook.yadtq_result_serializer(task=None)
-    plugins.manager.each("yadtq_codecs")
+    plugins.manager.call_each("yadtq_codecs")
     assert [name.removeprefix("acme_") for name in calls] == [name for names in told.values() for name in names]
     assert told["yadtq_codecs"] == ["one", "two"]
 

@@ -160,12 +160,12 @@ def test_an_interrupt_is_let_through_in_the_main_thread_alone() -> None:
 
     hooks = Hooks()
     hooks.register(type("Wrong", (), {"yadtq_heartbeat": hookimpl(interrupts)})())
-    thread = threading.Thread(target=lambda: hooks.tell("yadtq_heartbeat", worker=None, stats=None))
+    thread = threading.Thread(target=lambda: hooks.notify("yadtq_heartbeat", worker=None, stats=None))
     thread.start()
     thread.join()
     assert hooks.failures["Wrong", "yadtq_heartbeat"] == 1
     with pytest.raises(KeyboardInterrupt):  # ctrl-C of the user
-        hooks.tell("yadtq_heartbeat", worker=None, stats=None)
+        hooks.notify("yadtq_heartbeat", worker=None, stats=None)
 
 
 def test_what_events_are_given_cannot_be_changed_for_the_others() -> None:

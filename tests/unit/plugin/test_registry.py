@@ -336,6 +336,6 @@ def test_a_name_without_a_dot_is_loaded_with_a_word_about_it(installed: Distribu
     installed.add("acme-images", "1.2", SHOP, tasks={"resize": "acme_images:resize", "acme.x": "acme_images:resize"})
     registry = Registry()
     assert registry.get("resize")("a.png") == "a.png@800"
-    assert registry.undotted() == [
+    assert registry.name_warnings() == [
         "task 'resize' of acme-images 1.2 has no dot in its name; use a prefix, as in acme.resize"
     ]

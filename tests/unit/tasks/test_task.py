@@ -108,21 +108,21 @@ def test_a_version_that_cannot_be_shown_is_refused(version: Any) -> None:
 
 
 def test_what_a_call_was_submitted_for_is_told_where_it_was_another() -> None:
-    assert resize.told_signature == "(path: str, width: int = 800)"
-    assert resize.submitted_otherwise("(path: str)", "1") == "; it was submitted for version 1 with (path: str)"
-    assert resize.submitted_otherwise("(path: str)", "") == "; it was submitted with (path: str)"
-    assert resize.submitted_otherwise("(path: str, width: int = 800)", "1") == ""
-    assert resize.submitted_otherwise("", "1") == ""
-    assert len(resize.submitted_otherwise("x" * 10**6, "y" * 10**6)) < 400
+    assert resize.signature_text == "(path: str, width: int = 800)"
+    assert resize.signature_hint("(path: str)", "1") == "; it was submitted for version 1 with (path: str)"
+    assert resize.signature_hint("(path: str)", "") == "; it was submitted with (path: str)"
+    assert resize.signature_hint("(path: str, width: int = 800)", "1") == ""
+    assert resize.signature_hint("", "1") == ""
+    assert len(resize.signature_hint("x" * 10**6, "y" * 10**6)) < 400
 
 
 def test_a_long_signature_is_cut_and_an_address_in_it_left_out() -> None:
     def long(name: object = object(), other: str = "x" * 500) -> None: ...
 
-    told = task(long).told_signature
+    told = task(long).signature_text
     assert told.startswith("(name: object = <object object>, other: str = 'xxx")
     assert len(told) == 200
-    assert task(long).submitted_otherwise(told, "") == ""
+    assert task(long).signature_hint(told, "") == ""
 
 
 def print_nothing() -> None: ...
