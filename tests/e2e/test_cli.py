@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.waiting import wait_until
+from yadtq_core import Client, Record, Status
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 YADTQ = (sys.executable, "-c", "from yadtq_core.cli import main; main()")
@@ -27,12 +28,19 @@ Done = subprocess.CompletedProcess[str]
 
 
 class Shell:
-    """A terminal with the services' addresses in its environment; what is started in it ends with it."""
+    """A terminal with the services' addresses in its environment; its processes end with it.
 
-    def __init__(self, environment: dict[str, str], folder: Path) -> None:
-        self._environment = {**os.environ, **environment}
+    `client` is for waiting: a command that is repeated until a task has ended costs a second of CPU each time.
+    """
+
+    def __init__(self, broker: str, backend: str, namespace: str, folder: Path) -> None:
+        self.client = Client.connect(broker, backend, namespace=namespace)
+        self.client.provision()
+        addresses = {"YADTQ_BROKER": broker, "YADTQ_BACKEND": backend, "YADTQ_NAMESPACE": namespace}
+        self._environment = {**os.environ, **addresses}
         self._folder = folder
         self._started = ExitStack()
+        self._started.callback(self.client.close)
 
     def yadtq(self, *words: str, stdin: str | None = None) -> Done:
         """Run one command to its end."""
@@ -66,12 +74,24 @@ class Shell:
         return process
 
     def worker(self, name: str, *modules: str) -> subprocess.Popen[str]:
-        """Start a worker with two children; return once the monitor shows it online."""
+        """Start a worker with two children; return once it is online."""
         process = self.start(*YADTQ, "worker", *modules, "--id", name, "-c", "2", folder=EXAMPLES)
-        wait_until(
-            lambda: f"worker:{name} state online" in self.yadtq("monitor", "--once").stdout, f"{name} online", 60
-        )
+        self.wait_online(name)
         return process
+
+    def wait_online(self, *names: str) -> None:
+        """Wait until these workers are online."""
+
+        def online() -> bool:
+            return set(names) <= {row.identity.id for row in self.client.workers() if row.online}
+
+        wait_until(online, f"{names} are online", 60)
+
+    def record(self, task_id: str) -> Record:
+        """Return a task's record."""
+        (record,) = self.client.query([task_id])
+        assert record is not None
+        return record
 
     def close(self) -> None:
         """End what was started."""
@@ -80,9 +100,7 @@ class Shell:
 
 @pytest.fixture
 def shell(kafka_url: str, redis_url: str, namespace: str, tmp_path: Path) -> Iterator[Shell]:
-    addresses = {"YADTQ_BROKER": kafka_url, "YADTQ_BACKEND": redis_url, "YADTQ_NAMESPACE": namespace}
-    opened = Shell(addresses, tmp_path)
-    assert opened.yadtq("provision").returncode == 0
+    opened = Shell(kafka_url, redis_url, namespace, tmp_path)
     yield opened
     opened.close()
 
@@ -95,9 +113,8 @@ def id_in(done: Done) -> str:
 
 
 def ended(shell: Shell, task_id: str) -> Callable[[], bool]:
-    return lambda: (
-        json.loads(shell.yadtq("query", task_id, "--json").stdout)["status"] in ("success", "failed", "cancelled")
-    )
+    """Return the condition that a task has ended."""
+    return lambda: shell.record(task_id).finished_at is not None
 
 
 def test_three_workers_and_a_kill_in_the_middle_of_slow_task(shell: Shell) -> None:
@@ -107,12 +124,12 @@ def test_three_workers_and_a_kill_in_the_middle_of_slow_task(shell: Shell) -> No
         name: shell.start(sys.executable, "worker.py", folder=classic, WORKER_ID=name, **given)
         for name in ("worker1", "worker2", "worker3")
     }
-    wait_until(lambda: shell.yadtq("monitor", "--once").stdout.count("state online") == 3, "all three are online", 60)
+    shell.wait_online(*workers)
     task_id = id_in(shell.run(sys.executable, "client.py", "--submit", "slow_task", "[12]", folder=classic))
 
     def runs_on(attempt: int) -> str | None:
-        record = json.loads(shell.yadtq("query", task_id, "--json").stdout)
-        return str(record["worker_id"]) if (record["status"], record["attempt"]) == ("processing", attempt) else None
+        record = shell.record(task_id)
+        return record.worker_id if (record.status, record.attempt) == (Status.PROCESSING, attempt) else None
 
     wait_until(lambda: runs_on(1), "slow_task has begun")
     victim = runs_on(1)
@@ -181,7 +198,8 @@ def test_unknown_tasks_are_refused_unless_a_worker_knows_them(shell: Shell) -> N
     assert "did you mean 'shop.total'?" in shell.yadtq("submit", "shop.totl", "[[1]]").stderr
     assert shell.yadtq("submit", "shop.total", "[[1.5]]", "--wait").returncode == 0
     task_id = id_in(shell.yadtq("submit", "shop.totl", "[[1]]", "--unchecked"))
-    wait_until(lambda: "Note: " in shell.yadtq("query", task_id).stdout, "the query says why it waits", 60)
+    wait_until(lambda: bool(shell.record(task_id).note), "the worker has requeued it with a reason", 60)
+    assert "Note: " in shell.yadtq("query", task_id).stdout
 
 
 def test_a_batch_with_bad_lines_runs_the_good_ones_and_exits_2(shell: Shell) -> None:
@@ -228,7 +246,8 @@ def test_cancelling(shell: Shell) -> None:
     assert shell.yadtq("cancel", waiting).stdout == f"{waiting}: had ended already\n"
     shell.worker("w1")
     running = id_in(shell.yadtq("submit", "slow_task", "[60]"))
-    wait_until(lambda: "Status: processing" in shell.yadtq("query", running).stdout, "slow_task runs", 40)
+    wait_until(lambda: shell.record(running).status is Status.PROCESSING, "slow_task runs", 40)
+    assert "Status: processing" in shell.yadtq("query", running).stdout
     assert shell.yadtq("cancel", running).stdout == f"{running}: running; it was asked to stop\n"
     followed = shell.yadtq("query", running, "--follow")
     assert "Status: cancelled\n" in followed.stdout
