@@ -74,7 +74,7 @@ class KafkaGroupConsumer:
     def changes(self) -> tuple[frozenset[Partition], frozenset[Partition]]:
         """Return the partitions (gained, lost) since the last call; gained ones are paused."""
         gained, lost = self._ownership.changes()
-        return frozenset(map(self._names.ours, gained)), frozenset(map(self._names.ours, lost))
+        return frozenset(map(self._names.from_kafka, gained)), frozenset(map(self._names.from_kafka, lost))
 
     def settle(self, places: Sequence[Place]) -> None:
         """Do nothing: progress is an offset (`commit`)."""
@@ -91,10 +91,11 @@ class KafkaGroupConsumer:
 
     def committed(self, partitions: Sequence[Partition]) -> Mapping[Partition, tuple[int, str]]:
         """Return committed (offset, metadata) of the partitions that have one. Raises BrokerUnavailable."""
-        asked = [self._names.theirs(partition) for partition in partitions]
+        asked = [self._names.to_kafka(partition) for partition in partitions]
         found = self._ask(lambda: workarounds.committed(self._consumer, asked, self._tuning.reach))
         return {
-            self._names.ours(partition): (commit.offset, commit.metadata or "") for partition, commit in found.items()
+            self._names.from_kafka(partition): (commit.offset, commit.metadata or "")
+            for partition, commit in found.items()
         }
 
     def commit(self, offsets: Mapping[Partition, tuple[int, str]]) -> None:
@@ -104,7 +105,7 @@ class KafkaGroupConsumer:
         repeats a failed one.
         """
         assigned = self._consumer.assignment()
-        mine = {self._names.theirs(partition): offset for partition, offset in offsets.items()}
+        mine = {self._names.to_kafka(partition): offset for partition, offset in offsets.items()}
         try:
             self._commits.give({partition: offset for partition, offset in mine.items() if partition in assigned})
         except Exception as error:
@@ -112,14 +113,14 @@ class KafkaGroupConsumer:
 
     def position(self, partition: Partition) -> int | None:
         """Return the offset of the next message; None if it is not known yet or another member has the partition."""
-        return workarounds.position(self._consumer, self._names.theirs(partition))
+        return workarounds.position(self._consumer, self._names.to_kafka(partition))
 
     def offset_at(self, partition: Partition, time_ms: int) -> int | None:
         """Return the first offset whose message is not older than `time_ms`, None if there is none.
 
         Raises BrokerUnavailable.
         """
-        asked = self._names.theirs(partition)
+        asked = self._names.to_kafka(partition)
         found = self._ask(
             lambda: self._consumer.offsets_for_times({asked: max(0, time_ms)}, timeout_ms=self._tuning.reach * 1000)
         )[asked]
@@ -201,22 +202,22 @@ class KafkaGroupConsumer:
 
     def _read(self, partition: TopicPartition, records: Sequence[Any], found: list[Delivery | Unreadable]) -> None:
         """Decode records; every message passes this loop."""
-        ours = self._partitions.get(partition)
-        if ours is None:
-            ours = self._partitions[partition] = self._names.ours(partition)
+        place = self._partitions.get(partition)
+        if place is None:
+            place = self._partitions[partition] = self._names.from_kafka(partition)
         decode = envelope.decode
         for record in records:
             body = record.value
             try:
-                found.append(Delivery(decode(body), body, ours, record.offset))
+                found.append(Delivery(decode(body), body, place, record.offset))
             except EnvelopeError as error:
-                found.append(Unreadable(body, ours, record.offset, str(error), error.task_id))
+                found.append(Unreadable(body, place, record.offset, str(error), error.task_id))
             except TypeError:  # a record without a value
-                found.append(Unreadable(body or b"", ours, record.offset, "it has no value"))
+                found.append(Unreadable(body or b"", place, record.offset, "it has no value"))
 
     def _mine(self, partitions: Sequence[Partition]) -> list[TopicPartition]:
         assigned = self._consumer.assignment()
-        return [theirs for partition in partitions if (theirs := self._names.theirs(partition)) in assigned]
+        return [held for partition in partitions if (held := self._names.to_kafka(partition)) in assigned]
 
     def _ask(self, question: Callable[[], Answer]) -> Answer:
         try:

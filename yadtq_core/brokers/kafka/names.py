@@ -32,10 +32,10 @@ class Names:
         """The queue that a topic carries."""
         return topic.removeprefix(f"yadtq.{self.namespace}.")
 
-    def theirs(self, partition: Partition) -> TopicPartition:
+    def to_kafka(self, partition: Partition) -> TopicPartition:
         """A partition as kafka-python names it."""
         return TopicPartition(self.topic(partition.queue), partition.number)
 
-    def ours(self, partition: TopicPartition) -> Partition:
+    def from_kafka(self, partition: TopicPartition) -> Partition:
         """A partition as yadtq names it."""
         return Partition(self.queue(partition.topic), partition.partition)

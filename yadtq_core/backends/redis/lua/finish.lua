@@ -24,7 +24,7 @@ local function closing(i, key, id, r, status, ...)
   count('', status, 1)
   if r[WAITERS] then
     call('HDEL', key, 'wt')
-    tell(id, r[WAITERS])
+    push_end(id, r[WAITERS])
   end
 end
 
@@ -35,7 +35,7 @@ local function failing(key, id, r, a)
   count(r[QUEUE], r[STATUS], -1)
   count('', 'failed', 1)
   remember(key, ARGV[a + 4], attempt_of(key), now)
-  tell(id, r[WAITERS])
+  push_end(id, r[WAITERS])
 end
 
 -- Without a position a sweep publishes the message again when it is due: the earlier message has been consumed.

@@ -103,7 +103,7 @@ end
 
 -- Push the end of this record to the clients that wait for it. A refused PUBLISH must not refuse the end: waiting
 -- clients also query every few seconds.
-local function tell(id, waiters)
+local function push_end(id, waiters)
   if waiters then
     for channel in string.gmatch(waiters, '%S+') do redis.pcall('PUBLISH', channel, id) end
   end
@@ -144,7 +144,7 @@ local function end_outside(key, message_key, r, status, ttl, ...)
   count(r[QUEUE], r[STATUS], -1)
   count('', status, 1)
   orphan(id, r[INCARNATION])
-  tell(id, waiters)
+  push_end(id, waiters)
 end
 
 -- End a record that was to be cancelled and does not run. Answers 0 (DONE), or -1 if the caller has not sent the
