@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from yadtq_core.client.client import Client
 from yadtq_core.errors import ConfigurationRefused, TaskLoadError, Unavailable, YadtqError
 from yadtq_core.interfaces import Backend
-from yadtq_core.model import Counts, Finding, Level, Status, WorkerRow, ok, problem, some, warning
+from yadtq_core.model import DELAYED, Counts, Finding, Level, Status, WorkerRow, ok, problem, some, warning
 from yadtq_core.net.tls import is_loopback
 from yadtq_core.plugin.loading import Plugins, load_plugins, open_backend, open_broker
 from yadtq_core.plugin.registry import Registry
@@ -175,7 +175,7 @@ def installed(plugins: Plugins, registry: Registry) -> Iterator[Finding]:
 def workers(rows: Sequence[WorkerRow], counts: Counts) -> Iterator[Finding]:
     """Check that workers are online, have different names, and did not stop without notice."""
     online = [row for row in rows if row.online]
-    waiting = counts.total(Status.QUEUED) + counts.total(Status.SCHEDULED)
+    waiting = sum(counts.total(status) for status in (Status.QUEUED, *DELAYED))
     if not online:
         found = f"no worker is online, and {some(waiting, 'task')} {'waits' if waiting == 1 else 'wait'}"
         make = problem if waiting else warning

@@ -16,7 +16,7 @@ from yadtq_core.errors import Unavailable
 from yadtq_core.model import Counts, WorkerRow
 
 _ALWAYS = (Status.QUEUED, Status.PROCESSING, Status.SUCCESS, Status.FAILED)
-_IF_ANY = (Status.SCHEDULED, Status.CANCELLED)
+_IF_ANY = tuple(status for status in Status if status not in _ALWAYS)
 
 Show = Callable[[str], None]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from yadtq_core.cli.output import say, say_lines
 from yadtq_core.client.results import moment, record_as_json
-from yadtq_core.model import Record, Status
+from yadtq_core.model import DELAYED, Record, Status
 from yadtq_core.wire.payloads import Payloads
 
 MAX_SHOWN = 2000
@@ -41,7 +41,7 @@ def say_state(record: Record, payloads: Payloads, *, full: bool = False) -> None
         say(f"Result: {_cut(json.dumps(shown['result'], ensure_ascii=False), full=full)}")
     elif record.progress:
         say(f"Progress: {progress_text(record.progress)}")
-    if record.note and record.status in (Status.QUEUED, Status.SCHEDULED):
+    if record.note and record.status in (Status.QUEUED, *DELAYED):
         say(f"Note: {record.note}")
 
 

@@ -34,6 +34,7 @@ from yadtq_core.model.messages import (
     Unreadable,
 )
 from yadtq_core.model.record import (
+    DELAYED,
     ENDED,
     Attempt,
     CancelCode,
@@ -68,6 +69,7 @@ from yadtq_core.model.workers import (
 )
 
 __all__ = [
+    "DELAYED",
     "ENDED",
     "MAX_ARGUMENT_BYTES",
     "MAX_NESTING",

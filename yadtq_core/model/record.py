@@ -20,6 +20,8 @@ class Status(StrEnum):
 
 
 ENDED = frozenset({Status.SUCCESS, Status.FAILED, Status.CANCELLED})
+DELAYED = frozenset({Status.SCHEDULED})
+"""Statuses of a record that waits for a time (`due_at`)."""
 
 
 class Error(Struct, frozen=True, omit_defaults=True):

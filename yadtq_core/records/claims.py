@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from yadtq_core.model import Answer, Delivery, Status, Verdict, WorkerIdentity
+from yadtq_core.model import DELAYED, Answer, Delivery, Status, Verdict, WorkerIdentity
 from yadtq_core.records.moment import Moment, end_outside, lose_run
 from yadtq_core.records.record import StoredRecord
 from yadtq_core.records.terms import OTHER_ARGUMENTS
@@ -62,7 +62,7 @@ def offer(record: StoredRecord, moment: Moment) -> Answer:
     """
     if refusal := _not_free(record, moment):
         return refusal
-    if record.status is Status.SCHEDULED:
+    if record.status in DELAYED:
         record.fence += 1
     record.status, record.released, record.due = Status.QUEUED, True, moment.now
     return OFFERED
@@ -73,7 +73,7 @@ def _not_free(record: StoredRecord, moment: Moment, *, calm: bool = False) -> An
     if record.ended:
         return DONE
     left = (record.deadline or 0) - moment.now
-    if record.status is Status.SCHEDULED and left > 0:
+    if record.status in DELAYED and left > 0:
         return LATER
     if record.status is Status.PROCESSING and (left > 0 or calm):
         return Answer(Verdict.BUSY, 0, record.attempt, left if left > 0 else moment.limits.lease, record.lost)

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from yadtq_core.model import ENDED, Attempt, Error, Record, Status
+from yadtq_core.model import DELAYED, ENDED, Attempt, Error, Record, Status
 from yadtq_core.records.terms import seconds
 
 
@@ -93,7 +93,7 @@ class StoredRecord(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=Tru
             worker_id=self.worker_id,
             started_at=seconds(self.started_at),
             finished_at=seconds(self.finished_at),
-            due_at=seconds(self.deadline) if self.status is Status.SCHEDULED else None,
+            due_at=seconds(self.deadline) if self.status in DELAYED else None,
             progress=self.progress,
             note=self.cancel if self.status is Status.CANCELLED else self.note,
             cancel_requested=self.cancel is not None,

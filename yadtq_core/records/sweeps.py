@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from yadtq_core.model import Due, Status
+from yadtq_core.model import DELAYED, Due, Status
 from yadtq_core.records.moment import Moment, end_outside, expire, lose_run
 from yadtq_core.records.record import StoredRecord
 from yadtq_core.records.terms import RELEASED_CHECK_MS, delivery_of
@@ -48,7 +48,7 @@ def sweep(record: StoredRecord | None, room: Room, moment: Moment) -> Swept | No
     """
     if record is None:
         return None
-    if record.status in (Status.PROCESSING, Status.SCHEDULED) and (record.deadline or 0) > moment.now:
+    if (record.status is Status.PROCESSING or record.status in DELAYED) and (record.deadline or 0) > moment.now:
         record.due = record.deadline
         return None
     if record.cancel is not None and not record.ended:
@@ -67,7 +67,7 @@ def _requeue(record: StoredRecord, moment: Moment) -> None:
     if record.status is Status.PROCESSING:
         lose_run(record, moment)
         record.released = not record.ended
-    elif record.status is Status.SCHEDULED:
+    elif record.status in DELAYED:
         record.deadline = None
         record.fence += 1
     if not record.ended:

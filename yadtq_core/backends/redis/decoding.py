@@ -9,6 +9,7 @@ import msgspec
 
 from yadtq_core.backends.redis.keys import Field
 from yadtq_core.model import (
+    DELAYED,
     Attempt,
     Counts,
     Epoch,
@@ -96,7 +97,7 @@ def _record(task_id: str, fields: Mapping[str, bytes]) -> Record:
         result=fields.get(Field.RESULT),
         content_type=text.get(Field.CONTENT_TYPE, JSON) if Field.RESULT in fields else "",
         error=_error.decode(text[Field.ERROR]) if Field.ERROR in text else None,
-        due_at=_seconds(text[Field.DEADLINE]) if status is Status.SCHEDULED and Field.DEADLINE in text else None,
+        due_at=_seconds(text[Field.DEADLINE]) if status in DELAYED and Field.DEADLINE in text else None,
         note=text.get(Field.CANCEL) if status is Status.CANCELLED else text.get(Field.NOTE),
         cancel_requested=Field.CANCEL in text,
         history=_history(text.get(Field.HISTORY, "")),

@@ -13,7 +13,7 @@ local function one(i)
   local key = KEYS[2 + i]
   local r = record(key, NONCE)
   local status = r[STATUS]
-  if status == 'queued' or status == 'scheduled' then
+  if status == 'queued' or DELAYED[status] then
     end_outside(key, KEYS[2 + n + i], r, 'cancelled', ttl, 'ca', reason)
     call('HSET', key, 'nc', nonce)
     return 1

@@ -87,7 +87,7 @@ local function running(i, key, id, r)
 end
 
 local function waiting(i, key, id, r)
-  if r[STATUS] == 'scheduled' and (tonumber(r[DEADLINE]) or 0) > now then return -2 end
+  if DELAYED[r[STATUS]] and (tonumber(r[DEADLINE]) or 0) > now then return -2 end
   if r[CANCEL] then return cancelled(key, full and KEYS[4 + n + i], r, ttl) end
   return run(key, id, r, tonumber(r[LOST]) or 0)
 end
@@ -105,7 +105,7 @@ local function one(i)
     return -5  -- the ID was submitted with other arguments after the store had forgotten it
   elseif status == 'queued' and not fence then
     return first_run(key, id, queue, released)
-  elseif status == 'queued' or status == 'scheduled' then
+  elseif status == 'queued' or DELAYED[status] then
     return waiting(i, key, id, record(key, RELEASED))
   elseif status == 'processing' then
     return running(i, key, id, record(key, RELEASED))

@@ -83,7 +83,7 @@ local function one(i)
   if status == 'processing' or status == 'queued' then
     write(i, key, id, r, a)
     return 1
-  elseif ENDED[status] or status == 'scheduled' then
+  elseif ENDED[status] or DELAYED[status] then
     return 2
   end
   return 'status is ' .. status

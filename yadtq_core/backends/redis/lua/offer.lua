@@ -48,7 +48,7 @@ local function one(i)
     return 'status is ' .. status
   elseif status == 'processing' and deadline > now then
     return {2, 0, tonumber(r[ATTEMPT]) or 1, deadline - now, tonumber(r[LOST]) or 0, 0}
-  elseif status == 'scheduled' and deadline > now then
+  elseif DELAYED[status] and deadline > now then
     return -2
   elseif r[CANCEL] then
     return cancelled(key, full and KEYS[3 + n + i], r, ttl)

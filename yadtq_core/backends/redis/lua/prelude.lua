@@ -22,6 +22,7 @@ local now_text = text(now)
 local TRANSIENT = {'nc', 'in', 'dl', 'po', 'rl', 'ck', 'pg', 'no', 'wt'}  -- an ended record does not need these
 local ENDED = {success = true, failed = true, cancelled = true}
 local OPEN = {queued = true, processing = true, scheduled = true}
+local DELAYED = {scheduled = true}  -- waits for the time in `dl`
 
 -- One record as record() reads it. Its last fields are read by few scripts.
 local STATUS, QUEUE, FENCE, INCARNATION, CANCEL, NONCE = 1, 2, 3, 4, 5, 6

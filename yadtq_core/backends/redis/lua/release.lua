@@ -15,7 +15,7 @@ local function requeue(key, id, r, lost, begun, status, due, note)
   call('HSET', key, 'st', status, 'fe', text(tonumber(r[FENCE]) + 1), 'rl', 1, 'at', begun and attempt or attempt - 1)
   call('HDEL', key, 'nc', 'in', 'dl', 'pg', 'no')
   if not begun then call('HDEL', key, 'wk', 'sd') end
-  if status == 'scheduled' then call('HSET', key, 'dl', due) end
+  if DELAYED[status] then call('HSET', key, 'dl', due) end
   if lost > 0 then call('HSET', key, 'lo', lost) end
   if note ~= '' then call('HSET', key, 'no', note) end
   count(r[QUEUE], r[STATUS], -1)
@@ -66,7 +66,7 @@ local function one(i)
   if status == 'processing' or status == 'queued' then
     release(key, id, r, a)
     return 1
-  elseif ENDED[status] or status == 'scheduled' then
+  elseif ENDED[status] or DELAYED[status] then
     return 1
   end
   return 'status is ' .. status

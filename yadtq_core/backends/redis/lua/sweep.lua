@@ -48,11 +48,11 @@ local function one(i)
   if not due[i] or tonumber(due[i]) > now then return 0 end
   local r = record(key, TASK)
   local status = r[STATUS]
-  local waits = (status == 'processing' or status == 'scheduled') and tonumber(r[DEADLINE]) or 0
+  local waits = (status == 'processing' or DELAYED[status]) and tonumber(r[DEADLINE]) or 0
   if waits > now then
     look_at(ids[i], text(waits))
     return 0
-  elseif not status or status == 'success' or status == 'cancelled' then
+  elseif not status or ENDED[status] and status ~= 'failed' then
     close(ids[i], KEYS[2 + n + i])
     return 0
   elseif status == 'failed' then
@@ -63,7 +63,7 @@ local function one(i)
     return handed(i, r, status, r[POSITION], false)
   elseif status == 'processing' then
     return stale(i, key, r)
-  elseif status == 'scheduled' then
+  elseif DELAYED[status] then
     back_to_queue(key, r, 'fe', text((tonumber(r[FENCE]) or 0) + 1))
     return handed(i, r, 'queued', r[POSITION], false)
   end
