@@ -34,7 +34,7 @@ def test_the_answer(case: Case, futures: dict[Case, Future[Tried]]) -> None:
     assert not tried.faults, f"{case.done}: {tried.answer}"
 
 
-def test_nothing_is_left_of_what_was_refused(futures: dict[Case, Future[Tried]], tried_in: Beds) -> None:
+def test_a_refused_submit_leaves_no_record(futures: dict[Case, Future[Tried]], tried_in: Beds) -> None:
     for future in futures.values():
         future.exception()
     assert tried_in.left() == []

@@ -122,6 +122,6 @@ def check_syntax(block: Block) -> None:
         assert block.language == "text", f"{block.place}: how is a block of {block.language or 'nothing'} checked?"
 
 
-def test_what_cannot_be_run_is_still_there() -> None:
+def test_blocks_that_cannot_run_still_exist() -> None:
     typed = {c.text for page in RUN for block in blocks(page) if block.language == "console" for c in commands(block)}
     assert sorted(set(CANNOT_RUN) - typed) == []

@@ -24,7 +24,7 @@ ID, OTHER = "2f0c5d4e-8c1a-4b7e-9f53-0d1c1f8b7a60", "9d3d1f0a-54f5-4c5e-8a4b-6f1
         ("a … z\n", "a b c z\n"),
     ],
 )
-def test_what_may_differ(shown: str, printed: str) -> None:
+def test_values_that_may_differ_match(shown: str, printed: str) -> None:
     assert pattern_of(shown, {}).fullmatch(printed)
 
 
@@ -39,11 +39,11 @@ def test_what_may_differ(shown: str, printed: str) -> None:
         ("a.b\n", "axb\n"),
     ],
 )
-def test_what_may_not_differ(shown: str, printed: str) -> None:
+def test_other_differences_are_found(shown: str, printed: str) -> None:
     assert not pattern_of(shown, {}).fullmatch(printed)
 
 
-def test_an_id_stands_for_one_task_throughout_a_page() -> None:
+def test_an_id_is_one_task_on_the_whole_page() -> None:
     found = pattern_of(f"Task ID: {ID}\n", {}).fullmatch(f"Task ID: {OTHER}\n")
     assert found
     ids = learnt(f"Task ID: {ID}\n", found)

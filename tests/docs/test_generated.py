@@ -23,7 +23,7 @@ def test_every_command_is_described() -> None:
     assert [path for path in generate.commands() if f"<!-- generated: help {path} -->" not in text] == []
 
 
-def test_every_command_stands_in_the_readme() -> None:
+def test_every_command_is_in_the_readme() -> None:
     text = (ROOT / "README.md").read_text("utf-8")
     assert [path for path in generate.commands() if f"`yadtq {path}" not in text] == []
 

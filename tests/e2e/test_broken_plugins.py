@@ -69,7 +69,7 @@ def test_a_blocked_plugin_is_as_good_as_uninstalled(here: Site) -> None:
     assert "acme" not in here.run("doctor").stdout
 
 
-def test_a_lenient_worker_starts_without_what_is_broken(here: Site) -> None:
+def test_a_lenient_worker_starts_without_the_broken_plugin(here: Site) -> None:
     install(here, "acme-bad", LOUD + "1 / 0", hook=True, task=True)
     install(here, "acme-good", LOUD + HOOK + TASK, hook=True, task=True)
     worker = here.worker("w", "-c", "1", "--lenient")
@@ -84,7 +84,7 @@ def test_a_lenient_worker_starts_without_what_is_broken(here: Site) -> None:
     assert "acme_bad.x" not in row.stats.tasks
 
 
-def test_what_imports_print_is_not_on_a_worker_s_stdout(here: Site) -> None:
+def test_output_of_imports_is_not_on_a_worker_s_stdout(here: Site) -> None:
     install(here, "acme-loud", LOUD + HOOK + TASK, hook=True, task=True)
     with (here.folder / "out").open("wb") as out, (here.folder / "log").open("wb") as log:
         worker = subprocess.Popen(

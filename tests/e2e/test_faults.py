@@ -30,7 +30,7 @@ def test_a_killed_worker_loses_nothing_and_another_takes_over(anywhere: Site) ->
 
 
 @pytest.mark.parametrize("lease", [60.0])
-def test_a_worker_that_comes_back_runs_what_it_held_at_once(anywhere: Site) -> None:
+def test_restart_recovery_runs_the_held_tasks_at_once(anywhere: Site) -> None:
     first = anywhere.worker("only", "-c", "2")
     anywhere.wait_online(first)
     handles = [anywhere.client.submit("site.nap", 2.0) for _ in range(2)]
@@ -48,7 +48,7 @@ def test_a_worker_that_comes_back_runs_what_it_held_at_once(anywhere: Site) -> N
 
 
 @pytest.mark.parametrize("lease", [60.0])
-def test_a_second_worker_of_the_same_name_leaves_the_first_what_it_runs(anywhere: Site) -> None:
+def test_a_second_worker_of_the_same_name_takes_no_runs_of_the_first(anywhere: Site) -> None:
     first = anywhere.worker("twin", "-c", "1")
     anywhere.wait_online(first)
     handle = anywhere.client.submit("site.nap", 3.0)
@@ -70,7 +70,7 @@ def test_no_child_survives_its_worker(here: Site) -> None:
 
 
 @pytest.mark.parametrize("lease", [60.0])
-def test_a_child_killed_is_noticed_at_once_and_its_task_run_again(anywhere: Site, tmp_path: Path) -> None:
+def test_a_killed_child_is_noticed_at_once_and_its_task_runs_again(anywhere: Site, tmp_path: Path) -> None:
     anywhere.workers("only", options=("-c", "2"))
     gate = tmp_path / "gate"
     handle = anywhere.client.submit("site.held", str(gate))
@@ -108,7 +108,7 @@ def test_a_worker_stopped_for_two_leases_cannot_overwrite(anywhere: Site) -> Non
     assert anywhere.client.submit("site.square", 3).result(timeout=30) == 9
 
 
-def test_a_task_that_holds_the_interpreter_harms_nobody(here: Site) -> None:
+def test_a_task_that_holds_the_interpreter_delays_no_lease(here: Site) -> None:
     (worker,) = here.workers("only", options=("-c", "2"))
     hog = here.client.submit("site.hog", 2 * here.lease)
     wait_until(lambda: here.runs(hog.id), "the hog has begun")
@@ -124,7 +124,7 @@ def test_a_task_that_holds_the_interpreter_harms_nobody(here: Site) -> None:
     assert all(len(here.runs(handle.id)) == 1 for handle in (hog, *neighbours)), worker.log()
 
 
-def test_sigterm_hands_back_what_has_not_begun_and_lets_the_rest_end(anywhere: Site, tmp_path: Path) -> None:
+def test_sigterm_requeues_waiting_jobs_and_drains_running_ones(anywhere: Site, tmp_path: Path) -> None:
     (leaving,) = anywhere.workers("leaving", options=("-c", "1"))
     gate = tmp_path / "gate"
     running = anywhere.client.submit("site.held", str(gate))
@@ -141,7 +141,7 @@ def test_sigterm_hands_back_what_has_not_begun_and_lets_the_rest_end(anywhere: S
 
 
 @pytest.mark.parametrize("lease", [60.0])
-def test_a_second_sigterm_hands_back_at_once(anywhere: Site, tmp_path: Path) -> None:
+def test_a_second_sigterm_requeues_at_once(anywhere: Site, tmp_path: Path) -> None:
     (leaving,) = anywhere.workers("leaving", options=("-c", "1"))
     gate = tmp_path / "gate"
     running = anywhere.client.submit("site.held", str(gate))

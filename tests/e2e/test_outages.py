@@ -97,7 +97,7 @@ def cpu_and_memory(worker: WorkerProcess) -> tuple[float, int]:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_kafka_stopped_killed_and_its_topic_made_anew(
+def test_kafka_stopped_killed_and_its_topic_recreated(
     tmp_path: Path, redis_url: str, make_kafka: Callable[..., LocalKafka], namespace: str
 ) -> None:
     kafka = make_kafka()
@@ -235,7 +235,7 @@ def test_a_bad_network_to_redis_costs_repeats_at_most(
         assert "bug" not in far.log()
 
 
-def test_a_topic_full_of_rubbish_stops_nobody(here: Site, kafka_url: str, namespace: str) -> None:
+def test_unreadable_messages_stop_no_task(here: Site, kafka_url: str, namespace: str) -> None:
     here.workers("one", options=("-c", "1", "--threads", "2"))
     topic = f"yadtq.{namespace}.default"
     servers = kafka_url.removeprefix("kafka://")

@@ -11,7 +11,7 @@ from yadtq_core import Status, call
 from yadtq_local import LocalValkey
 
 
-def test_a_redis_that_is_killed_and_comes_back_loses_nothing_of_what_it_had_written(
+def test_a_redis_that_restarts_loses_no_written_task(
     tmp_path: Path, make_valkey: Callable[..., LocalValkey], namespace: str
 ) -> None:
     server = make_valkey(config={"appendfsync": "always"})

@@ -100,7 +100,7 @@ def test_without_yadtq_local_its_commands_say_what_to_install(bare: Environment)
     assert done.stderr == "Error: `yadtq dev` is a command of yadtq-local: pip install 'yadtq[local]'\n"
 
 
-def test_all_plugins_stand_side_by_side(full: Environment) -> None:
+def test_all_plugins_work_side_by_side(full: Environment) -> None:
     done = full.run("yadtq", "plugin", "list", "--json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)

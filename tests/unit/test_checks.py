@@ -51,7 +51,7 @@ def grave(findings: Iterable[Finding]) -> list[tuple[str, str]]:
         (store_checks.clients, {"connected_clients": 95, "maxclients": 100}, "warning", "95 of 100"),
     ],
 )
-def test_what_info_says(check: object, info: Mapping[str, object], level: str, text: str) -> None:
+def test_the_findings_from_info(check: object, info: Mapping[str, object], level: str, text: str) -> None:
     finding = check(info)  # type: ignore[operator]
     assert (finding.level.value, text in finding.found) == (level, True), finding
     assert bool(finding.remedy) is (level != "ok")
@@ -80,7 +80,7 @@ def test_persistence(on: int, config: Mapping[str, str], level: str) -> None:
     assert store_checks.persistence({"aof_enabled": on}, config).level.value == level
 
 
-def test_a_disk_that_fails_and_a_door_that_stands_open() -> None:
+def test_a_failing_disk_and_an_unprotected_store() -> None:
     assert grave(store_checks.disk({"aof_last_write_status": "ok"})) == []
     assert [level for level, _ in grave(store_checks.disk({"aof_last_write_status": "err"}))] == ["problem"]
     open_door = {"bind": "* -::*", "protected-mode": "no", "requirepass": ""}
@@ -141,7 +141,7 @@ def test_settings_of_a_topic(setting: str, value: str, level: str) -> None:
     assert "topic yadtq.main.default" in text
 
 
-def test_what_is_sent_over_a_network() -> None:
+def test_an_address_on_the_network_without_tls_or_login_is_a_warning() -> None:
     for fine in (
         "redis://localhost",
         "redis://[::1]:6379",

@@ -65,15 +65,13 @@ def test_the_nearest_one_above_is_found(tmp_path: Path, answering: Answering) ->
 
 
 @pytest.mark.parametrize("answer", [b"-MISCONF the disk is full\r\n", b"-LOADING\r\n", b"-NOAUTH\r\n"])
-def test_a_store_in_trouble_is_believed_so_that_its_trouble_is_told(
-    tmp_path: Path, answering: Answering, answer: bytes
-) -> None:
+def test_a_stack_whose_store_is_in_trouble_is_used(tmp_path: Path, answering: Answering, answer: bytes) -> None:
     backend = answering(answer)
     tell(tmp_path, {"broker": "kafka://h:1", "backend": backend})
     assert local_stack.find(tmp_path) == ("kafka://h:1", backend, tmp_path)
 
 
-def test_what_does_not_answer_like_a_redis_is_not_believed(tmp_path: Path, answering: Answering) -> None:
+def test_a_stack_whose_address_is_no_redis_is_ignored(tmp_path: Path, answering: Answering) -> None:
     tell(tmp_path, {"broker": "kafka://h:1", "backend": answering(b"HTTP/1.1 400\r\n")})
     assert local_stack.find(tmp_path) is None
 
@@ -92,12 +90,12 @@ def test_what_does_not_answer_like_a_redis_is_not_believed(tmp_path: Path, answe
         '{"broker": "kafka://h:1", "backend": "redis://127.0.0.1:1"}',
     ],
 )
-def test_a_file_that_tells_nothing_of_use_is_as_none(tmp_path: Path, content: str) -> None:
+def test_a_useless_stack_file_is_ignored(tmp_path: Path, content: str) -> None:
     tell(tmp_path, content)
     assert local_stack.find(tmp_path) is None
 
 
-def test_somebody_elses_file_is_not_believed(
+def test_a_stack_file_of_another_user_is_ignored(
     tmp_path: Path, answering: Answering, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tell(tmp_path, {"broker": "kafka://h:1", "backend": answering(b"+PONG\r\n")})
@@ -113,7 +111,7 @@ def test_a_folder_that_may_not_be_looked_into_has_no_stack(tmp_path: Path, monke
     assert local_stack.find(tmp_path) is None
 
 
-def test_it_is_used_where_nobody_gives_an_address_and_its_origin_is_told(tmp_path: Path, answering: Answering) -> None:
+def test_a_stack_is_used_without_an_address_and_named(tmp_path: Path, answering: Answering) -> None:
     backend = answering(b"+PONG\r\n")
     tell(tmp_path, {"broker": "kafka://h:1", "backend": backend})
     settings, origins = load(environment={}, folder=tmp_path, found=local_stack.addresses_found)

@@ -19,7 +19,7 @@ def test_importing_loads_neither_kafka_nor_redis_nor_typer() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_what_is_public_stands_and_is_sorted() -> None:
+def test_public_names_exist_and_are_sorted() -> None:
     assert yadtq_core.__all__ == sorted(yadtq_core.__all__)
     assert all(hasattr(yadtq_core, name) for name in yadtq_core.__all__)
 

@@ -18,7 +18,7 @@ def no_java(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("YADTQ_TEST_KAFKA", raising=False)
 
 
-def test_on_a_machine_of_ones_own_the_tests_are_skipped_with_the_reason(tmp_path: Path) -> None:
+def test_outside_ci_the_tests_are_skipped_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(pytest.skip.Exception, match=r"pip install .*YADTQ_TEST_KAFKA=ADDRESS"):
         services.started(LocalKafka(tmp_path), services.KAFKA_VARIABLE)
 

@@ -92,7 +92,7 @@ def test_every_field_can_be_set_by_the_environment(tmp_path: Path) -> None:
 # What is refused
 
 
-def test_a_typo_is_answered_with_what_was_meant(tmp_path: Path) -> None:
+def test_a_typo_is_answered_with_the_setting_that_was_meant(tmp_path: Path) -> None:
     (tmp_path / "yadtq.toml").write_text("claim_stale_second = 5\n")
     assert refusal(tmp_path) == (
         f"unknown setting 'claim_stale_second' ({tmp_path / 'yadtq.toml'}): did you mean 'claim_stale_seconds'?"
@@ -141,7 +141,7 @@ def test_queues_that_are_none_are_refused_by_name_and_origin(tmp_path: Path, val
     assert "(given)" in text
 
 
-def test_words_out_of_a_list_are_refused_with_the_list(tmp_path: Path) -> None:
+def test_a_value_outside_a_list_is_refused_with_the_list(tmp_path: Path) -> None:
     assert "log_level is one of debug, info, warning, error, got 'loud'" in refusal(tmp_path, log_level="loud")
     assert "log_format is one of console, json" in refusal(tmp_path, {"YADTQ_LOG_FORMAT": "xml"})
 
@@ -172,7 +172,7 @@ def test_a_directory_in_place_of_the_file_is_said_so(tmp_path: Path) -> None:
     assert refusal(tmp_path) == f"{tmp_path / 'yadtq.toml'} cannot be read: Is a directory"
 
 
-def test_a_pyproject_with_an_odd_tool_is_not_ours(tmp_path: Path) -> None:
+def test_a_pyproject_with_an_odd_tool_table_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("tool = 5\n")
     assert loaded(tmp_path).threads == 1
     (tmp_path / "pyproject.toml").write_text("[tool]\nyadtq = 5\n")
@@ -201,7 +201,7 @@ def test_durations_have_units(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "s", "-1", "+1", "1w", "1 s", "1.", ".5", "1e3", "nan", "1_0", "\uff11", "1M"])
-def test_what_is_no_duration_is_told_how_to_be_one(text: str) -> None:
+def test_an_invalid_duration_is_refused_with_the_format(text: str) -> None:
     with pytest.raises(InvalidSetting, match=r"not a duration: .*use seconds or 500ms, 10m, 2h, 7d"):
         duration(text)
 

@@ -270,7 +270,7 @@ def test_a_cancelled_task_may_not_have_run_and_is_no_complaint() -> None:
     assert all(CANCELLED not in sentence for each in check(good(), RULES).values() for sentence in each)
 
 
-def test_a_store_that_lost_everything_may_repeat_what_had_ended() -> None:
+def test_a_total_loss_of_the_store_may_repeat_ended_tasks() -> None:
     """Only with the loss in the history is a second end forgiven."""
     events = finish_again("success")(good())
     end = last(events, h.Finished, of(PLAIN))
@@ -286,7 +286,7 @@ def forgotten(before: float) -> list[h.Known]:
     return [*events, h.Fault("harness", at, at + 0.01, "lost", ("*",), loses=True)]
 
 
-def test_only_what_ended_long_before_everything_was_lost_may_be_gone() -> None:
+def test_only_tasks_that_ended_long_before_a_total_loss_may_be_gone() -> None:
     """A task that ended within two heartbeats of the loss runs again. A loss of a second keeps older records."""
     everything = structs.replace(RULES, forgets=True)
     assert "I1" not in check(forgotten(2.5), everything)
@@ -304,7 +304,7 @@ def heard_of_a_loss(at: float, *, says: float) -> list[h.Known]:
     return [*good(), loss, h.Epochs("w2", says, says + 0.002, ["other"])]
 
 
-def test_what_was_settled_in_a_life_that_was_lost_is_settled_again_before_it_is_committed() -> None:
+def test_messages_settled_in_a_lost_life_are_settled_again_before_a_commit() -> None:
     commit = last(good(), h.Committing)
     end = last(good(), h.Finished, of(PLAIN))
     lost = heard_of_a_loss(end.b - 0.1, says=commit.b - 1.5)
@@ -314,7 +314,7 @@ def test_what_was_settled_in_a_life_that_was_lost_is_settled_again_before_it_is_
     assert "I3" not in check(heard_of_a_loss(end.b - 0.1, says=commit.b - 0.5), RULES), "it has just heard of it"
 
 
-def test_what_was_settled_long_before_everything_was_lost_is_not_read_again() -> None:
+def test_messages_settled_long_before_a_total_loss_are_not_read_again() -> None:
     """But what ended within two heartbeats of the loss is."""
     everything = structs.replace(RULES, forgets=True)
     commit = last(good(), h.Committing)
@@ -358,7 +358,7 @@ def test_a_cancel_and_too_many_losses_are_reasons_to_end_otherwise() -> None:
     assert "I14" not in check(record(PLAIN, status="cancelled")(cancelled), RULES)
 
 
-def test_what_was_claimed_before_a_submit_returned_is_accepted_without_an_acknowledgement() -> None:
+def test_a_task_claimed_before_its_submit_returned_needs_no_acknowledgement() -> None:
     """A repeated submit, whose first one's acknowledgement was lost, finds its message with the broker."""
     gone = changed(h.Published, lambda _: None, published)(good())
     assert "I19" in check(gone, RULES)

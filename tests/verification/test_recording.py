@@ -71,7 +71,7 @@ def test_repeats_and_recovery_are_read_off_a_history() -> None:
     assert 3.5 < seconds < 3.6
 
 
-def test_the_table_says_what_there_is_and_no_more() -> None:
+def test_the_table_has_only_measured_values() -> None:
     results = [
         Result(id="W1", title="A worker is killed", tasks=200, accepted=199, repeats=3, recovery=(1.0, 2.0, 9.0)),
         Result(id="C5", title="Clocks", skipped="no compiler"),

@@ -93,7 +93,7 @@ def test_nothing_plain_lies_in_broker_record_or_result(here: Site, valkey: Local
     assert shows(written(valkey), "Plainville", [["Plainville"], {}])
 
 
-def test_who_has_no_key_is_told_which_one_to_add(here: Site) -> None:
+def test_a_missing_key_is_named(here: Site) -> None:
     worker(here, "w", WITH_OLD)
     with client(here, WITH_OLD) as mine:
         handle = mine.submit("bank.greet", SECRET)

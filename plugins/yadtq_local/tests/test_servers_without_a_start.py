@@ -61,7 +61,7 @@ def test_jars_of_an_earlier_fetch_are_used_only_while_they_are_whole(
         jars.class_path()
 
 
-def test_what_a_broken_fetch_left_half_is_removed(tmp_path: Path) -> None:
+def test_a_half_fetched_jar_is_removed(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "whole.jar", "w") as archive:
         archive.writestr("content", "x" * 1000)
     (tmp_path / "half.jar").write_bytes((tmp_path / "whole.jar").read_bytes()[:500])

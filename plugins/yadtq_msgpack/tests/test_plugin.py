@@ -85,7 +85,7 @@ def test_what_cannot_be_carried_fails_the_task_with_its_place() -> None:
     assert "result not msgpack: $['rows'][1] is of type set" in caught.value.message
 
 
-def test_who_does_not_have_the_plugin_is_told_to_install_it() -> None:
+def test_a_client_without_the_plugin_is_asked_to_install_it() -> None:
     with engine("*") as here:
         record_of = here.client.submit(thumbnail)
         here.run_until_idle()

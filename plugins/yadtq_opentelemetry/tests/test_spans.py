@@ -236,7 +236,7 @@ def test_a_time_that_cannot_be_is_passed_over(text: str) -> None:
     assert created_at({CREATED: "1700000000000000000"}) == 1_700_000_000_000_000_000
 
 
-def test_what_is_broken_in_opentelemetry_stays_there(
+def test_an_error_inside_opentelemetry_disturbs_no_task(
     engine: Engine, spans: Spans, caplog: pytest.LogCaptureFixture
 ) -> None:
     spans.broken.raises = True

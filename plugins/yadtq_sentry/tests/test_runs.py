@@ -70,7 +70,7 @@ def ran(*calls: tuple[Any, ...], **section: Any) -> list[str]:
     return [outcome.status.value for outcome in outcomes]
 
 
-def test_a_failure_is_told_with_its_task(sentry: Kept) -> None:
+def test_a_failure_is_reported_with_its_task(sentry: Kept) -> None:
     with Engine(SentryPlugin()) as engine:
         handle = engine.client.using(retries=0).submit(charge, SECRET)
         engine.run_until_idle()
@@ -108,14 +108,16 @@ def test_each_failed_run_is_told_with_its_attempt_and_a_trace_of_its_own(sentry:
     assert len({event["contexts"]["trace"]["trace_id"] for event in sentry.events}) == 2
 
 
-def test_what_is_no_failure_is_not_told(sentry: Kept) -> None:
+def test_cancellations_and_retries_are_not_reported(sentry: Kept) -> None:
     calls = ((SECRET, "fine"), (SECRET, "later"), (SECRET, "cancelled"))
     assert sorted(ran(*calls)) == ["cancelled", "failed", "scheduled", "success"]
     assert sentry.events == []
 
 
 @pytest.mark.parametrize(("name", "how", "count"), [("Retry", "later", 2), ("Cancelled", "cancelled", 1)])
-def test_what_is_no_failure_is_told_where_that_is_wanted(sentry: Kept, name: str, how: str, count: int) -> None:
+def test_cancellations_and_retries_are_reported_if_the_settings_ask_for_them(
+    sentry: Kept, name: str, how: str, count: int
+) -> None:
     ran((SECRET, how), report=[name])
     assert [event["exception"]["values"][-1]["type"] for event in sentry.events] == [name] * count
 
@@ -153,7 +155,7 @@ def test_the_scope_holds_on_the_event_loop_and_ends_with_the_run(sentry: Kept) -
     assert tags["outside"] == {}
 
 
-def test_what_is_broken_in_sentry_stays_there(sentry: Kept, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_inside_sentry_disturbs_no_task(sentry: Kept, caplog: pytest.LogCaptureFixture) -> None:
     sentry.broken = True
     assert ran((SECRET, "fine"), (SECRET,)) == ["success", "scheduled", "failed"]
     logged = [record.getMessage() for record in caplog.records if record.name == "yadtq.sentry"]

@@ -29,7 +29,7 @@ from yadtq_core import (
 from yadtq_core.settings import Settings
 
 
-def test_a_task_goes_round(client: Client, worker: Worker) -> None:
+def test_a_task_is_submitted_run_and_waited_for(client: Client, worker: Worker) -> None:
     handle = client.using(headers={"trace": "7"}, retries=2).submit("t.double", 21)
     record = handle.record()
     assert (record.task, record.status, record.queue) == ("t.double", Status.QUEUED, "default")
@@ -134,7 +134,7 @@ def test_a_forked_process_submits_with_its_parents_client(client: Client) -> Non
     assert client.submit("t.double", 3).status() is Status.QUEUED
 
 
-def test_what_was_accepted_by_its_record_is_published_at_exit(client: Client, settings_of: dict[str, str]) -> None:
+def test_a_task_accepted_by_its_record_is_published_at_exit(client: Client, settings_of: dict[str, str]) -> None:
     code = """
 from yadtq_core import Client
 client = Client.connect(confirm="record")

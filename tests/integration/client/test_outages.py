@@ -22,7 +22,7 @@ from yadtq_core import (
 )
 
 
-def test_a_backend_that_is_not_there_is_said_at_once(kafka_url: str) -> None:
+def test_an_unreachable_backend_is_reported_at_once(kafka_url: str) -> None:
     begun = time.monotonic()
     with pytest.raises(BackendUnavailable, match="nothing listens there"):
         Client.connect(kafka_url, f"redis://{NOWHERE}")
@@ -30,7 +30,7 @@ def test_a_backend_that_is_not_there_is_said_at_once(kafka_url: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_broker_that_is_not_there_refuses_and_nothing_is_written(redis_url: str, namespace: str) -> None:
+def test_an_unreachable_broker_refuses_and_nothing_is_written(redis_url: str, namespace: str) -> None:
     with Client.connect(f"kafka://{NOWHERE}", redis_url, namespace=namespace) as client:
         begun = time.monotonic()
         with pytest.raises(BrokerUnavailable):
@@ -40,7 +40,7 @@ def test_a_broker_that_is_not_there_refuses_and_nothing_is_written(redis_url: st
 
 
 @pytest.mark.slow
-def test_a_broker_that_dies_makes_submits_unknown_and_then_refused_and_comes_back(
+def test_submits_in_a_broker_outage_are_unknown_then_refused(
     make_kafka: Callable[..., Any], redis_url: str, namespace: str
 ) -> None:
     kafka = make_kafka()
@@ -66,7 +66,7 @@ def test_a_broker_that_dies_makes_submits_unknown_and_then_refused_and_comes_bac
 
 
 @pytest.mark.slow
-def test_a_backend_that_dies_makes_submits_unknown_or_refused_and_comes_back(
+def test_submits_in_a_backend_outage_are_unknown_or_refused(
     make_valkey: Callable[..., Any], kafka_url: str, namespace: str
 ) -> None:
     valkey = make_valkey()

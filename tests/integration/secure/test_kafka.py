@@ -126,7 +126,7 @@ WRONG: tuple[tuple[str, str, dict[str, str], str], ...] = (
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=[f"{one[0]}-{one[3][:40]}" for one in WRONG])
-def test_what_is_wrong_is_said_soon_and_in_one_line(
+def test_wrong_tls_and_login_settings_are_refused_soon_in_one_line(
     secure_kafka: SecureKafka,
     opened: Open,
     caplog: pytest.LogCaptureFixture,
@@ -161,7 +161,7 @@ def test_the_error_names_what_listens_at_the_address_of_kafka(
         opened(f"kafka+ssl://{NOWHERE}", reach=0.5).ensure(["default"], create=False)
 
 
-def test_files_that_are_not_what_they_should_be(
+def test_wrong_certificate_files_are_refused(
     secure_kafka: SecureKafka, certificates: Certificates, opened: Open, tmp_path: Path
 ) -> None:
     empty = tmp_path / "empty"
@@ -192,9 +192,7 @@ def test_a_password_from_a_file(secure_kafka: SecureKafka, opened: Open, namespa
     carries(opened(secure_kafka.url("LOGIN", f"{USER}@", sasl="SCRAM-SHA-512", password_file=file)))
 
 
-def test_who_only_submits_needs_no_more_than_is_written(
-    secure_kafka: SecureKafka, opened: Open, namespace: str
-) -> None:
+def test_a_submitter_needs_only_the_documented_grants(secure_kafka: SecureKafka, opened: Open, namespace: str) -> None:
     opened(secure_kafka.url("TLS")).ensure(["default"], create=True)
     client = opened(secure_kafka.url("LOGIN", LOGIN, sasl="SCRAM-SHA-512"))
     with pytest.raises(ConfigurationRefused, match=rf"its user may not DESCRIBE yadtq\.{namespace}\.default"):

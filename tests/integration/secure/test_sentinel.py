@@ -113,7 +113,7 @@ def asked(store: Store, *command: str) -> bool:
         return False
 
 
-def test_what_is_wrong_is_said(watched: Callable[..., Watched], tmp_path: Path) -> None:
+def test_wrong_sentinel_settings_are_refused(watched: Callable[..., Watched], tmp_path: Path) -> None:
     port = free_port()
     pair = watched(sentinel={"requirepass": SECRET})
     file = tmp_path / "password"

@@ -137,7 +137,7 @@ def test_slots_and_coroutines_know_their_own_run(crew: Callable[..., Crew]) -> N
     assert [workers.result(one) for one in leases] == [one.id for one in leases]
 
 
-def test_a_run_tells_its_progress_and_hears_its_cancel(crew: Callable[..., Crew]) -> None:
+def test_a_run_reports_progress_and_receives_its_cancel(crew: Callable[..., Crew]) -> None:
     workers = crew()
     task, other = lease("until_cancelled"), lease("add", 1)
     workers.give(task, other)
@@ -166,7 +166,7 @@ def test_work_larger_than_the_pipe_does_not_make_the_giver_wait(crew: Callable[.
     assert {workers.result(one) for one in leases} == {256 * 1024}
 
 
-def test_what_was_taken_back_with_the_pipe_full_can_be_given_again(crew: Callable[..., Crew]) -> None:
+def test_jobs_taken_back_from_a_full_pipe_can_be_started_again(crew: Callable[..., Crew]) -> None:
     workers = crew()
     (pid,) = workers.pids()
     os.kill(pid, signal.SIGSTOP)
@@ -182,7 +182,7 @@ def test_what_was_taken_back_with_the_pipe_full_can_be_given_again(crew: Callabl
 # Taking back
 
 
-def test_what_waits_is_taken_back_and_never_begins(crew: Callable[..., Crew], tmp_path: Path) -> None:
+def test_waiting_jobs_are_taken_back_and_never_begin(crew: Callable[..., Crew], tmp_path: Path) -> None:
     workers = crew()
     trace = tmp_path / "trace"
     trace.touch()
@@ -199,7 +199,7 @@ def test_what_waits_is_taken_back_and_never_begins(crew: Callable[..., Crew], tm
     assert trace.read_text() == ""
 
 
-def test_only_what_has_waited_long_is_taken_back(crew: Callable[..., Crew]) -> None:
+def test_only_jobs_that_waited_long_are_taken_back(crew: Callable[..., Crew]) -> None:
     workers = crew()
     first, old = lease("until_cancelled"), [lease("add", 1) for _ in range(3)]
     workers.give(first, *old)
@@ -272,7 +272,7 @@ def test_jobs_that_are_taken_back_and_given_again_for_ever_still_run_once(
 # Balance
 
 
-def test_what_waits_behind_a_long_run_moves_to_a_child_that_has_nothing_to_do(crew: Callable[..., Crew]) -> None:
+def test_jobs_behind_a_long_run_move_to_an_idle_child(crew: Callable[..., Crew]) -> None:
     workers = crew(2)
     long, rest = lease("until_cancelled"), [lease("add", n) for n in range(40)]
     workers.give(long, *rest)
@@ -280,7 +280,7 @@ def test_what_waits_behind_a_long_run_moves_to_a_child_that_has_nothing_to_do(cr
     assert long.id not in workers.done
 
 
-def test_one_free_slot_is_enough_to_get_what_waits_behind_long_runs(crew: Callable[..., Crew]) -> None:
+def test_one_free_slot_gets_the_jobs_behind_long_runs(crew: Callable[..., Crew]) -> None:
     workers = crew(2, 2)
     long, short = [lease("until_cancelled") for _ in range(3)], lease("sleep", 0.3)
     workers.give(*long, short)
@@ -292,7 +292,7 @@ def test_one_free_slot_is_enough_to_get_what_waits_behind_long_runs(crew: Callab
     assert not any(one.id in workers.done for one in long)
 
 
-def test_a_new_child_takes_over_what_waits(crew: Callable[..., Crew]) -> None:
+def test_a_new_child_takes_over_the_waiting_jobs(crew: Callable[..., Crew]) -> None:
     workers = crew(2)
     long, victim = lease("until_cancelled"), lease("die_by", signal.SIGKILL)
     workers.give(long)
@@ -329,7 +329,7 @@ def test_a_killed_child_had_begun_one_job_and_not_the_others(crew: Callable[...,
     workers.hear_all(*rest)
 
 
-def test_what_a_child_reported_before_it_died_counts(crew: Callable[..., Crew]) -> None:
+def test_outcomes_reported_before_a_child_died_count(crew: Callable[..., Crew]) -> None:
     workers = crew()
     short, fatal = [lease("add", n) for n in range(50)], lease("leave", 7)
     workers.give(*short, fatal)
@@ -399,7 +399,7 @@ def test_killing_all_hands_everything_back(crew: Callable[..., Crew]) -> None:
 # A child that hears nothing
 
 
-def test_a_task_that_holds_the_interpreter_holds_up_nobody_else(crew: Callable[..., Crew], tmp_path: Path) -> None:
+def test_a_task_that_holds_the_interpreter_delays_no_other_child(crew: Callable[..., Crew], tmp_path: Path) -> None:
     workers = crew(2)
     lock, go = tmp_path / "lock", tmp_path / "go"
     hog, rest = lease("hold_the_gil_while_locked", str(lock), str(go)), [lease("add", n) for n in range(20)]
@@ -420,7 +420,7 @@ def test_a_task_that_holds_the_interpreter_holds_up_nobody_else(crew: Callable[.
     workers.hear_all(hog)
 
 
-def test_cancelling_a_child_that_is_stopped_for_hours_makes_nobody_wait(crew: Callable[..., Crew]) -> None:
+def test_a_cancel_for_a_stopped_child_does_not_block(crew: Callable[..., Crew]) -> None:
     workers = crew()
     task = lease("until_cancelled")
     workers.give(task)
@@ -472,9 +472,7 @@ def test_a_process_that_a_task_left_behind_hides_nothing(crew: Callable[..., Cre
         os.kill(daemon, signal.SIGKILL)
 
 
-def test_a_forked_process_that_comes_back_from_the_task_takes_no_jobs(
-    crew: Callable[..., Crew], tmp_path: Path
-) -> None:
+def test_a_forked_process_that_returns_from_the_task_takes_no_jobs(crew: Callable[..., Crew], tmp_path: Path) -> None:
     workers = crew()
     trace = tmp_path / "trace"
     trace.touch()

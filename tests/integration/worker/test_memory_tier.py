@@ -68,9 +68,7 @@ def test_cancel_reaches_a_running_task_of_the_memory_tier(client: Client) -> Non
 
 
 @pytest.mark.parametrize("lease", [1.0])
-def test_what_cannot_be_read_is_buried_and_what_a_newer_yadtq_can_read_is_left_to_that(
-    client: Client, settings: Settings
-) -> None:
+def test_an_unreadable_message_is_dead_lettered_and_a_newer_one_is_left(client: Client, settings: Settings) -> None:
     broker = memory.open(settings)
     newer = b'{"v":99,"id":"%b"}' % new_id().encode()
     broker.publish([Outgoing("x", "default", newer), Outgoing("y", "default", b"nonsense")], timestamp_ms=1)

@@ -42,7 +42,7 @@ def client(settings: Settings) -> Iterator[Client]:
     worker.close()
 
 
-def test_tasks_run_once_each_and_are_waited_for(client: Client) -> None:
+def test_tasks_run_once_each_on_a_third_party_store(client: Client) -> None:
     handles = client.submit_many(call("chores.add", number, 1) for number in range(300))
     assert [handle.result(timeout=60) for handle in handles] == [number + 1 for number in range(300)]
     records = client.query([handle.id for handle in handles])

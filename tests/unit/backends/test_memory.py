@@ -76,7 +76,7 @@ def test_a_clock_that_goes_back_still_gives_a_larger_fence(bed: BackendBed, cloc
     assert bed.run(one).fence == first.fence + 1
 
 
-def test_what_waits_is_looked_at_ever_more_seldom(bed: BackendBed, clock: Clock) -> None:
+def test_the_queue_check_of_a_waiting_record_doubles(bed: BackendBed, clock: Clock) -> None:
     one = bed.submit()[0]
     waits = []
     for _ in range(7):
@@ -122,7 +122,7 @@ def test_memory_is_for_both_or_for_neither() -> None:
         backends.open(Settings(broker="kafka://localhost", backend="memory://"))
 
 
-def test_what_one_process_opens_under_one_name_it_shares(namespace: str) -> None:
+def test_one_name_is_one_store_in_a_process(namespace: str) -> None:
     with (
         Client.connect("memory://", "memory://", namespace=namespace) as one,
         Client.connect("memory://", "memory://", namespace=namespace) as other,
@@ -137,6 +137,6 @@ def test_what_one_process_opens_under_one_name_it_shares(namespace: str) -> None
 
 
 @pytest.mark.parametrize("setting", ["broker", "backend"])
-def test_a_command_refuses_what_would_end_with_it(setting: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_command_refuses_the_memory_tier(setting: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["query", f"--{setting}", "memory://", "0b2f8c1e-5a0d-4c55-9d0e-3f5f7f0c9a11"]) == 2
     assert f"{setting} = 'memory://': memory belongs to one process" in capsys.readouterr().err

@@ -85,7 +85,7 @@ def raising(error: BaseException) -> Callable[[], None]:
 # What goes well
 
 
-def test_the_result_comes_back_as_json(stage: Stage) -> None:
+def test_the_result_is_json(stage: Stage) -> None:
     done = stage.run(lambda_sum, 1, 2)
     assert (done.seq, done.status, done.result, done.content_type) == (1, "success", b"3", "application/json")
     assert (done.error, done.retry_in) == (None, None)
@@ -142,7 +142,7 @@ def test_slots_and_coroutines_each_see_their_own_run(stage: Stage) -> None:
     assert found == {seq: b"[%d,%d]" % (seq, 10 + seq) for seq in range(4)}
 
 
-def test_a_run_knows_what_it_is(stage: Stage) -> None:
+def test_a_run_knows_its_id_attempt_and_fence(stage: Stage) -> None:
     seen: list[Run] = []
 
     def look() -> None:
@@ -162,7 +162,7 @@ def test_outside_of_a_run_there_is_no_current_one(stage: Stage) -> None:
         current()
 
 
-def test_progress_is_told_with_the_number_of_the_job(stage: Stage) -> None:
+def test_progress_carries_the_number_of_the_job(stage: Stage) -> None:
     def work() -> None:
         current().progress(0.5, "half" + "!" * 1000)
         current().progress(1)
@@ -250,7 +250,7 @@ def test_a_loop_that_a_task_stopped_or_broke_goes_on(stage: Stage) -> None:
     assert stage.run(stop).status == "success"
 
 
-def test_what_an_exception_says_is_never_trusted(stage: Stage) -> None:
+def test_the_text_of_an_exception_is_never_trusted(stage: Stage) -> None:
     class Mute(Exception):
         def __str__(self) -> str:
             raise RuntimeError("I will not say")
@@ -311,7 +311,7 @@ def circle() -> Any:
     ],
     ids=["object", "set", "nan", "generator", "digits", "surrogate", "50MB"],
 )
-def test_a_result_that_cannot_be_kept_fails_the_run_for_good(stage: Stage, value: Any, said: str) -> None:
+def test_an_unserializable_result_fails_the_task_without_a_retry(stage: Stage, value: Any, said: str) -> None:
     def give() -> Any:
         return value
 
@@ -347,7 +347,7 @@ def test_a_coroutine_that_was_not_awaited_is_no_result(stage: Stage) -> None:
 # Arguments
 
 
-def test_arguments_that_the_task_does_not_take_fail_the_run_for_good(stage: Stage) -> None:
+def test_arguments_that_the_task_does_not_take_fail_it_without_a_retry(stage: Stage) -> None:
     @task(retries=5)
     def one(x: int) -> int:
         return x
@@ -387,7 +387,7 @@ def test_arguments_of_another_shape_are_refused_and_never_guessed(stage: Stage, 
     assert ran == []
 
 
-def test_a_task_that_cannot_be_had_fails_the_run(stage: Stage) -> None:
+def test_a_task_that_cannot_be_loaded_fails_the_run(stage: Stage) -> None:
     assert error_of(stage.job("shop.none", b"[[],{}]", retries=5)) == Error("UnknownTask", "unknown task 'shop.none'")
 
 
@@ -439,7 +439,7 @@ def test_a_task_that_gives_up_because_it_was_cancelled_ends_as_cancelled(stage: 
     assert stage.runner.cancelled == set()
 
 
-def test_another_runs_cancel_is_not_ours(stage: Stage) -> None:
+def test_the_cancel_of_another_run_is_ignored(stage: Stage) -> None:
     def look() -> bool:
         return current().cancelled()
 

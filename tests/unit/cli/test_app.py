@@ -105,12 +105,12 @@ def test_a_traceback_is_shown_only_on_request(capsys: pytest.CaptureFixture[str]
         assert "Traceback (most recent call last):" in capsys.readouterr().err
 
 
-def test_debug_may_stand_before_a_command_that_loads_settings(capsys: pytest.CaptureFixture[str]) -> None:
+def test_debug_may_come_before_a_command_that_loads_settings(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--debug", "config", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)
 
 
-def test_common_options_stand_before_or_after_the_command_and_the_later_one_wins(
+def test_common_options_come_before_or_after_the_command_and_the_later_one_wins(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     for arguments in (
@@ -122,7 +122,7 @@ def test_common_options_stand_before_or_after_the_command_and_the_later_one_wins
         assert json.loads(capsys.readouterr().out)["namespace"] == "n1"
 
 
-def test_config_says_where_each_value_came_from_and_masks_passwords(
+def test_config_shows_the_source_of_each_value_and_masks_passwords(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "yadtq.toml").write_text('namespace = "shop"\nimports = ["shop"]\n')
@@ -145,7 +145,7 @@ def test_config_as_text_is_a_settings_file(tmp_path: Path, capsys: pytest.Captur
     assert capsys.readouterr().out == first
 
 
-def test_task_list_tells_of_plugins_modules_and_load_errors(
+def test_task_list_shows_plugins_modules_and_load_errors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "path", sys.path[:])
@@ -182,7 +182,7 @@ def test_task_list_tells_of_plugins_modules_and_load_errors(
     assert run(["task", "list", "cli_broken"]) == 2
 
 
-def test_submit_refuses_what_the_annotations_of_a_task_do_not_take(
+def test_submit_refuses_arguments_that_the_annotations_do_not_take(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "path", sys.path[:])

@@ -38,7 +38,7 @@ def tick() -> None: ...
         (" [1]\n", [1]),
     ],
 )
-def test_what_is_json_is_taken(text: str, value: Any) -> None:
+def test_json_arguments_are_taken(text: str, value: Any) -> None:
     assert parse(text) == value
 
 
@@ -66,7 +66,7 @@ def test_what_is_json_is_taken(text: str, value: Any) -> None:
         ("\ufeff[1]", "arguments are not plain UTF-8 at byte 0: a byte order mark; leave it out"),
     ],
 )
-def test_what_is_not_is_refused_with_its_place(text: str, answer: str) -> None:
+def test_other_arguments_are_refused_with_the_place(text: str, answer: str) -> None:
     with pytest.raises(InvalidArguments) as error:
         parse(text)
     assert str(error.value) == answer
@@ -78,7 +78,7 @@ def test_quotes_that_a_shell_has_eaten_are_explained(text: str) -> None:
         parse(text)
 
 
-def test_what_is_too_large_is_refused() -> None:
+def test_too_large_arguments_are_refused() -> None:
     with pytest.raises(InvalidArguments, match="arguments are larger than 256 KiB; put large data where the worker"):
         parse("[" + "1," * (MAX_ARGUMENT_BYTES // 2) + "1]")
 

@@ -100,9 +100,7 @@ def test_help_lists_commands_by_name_and_imports_none(
     assert "acme_images" not in sys.modules
 
 
-def test_an_app_is_called_with_what_stands_before_its_name(
-    installed: Distributions, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_app_gets_the_options_before_its_name(installed: Distributions, capsys: pytest.CaptureFixture[str]) -> None:
     offered(installed, images="app")
     assert run(["--namespace", "shop", "images", "shrink", "a.png", "--width", "9"]) == 0
     assert capsys.readouterr().out == "a.png 9 in shop\n"
@@ -188,7 +186,7 @@ def test_a_command_that_cannot_be_loaded_is_named(
     assert run(["config", "--json"]) == 0
 
 
-def test_what_an_import_prints_is_no_part_of_the_answer(
+def test_output_of_an_import_is_no_part_of_the_answer(
     installed: Distributions, capsys: pytest.CaptureFixture[str]
 ) -> None:
     installed.add(

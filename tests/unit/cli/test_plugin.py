@@ -102,7 +102,7 @@ def test_errors_are_shown_and_are_no_failure(installed: Distributions, capsys: p
     assert all(line.startswith(beginning) for line, beginning in zip(block, beginnings, strict=True)), block
 
 
-def test_what_is_blocked_is_listed_as_that(
+def test_blocked_plugins_are_listed_as_blocked(
     installed: Distributions, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("YADTQ_BLOCK_PLUGINS", "acme-bad")
@@ -268,7 +268,7 @@ def test_names_that_cannot_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_stands_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_existing_folder_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "acme-images").mkdir()
     assert run(["plugin", "new", "acme-images"]) == 2
     assert "Error: acme-images exists already: choose another name" in capsys.readouterr().err

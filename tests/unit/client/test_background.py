@@ -27,7 +27,7 @@ def confirming(backend: Any) -> Iterator[Confirmer]:
     made.close(1.0)
 
 
-def test_what_comes_within_a_moment_is_confirmed_together(
+def test_acknowledgements_within_the_linger_time_are_confirmed_together(
     backend: Any, confirming: Confirmer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(background, "LINGER", 0.5)
@@ -37,16 +37,14 @@ def test_what_comes_within_a_moment_is_confirmed_together(
     assert len(backend.sizes("confirm")) < 10
 
 
-def test_what_cannot_be_told_is_told_again(
-    backend: Any, confirming: Confirmer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_confirm_is_repeated(backend: Any, confirming: Confirmer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(background, "_RETRY", 0.01)
     backend.before = failing("confirm", BackendUnavailable("away"), times=3)
     confirming.add([("a", "0:1"), ("b", "0:2")])
     wait_until(lambda: backend.positions == {"a": "0:1", "b": "0:2"}, "all are confirmed")
 
 
-def test_close_confirms_what_is_left(backend: Any) -> None:
+def test_close_confirms_the_rest(backend: Any) -> None:
     made = Confirmer(backend)
     made.add([(str(number), "0:1") for number in range(1200)])
     made.close(5.0)

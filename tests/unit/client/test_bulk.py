@@ -28,7 +28,7 @@ from yadtq_core import (
 from yadtq_core.client import bulk
 
 
-def test_mixed_calls_come_back_in_order(place: Installation, client: Client) -> None:
+def test_answers_have_the_order_of_the_calls(place: Installation, client: Client) -> None:
     handles = client.submit_many([call(resize, "a.png"), call(fetch, "x"), call("total", 1, 2)])
     assert [message.id for message in place.broker.messages] == [handle.id for handle in handles]
     assert [place.backend.records[handle.id].task for handle in handles] == ["tests.resize", "tests.fetch", "total"]
@@ -85,7 +85,7 @@ def test_on_error_raise_raises_the_first_refusal_at_the_end(place: Installation,
     assert len(place.backend.records) == 2
 
 
-def test_what_is_no_call_is_refused_in_its_place(place: Installation, client: Client) -> None:
+def test_an_item_that_is_no_call_is_refused_in_its_place(place: Installation, client: Client) -> None:
     wrong: Any = [("total", 1), call("total", 1)]
     results = client.submit_many(wrong, on_error="return")
     assert isinstance(results[0], InvalidInput)
@@ -125,7 +125,7 @@ def test_a_lost_reply_makes_its_chunk_unknown(
     assert len(caught.value.task_ids) == 10
 
 
-def test_a_store_that_becomes_full_within_a_chunk_refuses_only_what_it_did_not_write(
+def test_a_store_that_becomes_full_within_a_chunk_refuses_only_the_unwritten_calls(
     place: Installation, client: Client
 ) -> None:
     full = ConfigurationRefused("full")
@@ -140,7 +140,7 @@ def test_a_store_that_becomes_full_within_a_chunk_refuses_only_what_it_did_not_w
     assert len(place.broker.messages) == 250
 
 
-def test_an_error_of_the_callers_own_iterator_is_raised_after_what_was_begun_is_settled(
+def test_an_error_of_the_callers_iterator_is_raised_after_the_chunk_in_progress(
     place: Installation, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bulk, "CHUNK", 2)

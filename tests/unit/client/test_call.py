@@ -148,7 +148,7 @@ def nested_task() -> Any:
         (nested_task(), "is defined inside a function"),
     ],
 )
-def test_what_is_no_task(place: Installation, client: Client, given: Any, text: str) -> None:
+def test_an_object_that_is_no_task_is_refused(place: Installation, client: Client, given: Any, text: str) -> None:
     with pytest.raises(InvalidTask, match=text):
         client.submit(given)
     assert place.backend.calls == []
@@ -175,9 +175,7 @@ def test_arguments_that_the_task_would_not_take(
     assert place.backend.calls == []
 
 
-def test_what_an_annotation_does_not_take_is_refused_and_what_it_takes_travels_as_given(
-    place: Installation, client: Client
-) -> None:
+def test_arguments_are_checked_by_annotations_and_travel_as_given(place: Installation, client: Client) -> None:
     with pytest.raises(InvalidArguments, match="width: expected int, got str"):
         client.submit(resize, "a", width="wide")  # type: ignore[arg-type]
     with pytest.raises(InvalidArguments, match=r"order: object missing required field id$"):

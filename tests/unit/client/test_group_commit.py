@@ -64,7 +64,7 @@ def test_a_caller_alone_is_carried_out_in_its_own_thread() -> None:
     assert not led()
 
 
-def test_who_comes_meanwhile_travels_together() -> None:
+def test_calls_during_a_batch_form_the_next_one() -> None:
     work, answers = Work(), {}
     work.held = True
 
@@ -124,7 +124,7 @@ def test_an_exception_for_all_is_raised_to_all_and_the_lead_goes_on() -> None:
     assert work.combiner.call(1) == 2
 
 
-def test_what_an_interrupted_leader_carried_for_others_is_carried_once_more() -> None:
+def test_the_batch_of_an_interrupted_leader_is_repeated() -> None:
     work, answers = Work(), []
     work.held = True
     threads = [start(lambda: answers.append(work.combiner.call(1)))]

@@ -74,7 +74,7 @@ def test_a_result_is_pushed(place: Installation, client: Client, monkeypatch: py
     assert place.backend.sizes("get") == [1], "the record is fetched once, and only when it has ended"
 
 
-def test_a_result_that_stands_already(place: Installation, client: Client) -> None:
+def test_a_result_that_is_there_already(place: Installation, client: Client) -> None:
     handle = client.submit("total", 1, 2)
     place.backend.end(handle.id, result=b'{"sum":3}')
     assert handle.result(timeout=0) == {"sum": 3}
@@ -124,7 +124,7 @@ def test_failed_and_cancelled_tasks_raise(place: Installation, client: Client) -
     assert client.cancel([cancelled.id, GIVEN]) == [CancelCode.ENDED, CancelCode.MISSING]
 
 
-def test_a_wait_that_is_over_before_the_task_says_how_it_stands(client: Client) -> None:
+def test_a_wait_that_ends_before_the_task_names_its_status(client: Client) -> None:
     handle = client.submit("total")
     with pytest.raises(WaitTimeout, match=r"still queued after 0\.05 s") as caught:
         handle.result(timeout=0.05)
@@ -240,7 +240,7 @@ def test_a_backend_that_is_away_for_a_while_is_waited_for(
     assert handle.result(timeout=60) is None
 
 
-def test_a_backend_that_stays_away_is_told_of(
+def test_a_backend_that_stays_away_is_an_error(
     place: Installation, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(waiter, "_RETRY", 0.01)
@@ -256,7 +256,7 @@ def test_a_backend_that_stays_away_is_told_of(
         handle.result()
 
 
-def test_closing_the_client_lets_go_of_those_who_wait(place: Installation, client: Client) -> None:
+def test_closing_the_client_ends_all_waits(place: Installation, client: Client) -> None:
     handle = client.submit("total")
     later(place, client.close)
     with pytest.raises(YadtqError, match="closed while it was waiting"):

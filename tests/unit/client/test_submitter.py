@@ -65,7 +65,7 @@ def test_nothing_is_opened_before_it_is_needed(place: Installation) -> None:
     assert place.broker.ensured == ["default"], "a topic is looked at once"
 
 
-def test_a_delayed_call_is_accepted_when_its_record_stands(place: Installation, client: Client) -> None:
+def test_a_delayed_call_is_accepted_with_its_record(place: Installation, client: Client) -> None:
     handle = client.using(delay=60).submit("total")
     assert place.backend.records[handle.id].status is Status.SCHEDULED
     assert place.broker.messages == []
@@ -187,7 +187,7 @@ def test_too_many_unacknowledged_messages_refuse_before_anything_is_written(
     client.submit("total")
 
 
-def test_confirm_record_returns_when_the_record_stands(place: Installation) -> None:
+def test_confirm_record_returns_when_the_record_is_written(place: Installation) -> None:
     client = place.client(confirm="record", submit_timeout=60.0)
     place.broker.silent = True
     begun = time.monotonic()
@@ -305,7 +305,7 @@ def test_provision_makes_the_queues(place: Installation, client: Client) -> None
 
 
 @pytest.mark.parametrize("confirm", ["", "kafka", None])
-def test_confirm_takes_two_words(place: Installation, confirm: Any) -> None:
+def test_confirm_takes_two_values(place: Installation, confirm: Any) -> None:
     with pytest.raises(InvalidInput, match='confirm is "broker" or "record"'):
         place.client(confirm=confirm)
 

@@ -48,12 +48,12 @@ BAD = (
 
 
 @pytest.mark.parametrize("url", GOOD)
-def test_what_can_be_opened_is_not_refused(url: str) -> None:
+def test_good_addresses_are_opened(url: str) -> None:
     open_store(url).close()
 
 
 @pytest.mark.parametrize(("url", "sign"), BAD)
-def test_what_cannot_is_refused_with_what_to_write(url: str, sign: str) -> None:
+def test_bad_addresses_are_refused_with_a_remedy(url: str, sign: str) -> None:
     with pytest.raises(InvalidSetting) as caught:
         open_store(url)
     assert sign in str(caught.value)

@@ -62,7 +62,7 @@ def test_an_error_is_logged_at_the_first_time_and_then_at_powers_of_ten(
         ]
 
 
-def test_what_is_no_event_may_raise_and_names_its_plugin() -> None:
+def test_other_hooks_may_raise_and_name_their_plugin() -> None:
     class Careless:
         @hookimpl
         def yadtq_before_submit(self) -> None:
@@ -124,6 +124,6 @@ def test_contexts_nest_in_the_order_of_registration_and_see_async_tasks() -> Non
     assert order == ["enter first", "enter second", "run", "leave second", "leave first"]
 
 
-def test_a_plugin_that_comes_late_is_refused_with_what_to_do() -> None:
+def test_a_plugin_registered_too_late_is_refused() -> None:
     with Engine() as engine, pytest.raises(Exception, match=r"comes too late.*load_plugins"):
         engine.plugins.manager.register(EveryHook(), "late")

@@ -134,7 +134,7 @@ def test_hooks_whose_import_hangs_are_left_out(installed: Distributions, monkeyp
     assert [row.name for row in plugins.rows if row.error is None and not row.blocked][1:] == ["squid"]
 
 
-def test_what_is_blocked_is_not_loaded(installed: Distributions, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocked_plugins_are_not_loaded(installed: Distributions, monkeypatch: pytest.MonkeyPatch) -> None:
     installed.add("acme-bad", "0.1", "1 / 0", hooks={"bad": "acme_bad"})
     installed.add("acme-squid", "1.0", SQUID, hooks={"squid": "acme_squid"})
     monkeypatch.setenv("YADTQ_BLOCK_PLUGINS", f"bad,acme_squid,{os.environ['YADTQ_BLOCK_PLUGINS']}")
@@ -145,7 +145,7 @@ def test_what_is_blocked_is_not_loaded(installed: Distributions, monkeypatch: py
     assert "acme_squid" not in sys.modules
 
 
-def test_the_order_of_calls_is_told(installed: Distributions) -> None:
+def test_the_order_of_hook_calls_is_shown(installed: Distributions) -> None:
     code = """
 from yadtq_core import hookimpl
 calls = []

@@ -133,7 +133,7 @@ def test_a_wrong_verdict_refuses_the_batch(answer: Any) -> None:
 @pytest.mark.parametrize(
     ("value", "told"), [(b"bytes", "headers are text"), ("x" * 100_000, "headers of 100006 bytes")]
 )
-def test_a_wrong_header_is_told_with_those_who_may_have_added_it(value: Any, told: str) -> None:
+def test_a_wrong_header_names_the_plugins_that_may_have_added_it(value: Any, told: str) -> None:
     class Adds:
         @hookimpl
         def yadtq_before_submit(self, messages: Any) -> None:
@@ -168,7 +168,7 @@ def test_an_interrupt_is_let_through_in_the_main_thread_alone() -> None:
         hooks.notify("yadtq_heartbeat", worker=None, stats=None)
 
 
-def test_what_events_are_given_cannot_be_changed_for_the_others() -> None:
+def test_an_event_hook_cannot_change_the_event_for_others() -> None:
     class Clears:
         @hookimpl
         def yadtq_tasks_submitted(self, messages: Any) -> None:
@@ -247,7 +247,7 @@ def test_a_codec_that_cannot_decode_fails_the_task(decode: Callable[..., Any], t
     assert error.startswith(f"InvalidArguments: arguments are encoded by codec 'member': {told}")
 
 
-def test_a_submit_while_a_submit_is_told_is_refused_and_nobody_waits_for_ever() -> None:
+def test_a_submit_inside_the_submitted_event_is_refused_without_a_deadlock() -> None:
     class Submits:
         engine: Engine
 

@@ -125,13 +125,13 @@ def test_an_entry_point_and_a_decorator_that_differ_are_an_error(installed: Dist
         Registry().get("acme.mail")
 
 
-def test_an_unknown_task_is_answered_with_what_is_near_and_known(folder: Path) -> None:
+def test_an_unknown_task_is_answered_with_similar_names(folder: Path) -> None:
     with pytest.raises(UnknownTask, match=r"unknown task 'shop.resise'; did you mean 'shop.resize'\? known: .*"):
         Registry(["shop"]).get("shop.resise")
 
 
 @pytest.mark.parametrize("name", ["../../x", "", "a b", "a\n", "a\x00", "ＡＤＤ", "\u202eadd", "x" * 10_000])  # noqa: RUF001
-def test_what_cannot_be_a_name_is_never_looked_up(name: str) -> None:
+def test_an_invalid_name_is_never_looked_up(name: str) -> None:
     with pytest.raises(InvalidTask, match="not a task name"):
         Registry().get(name)
 
@@ -212,7 +212,7 @@ def test_a_task_made_inside_a_function_is_refused() -> None:
         Registry().name_of(inner)
 
 
-def test_what_is_told_about_a_task(folder: Path) -> None:
+def test_the_description_of_a_task(folder: Path) -> None:
     rows = {row.name: row for row in Registry(["shop"]).describe()}
     resize, mail = rows["shop.resize"], rows["shop.mail"]
     assert (resize.signature, resize.doc, resize.origin) == (
@@ -252,7 +252,7 @@ def test_an_import_that_swallows_errors_is_ended_too(installed: Distributions, m
         Registry().get("acme.x")
 
 
-def test_who_uses_the_alarm_keeps_it(installed: Distributions, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_that_uses_sigalrm_keeps_it(installed: Distributions, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(entry_point_rules, "IMPORT_SECONDS", 0.01)
     installed.add("acme-images", "0.1", "import time\ntime.sleep(0.1)\n" + SHOP, tasks={"acme.x": "acme_images:resize"})
     before = signal.signal(signal.SIGALRM, lambda *_: None)
@@ -293,7 +293,7 @@ def test_a_bad_entry_point_leaves_the_others_as_they_are(
     assert [row.name for row in registry.describe() if row.error] == [name]
 
 
-def test_a_text_that_cannot_be_had_is_no_end_of_it(installed: Distributions) -> None:
+def test_an_error_whose_text_raises_is_still_reported(installed: Distributions) -> None:
     code = "class Bad(Exception):\n    def __str__(self): raise RuntimeError\nraise Bad"
     installed.add("acme-bad", "0.1", code, tasks={"acme.x": "acme_bad:x"})
     with pytest.raises(TaskLoadError, match=r"Bad: \(its text cannot be read\) \(.*acme_bad.py, line 3\)"):
@@ -332,7 +332,7 @@ def test_a_thousand_names_of_one_distribution(installed: Distributions) -> None:
     assert len(str(refused.value)) < 1000
 
 
-def test_a_name_without_a_dot_is_loaded_with_a_word_about_it(installed: Distributions) -> None:
+def test_a_name_without_a_dot_is_loaded_with_a_warning(installed: Distributions) -> None:
     installed.add("acme-images", "1.2", SHOP, tasks={"resize": "acme_images:resize", "acme.x": "acme_images:resize"})
     registry = Registry()
     assert registry.get("resize")("a.png") == "a.png@800"

@@ -164,7 +164,7 @@ def test_two_versions_read_and_write_one_record_in_turn() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"\xff", b"{}", b'{"id":1}', b"[" * 100_000])
-def test_what_is_no_record_is_damaged(data: bytes) -> None:
+def test_a_hash_that_is_no_record_is_damaged(data: bytes) -> None:
     with pytest.raises(DamagedRecord):
         decode(data)
 

@@ -28,7 +28,7 @@ def test_the_ceiling_doubles_up_to_the_most_and_the_draw_is_between_nothing_and_
     assert policy.delay(5, lambda: 0.25) == 2.0
 
 
-def test_what_the_task_asks_for_is_kept_within_its_retries() -> None:
+def test_a_delay_that_the_task_asks_for_stays_within_its_retries() -> None:
     policy = RetryPolicy(retries=1)
     assert policy.next(1, asked=0.0) == 0.0
     assert policy.next(1, asked=3600.0) == 3600.0

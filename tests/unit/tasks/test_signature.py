@@ -161,7 +161,7 @@ ORDER = Order(uuid.UUID(int=1), [Line("a"), Line("b", 2)], datetime.datetime(202
     ],
     ids=repr,
 )  # fmt: skip
-def test_an_argument_becomes_what_its_annotation_says(annotation: Any, value: Any, made: Any) -> None:
+def test_an_argument_is_converted_by_its_annotation(annotation: Any, value: Any, made: Any) -> None:
     found = converted(annotation, value)
     assert found == made
     assert type(found) is type(made)
@@ -192,7 +192,7 @@ def test_an_argument_becomes_what_its_annotation_says(annotation: Any, value: An
     ],
     ids=repr,
 )
-def test_what_does_not_fit_is_refused_at_submit_and_before_the_run_in_the_same_words(
+def test_an_argument_that_does_not_fit_has_one_message_at_submit_and_run(
     annotation: Any, value: Any, said: str
 ) -> None:
     made = taking(annotation)
@@ -279,7 +279,7 @@ def test_defaults_are_not_touched_and_may_be_given() -> None:
     ],
     ids=repr,
 )
-def test_what_no_conversion_is_known_for_is_left_as_it_came(annotation: Any) -> None:
+def test_an_argument_without_a_known_conversion_is_unchanged(annotation: Any) -> None:
     made = taking(annotation)
     value = {"sku": [1, "x"]}
     made.validate((value,), {})
@@ -295,7 +295,7 @@ def test_one_annotation_that_cannot_be_resolved_leaves_the_others_checked() -> N
     assert refusal(both.convert, {}, "x") == "both(one: Unknown, other: int): other: expected int, got str"
 
 
-def test_annotations_may_name_what_is_defined_later() -> None:
+def test_annotations_may_name_classes_defined_later() -> None:
     def later(it: Later) -> None: ...  # type: ignore[name-defined]  # noqa: F821
 
     made = task(later)
@@ -307,13 +307,13 @@ def test_annotations_may_name_what_is_defined_later() -> None:
         del module.Later
 
 
-def test_what_json_cannot_carry_is_left_to_the_serializer_which_tells_its_place() -> None:
+def test_an_argument_that_json_cannot_carry_is_refused_by_the_serializer() -> None:
     made = taking(set[int])
     made.validate(({1, 2},), {})
     taking(list[float]).validate(([float("nan"), "x"],), {})
 
 
-def test_a_class_that_raises_what_it_likes_ends_as_an_argument_that_does_not_fit() -> None:
+def test_an_error_of_the_annotated_class_is_an_invalid_argument() -> None:
     class Rude(Struct):
         def __post_init__(self) -> None:
             raise RuntimeError("no")

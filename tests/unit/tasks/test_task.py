@@ -34,7 +34,7 @@ def test_a_task_is_still_the_function_it_was() -> None:
     assert asyncio.run(mail("x")) == "to x"
 
 
-def test_its_name_is_its_place_unless_it_has_one_of_its_own() -> None:
+def test_the_name_is_the_place_unless_one_is_declared() -> None:
     assert resize.place == f"{__name__}:resize"
     assert resize.name == f"{__name__}.resize"
     assert (mail.name, mail.declared_name) == ("shop.mail", "shop.mail")
@@ -59,7 +59,7 @@ def test_arguments_are_checked_against_the_signature() -> None:
         resize.validate(("a",), {"height": 3})
 
 
-def test_a_check_has_the_last_word_after_the_signature() -> None:
+def test_a_check_runs_after_the_signature() -> None:
     seen: list[Any] = []
 
     def even(n: int) -> None:
@@ -81,7 +81,7 @@ def test_a_check_has_the_last_word_after_the_signature() -> None:
     assert seen == [4, 3, "x"], "it is asked of what does not fit too: it may have better words"
 
 
-def test_a_check_sees_what_the_annotations_make_of_the_arguments() -> None:
+def test_a_check_sees_the_converted_arguments() -> None:
     seen: list[Any] = []
 
     def look(day: datetime.date) -> None:
@@ -107,7 +107,7 @@ def test_a_version_that_cannot_be_shown_is_refused(version: Any) -> None:
         task(version=version)(print_nothing)
 
 
-def test_what_a_call_was_submitted_for_is_told_where_it_was_another() -> None:
+def test_an_error_names_the_signature_at_submit_if_it_was_another() -> None:
     assert resize.signature_text == "(path: str, width: int = 800)"
     assert resize.signature_hint("(path: str)", "1") == "; it was submitted for version 1 with (path: str)"
     assert resize.signature_hint("(path: str)", "") == "; it was submitted with (path: str)"

@@ -78,7 +78,7 @@ def test_a_coroutine_is_given_typed_arguments_too(engine: Engine) -> None:
     assert seen == [datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)]
 
 
-def test_what_does_not_fit_before_the_run_fails_at_once_and_is_not_repeated(engine: Engine) -> None:
+def test_an_argument_that_does_not_fit_at_the_run_fails_without_a_retry(engine: Engine) -> None:
     @task(name="typed.later")
     def loose(*anything: Any) -> None: ...
 
@@ -92,7 +92,7 @@ def test_what_does_not_fit_before_the_run_fails_at_once_and_is_not_repeated(engi
     assert len(seen) == 1
 
 
-def test_a_call_for_another_version_is_told_as_one_where_it_does_not_fit(engine: Engine) -> None:
+def test_an_argument_error_names_the_version_of_the_call(engine: Engine) -> None:
     old = engine.client.submit(first_bill, "a")
     engine.client.submit(bill, ORDER)
     engine.run_until_idle()

@@ -110,7 +110,7 @@ def test_pytest_finds_the_plugin_by_its_entry_point() -> None:
     assert [one.value for one in entry_points(group="pytest11", name="yadtq")] == ["yadtq_core.testing.fixtures"]
 
 
-def test_the_fixtures_in_a_test_file_of_ones_own(tmp_path: Path) -> None:
+def test_the_fixtures_in_a_users_test_file(tmp_path: Path) -> None:
     code, output = pytest_of(tmp_path, TEST_FILE)
     assert "3 passed" in output, output
     assert "FAILED test_mine.py::test_this_one_fails" in output

@@ -81,7 +81,7 @@ def test_a_stamp_is_put_on_once() -> None:
     assert envelope.decode(once).submitted_at_ms == 17
 
 
-def test_the_digest_tells_calls_apart() -> None:
+def test_different_calls_have_different_digests() -> None:
     same_call = envelope.digest_of("add", b"[[1],{}]")
     assert same_call == envelope.digest_of("add", b"[[1],{}]")
     assert len(same_call) == 22
@@ -93,7 +93,7 @@ def test_fields_of_later_versions_are_passed_over() -> None:
     assert envelope.decode(body(priority=9, trace={"a": [1]})).task == "add"
 
 
-def test_a_newer_message_is_left_to_those_who_can_read_it() -> None:
+def test_a_newer_message_keeps_its_id() -> None:
     for data in (body(v=2), body(v=2, task=None), body(v=2, headers=[1]), body(v=7, args={"new": 1})):
         error = refusal(data)
         assert error.task_id == ID
@@ -129,14 +129,14 @@ def test_a_newer_message_is_left_to_those_who_can_read_it() -> None:
         {"hash": 5},
     ],
 )
-def test_what_claims_our_version_and_is_wrong_is_for_the_dead_letters(fields: dict[str, Any]) -> None:
+def test_a_malformed_message_of_this_version_has_no_id(fields: dict[str, Any]) -> None:
     """No other worker could read it either: an ID would leave it to them for ever."""
     assert refusal(body(**fields)).task_id is None
 
 
 @pytest.mark.parametrize("id", ["", "x", ID.upper(), ID[:-1], ID + "\n", "{" + ID + "}", "urn:uuid:" + ID, 5, None])
 @pytest.mark.parametrize("v", [1, 2])
-def test_without_a_proper_id_nobody_can_be_left_to_it(id: Any, v: int) -> None:
+def test_a_newer_message_with_an_invalid_id_has_none(id: Any, v: int) -> None:
     assert refusal(body(id=id, v=v)).task_id is None
 
 
@@ -163,7 +163,7 @@ def test_without_a_proper_id_nobody_can_be_left_to_it(id: Any, v: int) -> None:
         body() + b"\x00",
     ],
 )
-def test_what_is_no_message_is_refused_and_does_no_harm(data: bytes) -> None:
+def test_bytes_that_are_no_message_are_refused(data: bytes) -> None:
     assert refusal(data).task_id is None
 
 

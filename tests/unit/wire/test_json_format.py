@@ -99,7 +99,7 @@ def nested(depth: int) -> list[Any]:
 
 
 @given(plain)
-def test_plain_values_come_back_as_they_went(value: Any) -> None:
+def test_plain_values_survive_the_trip(value: Any) -> None:
     assert json.loads(json.dumps(value)) == value
 
 
@@ -108,7 +108,7 @@ def test_it_fulfils_the_seam() -> None:
     assert json.content_type == "application/json"
 
 
-def test_tuples_and_numbers_with_names_are_what_they_look_like() -> None:
+def test_tuples_become_lists_and_enums_their_values() -> None:
     assert json.dumps(((1, 2), Point(3, 4), Level.HIGH)) == b"[[1,2],[3,4],3]"
 
 
@@ -147,12 +147,12 @@ def test_nan_and_infinity_are_refused_with_their_place(value: Any, said: str) ->
         (..., "ellipsis"),
     ],
 )
-def test_what_json_has_no_word_for_is_refused_and_never_turned_into_something_else(value: Any, kind: str) -> None:
+def test_values_that_json_lacks_are_refused_and_never_converted(value: Any, kind: str) -> None:
     assert refusal(value).startswith(f"$ is of type {kind}, which JSON cannot represent")
     assert refusal([1, {"x": value}]).startswith(f"$[1]['x'] is of type {kind}, which JSON cannot represent")
 
 
-def test_a_set_is_told_what_to_be() -> None:
+def test_a_set_is_refused_with_a_remedy() -> None:
     assert refusal([{1}]) == "$[0] is of type set, which JSON cannot represent; use a list"
 
 
@@ -187,7 +187,7 @@ def test_a_set_is_told_what_to_be() -> None:
          '"red":4,"a":5}'),
     ],
 )  # fmt: skip
-def test_what_has_a_rule_is_written_by_it(value: Any, text: str) -> None:
+def test_types_with_a_rule_are_written_by_it(value: Any, text: str) -> None:
     assert json.dumps(value).decode() == text
     assert json.dumps([None, {"a": value}]).decode() == f'[null,{{"a":{text}}}]'
 
@@ -222,7 +222,7 @@ def test_a_long_place_is_cut() -> None:
     assert len(text) < 200
 
 
-def test_a_model_that_cannot_be_dumped_is_told_as_such() -> None:
+def test_a_model_that_cannot_be_dumped_is_named() -> None:
     assert refusal([Model("broken")]) == "$[0] cannot be written: its model_dump raised RuntimeError: no luck"
 
 
@@ -267,6 +267,6 @@ def test_a_value_nested_too_deeply_is_an_error_and_no_crash() -> None:
     "data",
     [b"", b"[", b"[1,]", b"NaN", b"[Infinity]", b"{'a':1}", b"\xff", b'"\\ud800"', b"1 2", b"1" * 6000, b"[" * 100_000],
 )
-def test_what_is_not_json_is_said_so(data: bytes) -> None:
+def test_bytes_that_are_not_json_are_refused(data: bytes) -> None:
     with pytest.raises(SerializationError, match="not JSON"):
         json.loads(data)

@@ -111,7 +111,7 @@ def test_encoded_arguments_are_one_text_of_base64_in_the_message() -> None:
 
 @pytest.mark.parametrize("applied", [(), ("zlib",), ("bound", "zlib"), ("zlib", "bound", "zlib")])
 @given(value=st.recursive(st.none() | st.integers() | st.text(), st.lists, max_leaves=5))
-def test_what_leaves_comes_back_wherever_the_codecs_are_installed(applied: tuple[str, ...], value: Any) -> None:
+def test_payloads_survive_the_trip_with_the_codecs_installed(applied: tuple[str, ...], value: Any) -> None:
     """The codecs that this side applies do not matter: after a change of the setting, old payloads stay readable."""
     writer, reader = payloads(*applied), payloads()
     data = writer.json.dumps(value)
@@ -130,13 +130,13 @@ def test_a_result_of_an_older_release_names_no_content_type_and_is_json() -> Non
     assert payloads().result(b"5", "", TASK) == 5
 
 
-def test_a_codec_in_the_settings_that_nobody_offers_stops_the_start() -> None:
+def test_a_codec_in_the_settings_that_is_not_installed_stops_the_start() -> None:
     with pytest.raises(InvalidSetting) as caught:
         payloads("lzma")
     assert str(caught.value) == "codecs = 'lzma': no codec of this name is installed; known: bound, zlib"
 
 
-def test_what_is_not_installed_here_is_named() -> None:
+def test_a_codec_that_is_not_installed_is_named() -> None:
     said = "encoded by codec 'zlib', which is not installed here; install the plugin that offers it"
     encoded, content_type = payloads("zlib").outgoing_result(b"5", JSON, TASK)
     assert (
@@ -151,7 +151,7 @@ def test_what_is_not_installed_here_is_named() -> None:
     )
 
 
-def test_what_a_codec_says_is_said_with_its_name() -> None:
+def test_an_error_of_a_codec_has_its_name() -> None:
     assert refusal(payloads("bound").outgoing_result, b'"secret"', JSON, TASK) == "codec 'bound': may not leave"
     assert refusal(payloads("bound").outgoing_arguments, b'"secret"', TASK) == "codec 'bound': may not leave"
     raw, names = payloads("bound").outgoing_arguments(b"5", TASK)
@@ -161,7 +161,7 @@ def test_what_a_codec_says_is_said_with_its_name() -> None:
     )
 
 
-def test_a_result_that_is_not_what_it_says_is_named_with_its_task() -> None:
+def test_a_result_with_a_wrong_content_type_names_its_task() -> None:
     assert refusal(payloads().result, b"{", JSON, TASK).startswith(f"the result of task {TASK} is not JSON: ")
 
 

@@ -6,7 +6,7 @@ from tests.integration.backends.redis.bed import Bed
 from yadtq_core.model import Status, Verdict
 
 
-def test_what_has_not_started_never_will(bed: Bed) -> None:
+def test_a_cancelled_task_that_has_not_started_never_runs(bed: Bed) -> None:
     queued, delayed = bed.submit()[0], bed.submit(delay=60)[0]
     ids = [queued.message.id, delayed.message.id]
     assert bed.backend.cancel(ids, "enough") == ["cancelled", "cancelled"]

@@ -76,7 +76,7 @@ def test_the_window_of_a_lost_epoch_bounds_the_old_messages_that_run(bed: Bed) -
     assert [answer.verdict for answer in bed.claim([inside, outside])] == [Verdict.RUN, Verdict.TOO_OLD]
 
 
-def test_a_damaged_record_is_its_own_error_and_nobody_elses(bed: Bed) -> None:
+def test_the_claim_of_a_damaged_record_is_an_error_and_others_are_claimed(bed: Bed) -> None:
     wrong_type, wrong_status, fine = bed.submit(3)
     bed.store.run("SET", bed.key("task", wrong_type), "x")
     bed.store.run("HSET", bed.key("task", wrong_status), "st", "sleeping")

@@ -54,7 +54,7 @@ def test_after_everything_was_lost_the_maker_says_from_where(bed: Bed) -> None:
     assert born == one.message.submitted_at_ms
 
 
-def test_a_restart_tells_what_it_may_have_lost(bed: Bed) -> None:
+def test_a_restart_reports_the_window_of_lost_writes(bed: Bed) -> None:
     first = beat(bed)
     bed.store.run("HSET", bed.shard_key("epoch"), "run_id", "another", "past", "")
     bed.pass_time()
@@ -64,7 +64,7 @@ def test_a_restart_tells_what_it_may_have_lost(bed: Bed) -> None:
     ]
 
 
-def test_of_equal_losses_the_last_is_told(bed: Bed) -> None:
+def test_of_equal_losses_the_last_is_reported(bed: Bed) -> None:
     first = beat(bed)
     for days, mark in ((3, 1), (0.5, 2), (0.25, 3), (0.75, 4)):
         line = f"x:{mark}:0:{first.mark_ms - int(days * DAY_MS)};"
@@ -75,7 +75,7 @@ def test_of_equal_losses_the_last_is_told(bed: Bed) -> None:
     assert reset.mark == 0.003
 
 
-def test_after_everything_was_lost_an_unknown_id_is_told_when(bed: Bed) -> None:
+def test_after_a_total_loss_an_unknown_id_has_the_time_of_the_reset(bed: Bed) -> None:
     first = beat(bed)
     lost = bed.submit()[0].message.id
     bed.lose_everything()
@@ -86,7 +86,7 @@ def test_after_everything_was_lost_an_unknown_id_is_told_when(bed: Bed) -> None:
     assert bed.backend.resets([lost]) == [Reset(at=born / 1000, since=0.0, mark=first.mark_ms / 1000)]
 
 
-def test_what_nobody_remembers_is_not_known(bed: Bed) -> None:
+def test_after_a_total_loss_the_window_begins_at_zero(bed: Bed) -> None:
     beat(bed)
     bed.lose_everything()
     assert beat(bed).past[0].from_ms == 0
@@ -113,7 +113,7 @@ def test_fifty_epochs_are_remembered(bed: Bed) -> None:
     assert epoch.past[-1].id == epoch.id
 
 
-def test_each_shard_has_an_epoch_of_its_own(make_bed: Callable[..., Bed]) -> None:
+def test_each_shard_has_an_epoch(make_bed: Callable[..., Bed]) -> None:
     bed = make_bed(shards=3)
     epochs = bed.backend.heartbeat(bed.worker, STATS, ()).epochs
     assert len({epoch.id for epoch in epochs}) == 3
@@ -127,7 +127,7 @@ def test_each_shard_has_an_epoch_of_its_own(make_bed: Callable[..., Bed]) -> Non
     assert [reset is not None and reset.mark for reset in resets] == [epochs[1].mark_ms / 1000, 0, 0, 0]
 
 
-def test_workers_gone_for_an_hour_are_forgotten_with_what_they_held(bed: Bed) -> None:
+def test_workers_silent_for_an_hour_are_forgotten_with_their_leases(bed: Bed) -> None:
     gone = worker("gone")
     one = bed.submit()[0]
     bed.run(one, worker=gone)

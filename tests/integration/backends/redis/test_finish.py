@@ -59,7 +59,7 @@ def test_the_outcome_of_a_damaged_record_is_an_error_and_others_are_written(bed:
     assert bed.record(fine).status is Status.SUCCESS
 
 
-def test_a_refused_finish_forgets_what_others_hold_and_only_that(bed: Bed) -> None:
+def test_a_late_outcome_is_refused_and_removes_only_the_lost_lease(bed: Bed) -> None:
     taken, again = bed.submit(2)
     first, second = bed.lost(taken), bed.lost(again)
     bed.run(taken, worker=worker("b"))

@@ -107,7 +107,7 @@ def test_of_two_sweepers_that_read_the_same_ids_one_gets_each(bed: Bed) -> None:
     assert [bed.record(one).lost for one in ones] == [1, 1, 1]
 
 
-def test_what_is_claimed_between_the_two_calls_of_a_sweep_is_left_alone(bed: Bed) -> None:
+def test_a_record_claimed_between_the_two_calls_of_a_sweep_is_left_alone(bed: Bed) -> None:
     one = bed.submit()[0]
     bed.lost(one)
     store = Between(bed, lambda: bed.run(one))

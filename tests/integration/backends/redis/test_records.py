@@ -7,7 +7,7 @@ from yadtq_core.model import ReleaseReason, Status
 from yadtq_core.testing.contracts.backend_bed import STATS, given_back, outcome, worker
 
 
-def test_a_damaged_record_says_what_is_wrong(bed: Bed) -> None:
+def test_a_damaged_record_names_the_damage(bed: Bed) -> None:
     wrong_type, wrong_status, no_status, wrong_number, wrong_error, wrong_text = ones = bed.submit(6)
     bed.store.run("SET", bed.key("task", wrong_type), "x")
     bed.store.run("HSET", bed.key("task", wrong_status), "st", "sleeping")

@@ -133,7 +133,7 @@ def test_the_permissions_we_publish_are_enough_and_a_missing_one_is_named(own_be
     allowed.store.close()
 
 
-def test_a_wrong_password_is_said_and_never_shown(make_valkey: Make) -> None:
+def test_a_wrong_password_is_reported_and_never_shown(make_valkey: Make) -> None:
     server = make_valkey(aof=False, port=0)
     open_store(server.url).run("CONFIG", "SET", "requirepass", "right")
     host = server.url.removeprefix("redis://")
@@ -143,7 +143,7 @@ def test_a_wrong_password_is_said_and_never_shown(make_valkey: Make) -> None:
         assert "wr0ng" not in str(caught.value)
 
 
-def test_nothing_there_is_unavailable_with_what_to_do(tmp_path: Path) -> None:
+def test_an_unreachable_store_is_unavailable_with_a_remedy(tmp_path: Path) -> None:
     url = f"redis://:secret@{NOWHERE}"
     with pytest.raises(BackendUnavailable, match=r"nothing listens there: start Redis") as caught:
         open_store(url).run("PING")
@@ -170,13 +170,13 @@ def test_too_many_clients_are_said(make_valkey: Make) -> None:
     first.close()
 
 
-def test_every_script_says_what_it_may_do() -> None:
+def test_every_script_declares_its_flags() -> None:
     for script in ALL:
         first = script.source.partition("\n")[0]
         assert first == "#!lua" if script.name == "create" else first.startswith("#!lua flags=allow-oom")
 
 
-def test_a_busy_server_is_waited_for_by_nobody(own_bed: Bed) -> None:
+def test_no_call_waits_for_a_busy_server(own_bed: Bed) -> None:
     own_bed.store.run("CONFIG", "SET", "busy-reply-threshold", "50")
     slow = open_store(own_bed.url)
     code = "local t = redis.call('TIME')[1] while redis.call('TIME')[1] - t < 2 do end return 1"
@@ -198,7 +198,7 @@ def test_a_busy_server_is_waited_for_by_nobody(own_bed: Bed) -> None:
 
 
 @pytest.mark.parametrize("together", [1, 250])
-def test_what_is_refused_when_it_is_sent_again_may_have_been_done_before(
+def test_a_refused_retry_may_have_succeeded_the_first_time(
     own_bed: Bed, monkeypatch: pytest.MonkeyPatch, together: int
 ) -> None:
     """Found by a critic: a submit whose first reply was lost and whose repeat met a full store was called refused."""

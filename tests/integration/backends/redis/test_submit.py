@@ -7,7 +7,7 @@ from yadtq_core.model import CreateCode, Status
 from yadtq_core.testing.contracts.backend_bed import given_back, outcome, submission
 
 
-def test_a_new_record_is_queued_and_looked_at_after_the_publish_grace(bed: Bed) -> None:
+def test_a_new_record_is_queued_and_checked_after_the_publish_grace(bed: Bed) -> None:
     given = submission("add", queue="fast")
     made = bed.backend.create([given])[0]
 
@@ -35,7 +35,7 @@ def test_a_damaged_record_refuses_its_own_submission_only(bed: Bed) -> None:
     assert made[0].status is Status.FAILED
 
 
-def test_confirm_stores_the_position_and_looks_ever_more_seldom_for_the_same_one(bed: Bed) -> None:
+def test_confirm_stores_the_position_and_doubles_the_queue_check(bed: Bed) -> None:
     one = bed.submit()[0]
     task_id = one.message.id
     waits = []
@@ -64,7 +64,7 @@ def test_a_late_confirm_moves_nothing_but_a_queued_record(bed: Bed) -> None:
     assert before[2] is None
 
 
-def test_a_released_record_is_looked_at_every_second(bed: Bed) -> None:
+def test_a_released_record_is_checked_every_second(bed: Bed) -> None:
     one = bed.submit()[0]
     bed.backend.confirm([(one.message.id, "0:7")])
     bed.backend.release([given_back(one.message.id, bed.run(one))], bed.worker)
@@ -74,6 +74,6 @@ def test_a_released_record_is_looked_at_every_second(bed: Bed) -> None:
         assert before_ms <= (bed.score(one) or 0) - 1_000 <= bed.backend.time_ms()
 
 
-def test_confirming_what_is_not_there_creates_nothing(bed: Bed) -> None:
+def test_confirming_a_missing_record_creates_nothing(bed: Bed) -> None:
     bed.backend.confirm([(submission().message.id, "0:1")])
     assert bed.names() == []

@@ -33,7 +33,7 @@ def test_a_sweeper_takes_as_many_released_as_it_has_room_for_and_leaves_the_rest
     assert before_ms < (bed.score(last) or 0) <= bed.backend.time_ms() + 1_000
 
 
-def test_a_reclaimed_record_is_looked_at_every_second_until_somebody_has_a_slot(bed: Bed) -> None:
+def test_a_reclaimed_record_is_checked_every_second_until_a_worker_has_a_slot(bed: Bed) -> None:
     one = bed.submit()[0]
     bed.lost(one)
     now_ms, found = bed.backend.sweep(100, 0)
@@ -57,7 +57,7 @@ def test_a_score_that_lies_is_set_right(bed: Bed) -> None:
     assert (bed.score(ended), bed.score(ghost)) == (None, None)
 
 
-def test_a_damaged_record_is_passed_over_and_looked_at_later(bed: Bed) -> None:
+def test_a_sweep_skips_a_damaged_record_until_later(bed: Bed) -> None:
     bed.backend = bed.open(publish_grace=SHORT)
     wrong_type, wrong_status, fine = bed.submit(3)
     bed.store.run("SET", bed.key("task", wrong_type), "x")

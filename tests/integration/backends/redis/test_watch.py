@@ -28,7 +28,7 @@ def test_a_watch_of_a_damaged_record_is_answered_at_once(bed: Bed, mine: Subscri
     assert bed.backend.watch([damaged.message.id], mine.channel) == [True]
 
 
-def test_a_lost_connection_is_told_once_and_pushes_go_on(own_bed: Bed) -> None:
+def test_a_lost_connection_is_reported_once_and_pushes_go_on(own_bed: Bed) -> None:
     bed, mine = own_bed, own_bed.backend.subscribe()
     one = bed.submit()[0]
     bed.backend.watch([one.message.id], mine.channel)

@@ -98,7 +98,7 @@ def test_the_newest_offsets_are_committed_when_partitions_go(broker: KafkaBroker
     assert second.offsets.committed(sorted(second.owned)) == dict.fromkeys(second.owned, (50, "at 50"))
 
 
-def test_only_what_is_ours_is_committed(broker: KafkaBroker, members: Members) -> None:
+def test_only_owned_partitions_are_committed(broker: KafkaBroker, members: Members) -> None:
     publish(broker, messages(40))
     first, second = members.join(broker, name="first"), members.join(broker, name="second")
     step_until([first, second], lambda: len(first.owned) == len(second.owned) == 2, "each has two partitions")
@@ -183,7 +183,7 @@ def test_a_member_that_did_not_poll_for_too_long_forgets_everything(make_broker:
     assert "late" not in {metadata for _, metadata in other.offsets.committed(had).values()}
 
 
-def test_a_member_stuck_outside_the_group_is_made_anew(
+def test_the_watchdog_replaces_a_member_stuck_outside_the_group(
     make_broker: Make, members: Members, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The watchdog: if kafka-python cannot join the group, the worker replaces the consumer and goes on."""

@@ -22,7 +22,7 @@ MakeKafka = Callable[..., LocalKafka]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
-def test_a_killed_broker_comes_back(
+def test_a_killed_broker_is_used_again_after_its_restart(
     make_kafka: MakeKafka, make_broker: Make, members: Members, caplog: pytest.LogCaptureFixture
 ) -> None:
     """K1, K2: nothing acknowledged is lost, and the producer outlives an outage longer than it keeps a message."""

@@ -54,7 +54,7 @@ def test_a_message_over_its_topics_own_limit_is_refused(
     assert "more than max.message.bytes of its topic" in publication.errors[0]
 
 
-def test_the_time_of_a_message_stands_as_given(broker: KafkaBroker, admin: KafkaAdminClient, namespace: str) -> None:
+def test_the_time_of_a_message_is_the_given_one(broker: KafkaBroker, admin: KafkaAdminClient, namespace: str) -> None:
     """A broker whose clock is a day behind must take it too (faults.md, K20)."""
     tomorrow = now_ms() + 86_400_000
     (position,) = broker.publish(messages(1), timestamp_ms=tomorrow).wait(30.0)

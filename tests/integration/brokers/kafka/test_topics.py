@@ -51,7 +51,7 @@ def test_workers_that_start_together_make_them_once(make_broker: Make) -> None:
     assert not errors
 
 
-def test_a_missing_topic_is_told_at_once(make_broker: Make, namespace: str) -> None:
+def test_a_missing_topic_is_refused_at_once(make_broker: Make, namespace: str) -> None:
     """K12: not after the 60 s that a send to it would wait."""
     started = time.monotonic()
     with pytest.raises(ConfigurationRefused, match=f"topic yadtq.{namespace}.default does not exist.*yadtq provision"):
@@ -59,7 +59,7 @@ def test_a_missing_topic_is_told_at_once(make_broker: Make, namespace: str) -> N
     assert time.monotonic() - started < 30.0
 
 
-def test_too_few_partitions_are_refused_with_the_command_that_mends_it(make_broker: Make, namespace: str) -> None:
+def test_too_few_partitions_are_refused_with_the_command_to_run(make_broker: Make, namespace: str) -> None:
     """K11."""
     make_broker(partitions=1).ensure(["default"], create=True)
     with pytest.raises(ConfigurationRefused) as refused:
@@ -97,7 +97,7 @@ def test_grow_gives_more_partitions_and_never_less(make_broker: Make) -> None:
 
 
 @pytest.mark.parametrize("call", ["ensure", "publish", "undeliverable", "consumer", "grow"])
-def test_an_address_where_nobody_answers_is_told_in_time(make_broker: Make, call: str) -> None:
+def test_an_address_without_an_answer_is_reported_in_time(make_broker: Make, call: str) -> None:
     address = f"kafka://{NOWHERE}"
     broker = make_broker(broker=address, tuning=Tuning(reach=0.5))
     calls: dict[str, Callable[[], object]] = {

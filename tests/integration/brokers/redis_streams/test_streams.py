@@ -78,7 +78,7 @@ def yard(make_yard: Callable[[str], Yard], redis_url: str) -> Iterator[Yard]:
         made.store.run("UNLINK", made.key("stream", shard), made.key("dead", shard))
 
 
-def test_what_is_settled_leaves_nothing_behind(yard: Yard) -> None:
+def test_a_settled_message_leaves_nothing_behind(yard: Yard) -> None:
     broker = yard.open()
     member = yard.join(broker)
     publish(broker, messages(50))
@@ -105,7 +105,7 @@ def test_each_start_of_a_worker_is_a_consumer_of_its_own_and_dead_empty_ones_are
     assert yard.consumers() != [holding]
 
 
-def test_what_a_closed_member_had_not_settled_need_not_wait_for_the_lease(yard: Yard) -> None:
+def test_unsettled_messages_of_a_closed_member_are_free_at_once(yard: Yard) -> None:
     broker = yard.open()
     publish(broker, messages(5))
     leaving = yard.join(broker)
@@ -115,7 +115,7 @@ def test_what_a_closed_member_had_not_settled_need_not_wait_for_the_lease(yard: 
     step_until([heir], lambda: len(heir.read) == 5, "the heir has them", 30.0)
 
 
-def test_what_comes_beyond_what_was_asked_for_is_others_at_once(yard: Yard) -> None:
+def test_messages_beyond_the_limit_are_free_for_others_at_once(yard: Yard) -> None:
     """A command asks every stream for at least one message; a worker of several queues may have one slot."""
     broker = yard.open(shards=4)
     sent = messages(40)
@@ -145,7 +145,7 @@ def test_an_entry_that_is_none_of_ours_is_unreadable(yard: Yard) -> None:
     assert member.unreadable[0].reason == "it has no message"
 
 
-def test_dead_letters_stand_under_their_ids_with_their_time(yard: Yard) -> None:
+def test_dead_letters_have_their_ids_and_times(yard: Yard) -> None:
     broker = yard.open()
     one = message(new_id())
     broker.publish_dead([one], timestamp_ms=1234)
@@ -166,12 +166,12 @@ def test_another_redis_or_database_as_backend_is_refused(
         redis_streams.open(yard.settings(backend="memory://"))
 
 
-def test_an_address_that_cannot_be_used_is_told_at_once(yard: Yard) -> None:
+def test_an_unusable_address_is_refused_at_once(yard: Yard) -> None:
     with pytest.raises(InvalidSetting):
         redis_streams.open(yard.settings(broker="redis+streams://host:0"))
 
 
-def test_streams_that_redis_has_lost_are_made_anew(yard: Yard, caplog: pytest.LogCaptureFixture) -> None:
+def test_streams_that_redis_has_lost_are_created_again(yard: Yard, caplog: pytest.LogCaptureFixture) -> None:
     broker = yard.open()
     member = yard.join(broker)
     before = publish(broker, messages(3))

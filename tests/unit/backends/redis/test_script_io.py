@@ -141,7 +141,7 @@ def test_any_reason_makes_a_line_that_can_be_read(worker_id: str, reason: str) -
     assert msgspec.json.decode(whole, type=Attempt) == Attempt(3, worker_id, 12.5, reason[:200])
 
 
-def test_codes_that_nobody_knows_are_errors() -> None:
+def test_unknown_codes_are_errors() -> None:
     assert script_io.finished_in([1, 2, 3, 4, b"x"]) == [
         FinishCode.OK,
         FinishCode.ALREADY,
@@ -168,13 +168,13 @@ def test_counters_are_summed_over_shards_and_nothing_is_left_out() -> None:
 
 
 @given(st.dictionaries(st.sampled_from([b"st", b"tk", b"qu", b"sa", b"at", b"er", b"hi", b"dl"]), st.binary()))
-def test_whatever_stands_in_a_record_it_can_be_shown(fields: dict[bytes, bytes]) -> None:
+def test_any_fields_of_a_record_can_be_shown(fields: dict[bytes, bytes]) -> None:
     record = record_of(ID, fields)
     assert (record is None) == (not fields)
 
 
 @given(st.binary(), st.integers(0, 2**50))
-def test_whatever_stands_in_a_message_it_can_be_passed_over(body: bytes, submitted_at_ms: int) -> None:
+def test_an_unreadable_message_of_a_script_is_skipped(body: bytes, submitted_at_ms: int) -> None:
     assert delivery_of(body, submitted_at_ms) is None
 
 

@@ -59,7 +59,7 @@ def test_the_same_again_is_not_sent_and_a_lower_one_is(wire: Wire) -> None:
     assert wire.sent[1:] == [{A: (3, "")}]
 
 
-def test_what_failed_goes_with_the_next(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_commit_goes_with_the_next(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     commits = Commits(wire)
     commits.give({A: (5, "")})
     wire.answer(0, RuntimeError("rebalance"))
@@ -72,7 +72,7 @@ def test_what_failed_goes_with_the_next(wire: Wire, monkeypatch: pytest.MonkeyPa
     assert wire.sent[1:] == [{A: (5, ""), B: (2, "")}]
 
 
-def test_the_last_word_is_the_newest_of_what_goes_and_only_if_it_is_not_committed(wire: Wire) -> None:
+def test_the_last_commit_of_lost_partitions_is_the_newest_uncommitted_one(wire: Wire) -> None:
     commits = Commits(wire)
     commits.give({A: (1, ""), B: (1, "")})
     commits.give({A: (2, "new")})
@@ -85,7 +85,7 @@ def test_the_last_word_is_the_newest_of_what_goes_and_only_if_it_is_not_committe
     assert len(wire.sent) == 2
 
 
-def test_what_is_forgotten_is_never_committed(wire: Wire) -> None:
+def test_a_forgotten_partition_is_never_committed(wire: Wire) -> None:
     commits = Commits(wire)
     commits.give({A: (1, "")})
     commits.give({A: (2, ""), B: (2, "")})
@@ -94,7 +94,7 @@ def test_what_is_forgotten_is_never_committed(wire: Wire) -> None:
     assert wire.sent[1:] == [{B: (2, "")}]
 
 
-def test_a_commit_that_nobody_answers_does_not_block_the_next_for_ever(
+def test_a_commit_without_an_answer_does_not_block_the_next_for_ever(
     wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commits = Commits(wire)

@@ -40,7 +40,7 @@ def test_positions_come_as_they_are_acknowledged() -> None:
     assert publication.errors == {1: "too large"}
 
 
-def test_a_message_that_was_given_up_is_not_refused() -> None:
+def test_an_expired_message_is_not_refused() -> None:
     """It may have arrived: a sweep looks after it."""
     batch, one = _sent()
     batch.success((-1, -1, lambda _: KafkaTimeoutError("30000 ms has passed")))

@@ -66,7 +66,7 @@ def test_addresses_that_cannot_be(url: str, reason: str) -> None:
     assert "kafka://host:9092" in str(refused.value)
 
 
-def test_what_an_address_says_of_tls_and_login() -> None:
+def test_tls_and_login_in_an_address() -> None:
     address = parse("kafka+ssl://u%40x:p%2F%23@h1,h2:9093?sasl=SCRAM-SHA-512&ca=/ca.pem&cert=/c.pem&key=/k.pem")
     assert address.servers == ("h1:9092", "h2:9093")
     assert address.tls == Tls("/ca.pem", "/c.pem", "/k.pem")

@@ -55,7 +55,7 @@ def test_the_version_is_the_one_that_was_read() -> None:
     assert kafka.__version__.startswith("3.0.")
 
 
-def test_the_code_that_is_mended_is_unchanged() -> None:
+def test_the_code_that_is_worked_around_is_unchanged() -> None:
     """Read the change, see whether `internals` still fits, then put the new digest here."""
     assert {function: _digest(function) for function in READ} == READ
 
@@ -146,7 +146,7 @@ def test_a_connection_refused_still_leaves_its_socket_upstream_and_not_here(
     assert (left <= 1) if mended else (left >= 3)
 
 
-def test_a_producer_has_what_is_used_of_it(address: str) -> None:
+def test_a_producer_has_the_internals_that_are_used(address: str) -> None:
     producer = KafkaProducer(bootstrap_servers=address, api_version=(4, 3), enable_idempotence=False)
     try:
         workarounds.never_create_topics(producer)

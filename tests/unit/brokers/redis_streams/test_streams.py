@@ -11,7 +11,7 @@ PARTS = st.tuples(st.integers(1, 2**43 - 1), st.integers(0, 2**63 - 1))
 
 
 @given(PARTS)
-def test_an_entry_comes_back_from_its_offset(parts: tuple[int, int]) -> None:
+def test_an_offset_gives_its_entry_again(parts: tuple[int, int]) -> None:
     entry = f"{parts[0]}-{parts[1]}"
     assert entry_of(offset_of(entry.encode())) == entry
 
@@ -22,7 +22,7 @@ def test_later_entries_have_greater_offsets(ms: int, number: int) -> None:
     assert offsets == sorted(set(offsets))
 
 
-def test_what_is_no_position_of_ours_has_no_place() -> None:
+def test_a_foreign_position_has_no_place() -> None:
     streams = Streams("main", 2)
     assert streams.place("default", "1:1840359033644711941") == (("default", 1), entry_of(1840359033644711941))
     assert [streams.place("default", text) for text in ("", "x", "2:1", "1755-0", "0:-1", "0:1:2", "٣:1")] == [None] * 7

@@ -47,7 +47,7 @@ def test_an_outcome_says_all_there_is_to_say() -> None:
     assert (outcome.error, outcome.headers) == (Error("ValueError", "x"), {"a": "b"})
 
 
-def test_what_ended_is_pending_and_held_until_it_is_answered(completion: Completion) -> None:
+def test_an_outcome_is_pending_and_held_until_it_is_answered(completion: Completion) -> None:
     runs = [run(n) for n in range(3)]
     completion.ended(runs)
     batch = completion.next_batch(0.0)
@@ -58,7 +58,7 @@ def test_what_ended_is_pending_and_held_until_it_is_answered(completion: Complet
     assert (completion.pending, completion.held(), completion.next_batch(0.0)) == (0, [], [])
 
 
-def test_batches_have_an_end_and_what_comes_meanwhile_comes_next(completion: Completion) -> None:
+def test_a_batch_is_bounded_and_later_outcomes_come_next(completion: Completion) -> None:
     completion.ended([run(n) for n in range(MAX_BATCH + 10)])
     batch = completion.next_batch(0.0)
     assert len(batch) == MAX_BATCH
@@ -77,7 +77,7 @@ def test_batches_have_an_end_and_what_comes_meanwhile_comes_next(completion: Com
         (FinishCode.ERROR, True, False, False),
     ],
 )
-def test_what_each_answer_means(
+def test_the_meaning_of_each_answer(
     completion: Completion, code: FinishCode, settled: bool, again: bool, accepted: bool
 ) -> None:
     lease, done = run(1)

@@ -85,14 +85,14 @@ def test_messages_are_claimed_in_the_order_in_which_they_came() -> None:
     ]
 
 
-def test_a_repeated_fetch_and_what_is_not_ours_are_passed_over() -> None:
+def test_repeated_fetches_and_partitions_of_others_are_ignored() -> None:
     worker = Worker(3)
     worker.poll(range(1, 4))
     worker.poll(range(5), P1)
     assert worker.offsets() == [0, 1, 2, 3]
 
 
-def test_a_log_made_anew_is_read_from_its_start_and_committed_there() -> None:
+def test_a_recreated_log_is_read_and_committed_from_its_start() -> None:
     worker = Worker(3)
     worker.intake.settled(delivery(0))
     worker.intake.settled(delivery(1))
@@ -104,7 +104,7 @@ def test_a_log_made_anew_is_read_from_its_start_and_committed_there() -> None:
     assert worker.low == 1
 
 
-def test_unreadable_messages_come_back_in_order_and_hold_the_watermark_until_they_are_buried() -> None:
+def test_unreadable_messages_hold_the_watermark_until_they_are_dead_lettered() -> None:
     worker = Worker()
     found = worker.intake.polled([delivery(0), unreadable(1), unreadable(1), delivery(2), unreadable(3)], 0.0)
     assert [entry.offset for entry in found] == [1, 3]
@@ -117,7 +117,7 @@ def test_unreadable_messages_come_back_in_order_and_hold_the_watermark_until_the
     assert worker.low == 4
 
 
-def test_an_unreadable_message_of_a_lost_partition_is_nobodys_here() -> None:
+def test_an_unreadable_message_of_a_lost_partition_is_dropped() -> None:
     worker = Worker()
     assert worker.intake.polled([unreadable(0, P1)], 0.0) == []
 
@@ -132,7 +132,7 @@ def test_the_window_is_at_least_the_free_slots() -> None:
     assert intake.window(free=0, now=0.0) == 0
 
 
-def test_the_window_follows_what_ended_within_the_last_200_ms() -> None:
+def test_the_window_follows_the_ends_of_the_last_200_ms() -> None:
     worker = Worker(1000)
     leases = worker.claim(*[run()] * 60)
     worker.end(leases[:50], now=10.0)
@@ -151,7 +151,7 @@ def test_the_window_never_lets_more_than_200_run() -> None:
     assert worker.intake.window(free=3, now=1.0) == 200
 
 
-def test_what_was_given_back_sets_no_pace() -> None:
+def test_requeued_runs_do_not_count_for_the_window() -> None:
     """It would be claimed again at once, wait behind the same long runs, and be given back again."""
     worker = Worker(100)
     leases = worker.claim(*[run()] * 50)
@@ -160,7 +160,7 @@ def test_what_was_given_back_sets_no_pace() -> None:
     assert not worker.intake.runs(leases[0].id)
 
 
-def test_what_does_not_run_here_cannot_end_here() -> None:
+def test_a_run_that_was_not_started_here_cannot_end_here() -> None:
     worker = Worker(1)
     worker.intake.stopped(["x", "y"], 0.0)
     assert worker.intake.window(free=0, now=0.0) == 0
@@ -178,7 +178,7 @@ def test_a_batch_has_no_id_twice() -> None:
     assert worker.offsets(now=1.0) == [2]
 
 
-def test_what_runs_here_is_not_claimed_again_until_it_ended() -> None:
+def test_a_running_task_is_not_claimed_again_until_it_ended() -> None:
     worker = Worker()
     worker.intake.polled([delivery(0, id="a"), delivery(1, id="a")], 0.0)
     (lease,) = worker.claim(run())
@@ -189,7 +189,7 @@ def test_what_runs_here_is_not_claimed_again_until_it_ended() -> None:
     assert worker.offsets(now=2.0) == [1]
 
 
-def test_leases_carry_what_the_claim_said() -> None:
+def test_leases_carry_the_answers_of_the_claim() -> None:
     worker = Worker(2)
     leases = worker.claim(Answer(Verdict.RUN, 7, 3, started_at_ms=99), Answer(Verdict.RUN, 8, 1))
     assert [(lease.id, lease.fence, lease.attempt) for lease in leases] == [("0-000000", 7, 3), ("0-000001", 8, 1)]
@@ -222,7 +222,7 @@ def test_a_busy_one_from_a_sweep_is_left_to_the_next_sweep() -> None:
     assert worker.intake.next_parked() is None
 
 
-def test_what_a_sweep_brought_settles_nothing() -> None:
+def test_a_swept_message_settles_no_offset() -> None:
     worker = Worker(1)
     (lease,) = worker.intake.claimed([delivery(0, None)], [run()], 0.0)
     worker.end([lease])
@@ -236,14 +236,14 @@ def test_a_window_of_nothing_takes_nothing() -> None:
     assert worker.intake.waiting == 3
 
 
-def test_what_was_put_back_comes_next_in_its_old_order() -> None:
+def test_requeued_messages_come_next_in_their_order() -> None:
     worker = Worker(6)
     batch = worker.intake.next_batch(3, 0.0)
     worker.intake.put_back(batch, 1.0)
     assert worker.offsets(4) == [0, 1, 2, 3]
 
 
-def test_what_was_put_back_and_came_from_a_sweep_is_claimed_with_the_message_we_hold() -> None:
+def test_a_requeued_swept_record_is_claimed_with_the_polled_message() -> None:
     worker = Worker(1)
     worker.intake.put_back([delivery(9, None), delivery(5, P1)], 1.0)
     assert worker.offsets() == [9, 0]  # partition 1 is not ours
@@ -284,7 +284,7 @@ def test_an_answer_that_comes_after_the_loss_parks_nothing() -> None:
     assert worker.intake.next_parked() is None
 
 
-def test_a_partition_that_comes_back_begins_at_its_committed_offset() -> None:
+def test_a_regained_partition_begins_at_its_committed_offset() -> None:
     worker = Worker(5)
     (lease, *_) = worker.claim(run())
     worker.intake.lost(P0)
@@ -308,7 +308,7 @@ def test_without_a_committed_offset_nothing_is_committed_before_something_came()
 # Commits
 
 
-def test_only_what_changed_is_committed() -> None:
+def test_only_changed_watermarks_are_committed() -> None:
     worker = Worker(3, committed=10)
     assert worker.intake.to_commit() == {}
     worker.claim(DONE)
@@ -316,7 +316,7 @@ def test_only_what_changed_is_committed() -> None:
     assert worker.intake.to_commit() == {}
 
 
-def test_a_commit_never_passes_what_is_not_done() -> None:
+def test_a_commit_never_passes_an_open_message() -> None:
     worker = Worker(4)
     leases = worker.claim(*[run()] * 4)
     worker.end(leases[1:])
@@ -421,7 +421,7 @@ def test_at_most_200_are_offered() -> None:
     assert offered(Worker(500), 1000) == list(range(200))
 
 
-def test_an_offer_tells_what_is_done_and_what_runs_elsewhere() -> None:
+def test_the_answers_of_a_requeue_request_settle_or_park() -> None:
     worker = Worker(4)
     offered(worker, 3, DONE, busy(2_000))
     assert worker.low == 1
@@ -429,14 +429,14 @@ def test_an_offer_tells_what_is_done_and_what_runs_elsewhere() -> None:
     assert worker.offsets(now=3.0) == [1]
 
 
-def test_what_runs_here_is_not_offered_and_takes_nobodys_place() -> None:
+def test_a_running_task_is_not_offered_and_takes_no_place() -> None:
     worker = Worker()
     worker.intake.polled([delivery(0, id="a"), delivery(1, id="a"), delivery(2, id="b"), delivery(3, id="b")], 0.0)
     worker.claim(run())
     assert offered(worker, 1) == [2]
 
 
-def test_what_was_given_back_unstarted_is_not_offered_before_what_was_never_offered() -> None:
+def test_messages_never_offered_come_before_those_offered_once() -> None:
     worker = Worker(4)
     leases = worker.claim(run(), run())
     worker.intake.stopped([lease.id for lease in leases], 0.0, ended=False)
@@ -467,7 +467,7 @@ def test_every_answered_claim_is_spent_whatever_the_answer() -> None:
     assert (intake.waiting, intake.next_parked()) == (0, None)
 
 
-def test_a_second_copy_of_what_is_claimed_or_runs_is_spent_and_not_parked() -> None:
+def test_a_second_copy_of_a_claimed_or_running_task_is_settled() -> None:
     intake = streams(delivery(0, id="a"), delivery(1, id="a"))
     batch = intake.next_batch(9, 0.0)
     assert [one.offset for one in batch] == [0]
@@ -478,7 +478,7 @@ def test_a_second_copy_of_what_is_claimed_or_runs_is_spent_and_not_parked() -> N
     assert intake.spent() == [(P0, 0), (P0, 2)]
 
 
-def test_no_more_is_asked_for_than_may_be_claimed_at_once_unless_all_is_over_in_a_moment() -> None:
+def test_intake_polls_no_more_than_it_may_claim_unless_tasks_are_short() -> None:
     intake = streams()
     assert intake.appetite(intake.window(3, 0.0)) == 3
     assert intake.appetite(intake.window(0, 0.0)) == 0
@@ -489,7 +489,7 @@ def test_no_more_is_asked_for_than_may_be_claimed_at_once_unless_all_is_over_in_
     assert intake.appetite(intake.window(1, 0.5)) == 1
 
 
-def test_what_was_polled_is_claimed_when_the_pace_is_gone_for_nobody_else_can_have_it() -> None:
+def test_polled_messages_are_claimed_although_the_window_has_shrunk() -> None:
     intake = streams(*map(delivery, range(50)))
     assert intake.window(0, 0.0) == 50
     assert len(intake.next_batch(50, 0.0)) == 50
@@ -503,7 +503,7 @@ def test_a_refused_outcome_is_claimed_again_and_a_released_run_is_not() -> None:
     assert [one.offset for one in intake.next_batch(9, 0.0)] == [0, 1]
 
 
-def test_what_cannot_be_read_is_spent_once_it_is_put_away() -> None:
+def test_an_unreadable_message_is_done_once_it_was_sent() -> None:
     intake = Intake(replayable=False)
     (bad,) = intake.polled([unreadable(4)], 0.0)
     assert intake.spent() == []

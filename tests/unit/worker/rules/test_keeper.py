@@ -90,7 +90,7 @@ def test_the_quiet_after_a_silence_ends(keeper: Keeper) -> None:
     assert keeper.sweep_due(137.5)
 
 
-def test_the_first_word_after_a_silence_is_a_heartbeat_and_never_a_sweep(keeper: Keeper) -> None:
+def test_the_first_call_after_a_silence_is_a_heartbeat_and_never_a_sweep(keeper: Keeper) -> None:
     """A sweep that reached the backend before the extensions would reclaim healthy runs of all workers."""
     beat(keeper, 100.0)
     for now in range(105, 116):

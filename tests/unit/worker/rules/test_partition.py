@@ -28,14 +28,14 @@ def test_a_commit_says_epoch_mark_and_a_safe_offset_two_heartbeats_old() -> None
     assert progress.to_commit(FIRST) is None
 
 
-def test_who_comes_from_the_same_epoch_goes_on_where_it_committed() -> None:
+def test_in_the_same_epoch_reading_continues_at_the_commit() -> None:
     progress = PartitionProgress(700, "1 a 50000 650", FIRST)
     assert progress.belongs_to(FIRST)
     assert progress.low == 700
     assert progress.safe[0] == 650
 
 
-def test_what_was_committed_in_another_epoch_is_read_again_before_anything_is_committed() -> None:
+def test_a_commit_of_another_epoch_means_a_rewind_before_any_commit() -> None:
     now = after(("b", 60_000))
     progress = PartitionProgress(700, "1 a 55000 650", now)
     assert not progress.belongs_to(now)
@@ -67,7 +67,7 @@ def test_an_unknown_epoch_goes_back_at_least_to_its_own_mark() -> None:
 
 
 @pytest.mark.parametrize("metadata", ["", "2 a 1 1", "1 a x 1", "1 a 1 -1", "1 a 1", "hello"])
-def test_metadata_that_is_not_ours_lets_the_committed_offset_stand(metadata: str) -> None:
+def test_foreign_metadata_leaves_the_committed_offset(metadata: str) -> None:
     progress = PartitionProgress(700, metadata, FIRST)
     assert progress.belongs_to(FIRST)
     assert progress.low == 700

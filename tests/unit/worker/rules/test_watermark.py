@@ -46,7 +46,7 @@ def test_a_repeated_fetch_is_not_delivered_twice() -> None:
     assert (mark.low, mark.position) == (1, 2)
 
 
-def test_what_is_not_open_cannot_be_done() -> None:
+def test_an_offset_that_is_not_open_cannot_be_done() -> None:
     mark = after(4, 5, start=4)
     mark.done(3)  # from before a rewind
     mark.done(6)  # not delivered yet: being told so must not count when it comes

@@ -140,19 +140,19 @@ def test_a_task_unknown_here_is_left_to_a_worker_that_has_it_and_a_slot_free(sce
     [STATS, structs.replace(KNOWS, free=0), structs.replace(KNOWS, queues=("elsewhere",))],
     ids=["knows it not", "is busy", "serves other queues"],
 )
-def test_a_task_that_nobody_else_can_take_is_published_again(scene: Scene, stats: WorkerStats) -> None:
+def test_a_task_that_no_other_worker_can_take_is_published_again(scene: Scene, stats: WorkerStats) -> None:
     one = scene.given_up()
     scene.bed.backend.heartbeat(worker("other"), stats, ())
     assert scene.swept() == [one.message.id]
 
 
-def test_what_this_worker_says_of_itself_is_no_other_worker(scene: Scene) -> None:
+def test_the_row_of_this_worker_is_no_other_worker(scene: Scene) -> None:
     one = scene.given_up()
     scene.bed.backend.heartbeat(scene.bed.worker, KNOWS, ())
     assert scene.swept() == [one.message.id]
 
 
-def test_a_message_that_will_be_delivered_is_looked_for_ever_more_seldom_whoever_has_the_task(scene: Scene) -> None:
+def test_a_deliverable_message_doubles_the_queue_check_of_its_record(scene: Scene) -> None:
     scene.strange()
     scene.post.delivers = True
     scene.clock.seconds += 61.0
@@ -164,7 +164,7 @@ def test_a_message_that_will_be_delivered_is_looked_for_ever_more_seldom_whoever
     assert len(scene.bed.backend.sweep(9, 9)[1]) == 1
 
 
-def test_what_has_no_message_is_published_whoever_has_the_task(scene: Scene) -> None:
+def test_a_record_without_a_message_is_published_by_any_worker(scene: Scene) -> None:
     one = scene.strange(confirmed=False)
     scene.bed.backend.heartbeat(worker("knowing"), KNOWS, ())
     scene.clock.seconds += 11.0
@@ -173,7 +173,7 @@ def test_what_has_no_message_is_published_whoever_has_the_task(scene: Scene) -> 
 
 
 @pytest.mark.parametrize(("stats", "least"), [(KNOWS, 0.0), (structs.replace(KNOWS, free=0), 5.0)])
-def test_a_task_unknown_here_waits_only_where_nobody_else_can_take_it(
+def test_an_unknown_task_waits_only_if_no_other_worker_can_take_it(
     scene: Scene, stats: WorkerStats, least: float
 ) -> None:
     one = scene.strange()
@@ -185,7 +185,7 @@ def test_a_task_unknown_here_waits_only_where_nobody_else_can_take_it(
     assert record.due_at - scene.clock.seconds == pytest.approx(least, abs=0.01)
 
 
-def test_a_failure_is_buried_when_the_broker_has_its_letter_and_not_before(scene: Scene) -> None:
+def test_a_failure_is_closed_after_its_dead_letter_is_acknowledged(scene: Scene) -> None:
     one = scene.strange()
     scene.bed.fail(one)
     scene.post.silent = True
@@ -201,7 +201,7 @@ def test_a_failure_is_buried_when_the_broker_has_its_letter_and_not_before(scene
     assert len(scene.post.letters) == 2
 
 
-def test_nothing_is_sent_while_the_broker_has_not_acknowledged_what_was_sent_before(scene: Scene) -> None:
+def test_nothing_is_published_while_messages_are_unacknowledged(scene: Scene) -> None:
     unpublished, failed = scene.strange(confirmed=False), scene.strange()
     scene.bed.fail(failed)
     scene.clock.seconds += 11.0
