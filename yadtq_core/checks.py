@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -52,10 +53,12 @@ def run_checks(settings: Settings, version: str) -> Report:
         *exposure("broker", settings.broker, settings.broker_password),
         *exposure("backend", settings.backend, settings.backend_password),
     ]
-    backend = open_backend(settings, plugins)
-    broker = open_broker(settings, plugins)
     unreachable = False
-    try:
+    with ExitStack() as at_end:
+        backend = open_backend(settings, plugins)
+        at_end.callback(backend.close)
+        broker = open_broker(settings, plugins)
+        at_end.callback(broker.close, 1.0)
         for name, check in (
             ("backend", backend.findings),
             ("workers", lambda: _workers(backend, registry, version)),
@@ -66,9 +69,6 @@ def run_checks(settings: Settings, version: str) -> Report:
             found, reached = _run(name, check)
             findings += found
             unreachable = unreachable or not reached
-    finally:
-        broker.close(1.0)
-        backend.close()
     if not unreachable and plugins.manager.implemented("yadtq_health"):
         findings += _by_plugins(settings, plugins)
     return Report(findings, unreachable)
