@@ -14,10 +14,10 @@ CLAIMER, REQUEUE, KEEPER = (
     "yadtq_core.worker.requeue",
     "yadtq_core.worker.rules.keeper",
 )
-GROUP_MEMBER, REPUBLISHER, UNREADABLE_SENDER = (
+GROUP_MEMBER, REPUBLISHER, UNREADABLE = (
     "yadtq_core.worker.threads.group_member",
     "yadtq_core.worker.threads.republisher",
-    "yadtq_core.worker.threads.unreadable_sender",
+    "yadtq_core.worker.unreadable",
 )
 COMPLETION, COMPLETION_LOOP = "yadtq_core.worker.rules.completion", "yadtq_core.worker.threads.completion"
 KEEPER_LOOP, SWEEPER_LOOP = "yadtq_core.worker.threads.keeper", "yadtq_core.worker.threads.sweeper"
@@ -41,7 +41,7 @@ RULES = (
     Mutant("an unknown task's message is kept", REQUEUE, "                for lease in leases:\n                    intake.settled(lease.delivery)", "                pass"),
     Mutant("an unknown task's message is settled unanswered", REQUEUE, "if reason is ReleaseReason.UNKNOWN_TASK and answered:", "if reason is ReleaseReason.UNKNOWN_TASK:",
            missed="one history in a thousand shows it, tests/unit/worker/test_requeue.py always"),
-    Mutant("an unknown task's message is settled alone", REQUEUE, "            self._backend.release([self._release_of(", "            reason is ReleaseReason.UNKNOWN_TASK or self._backend.release([self._release_of("),
+    Mutant("an unknown task's message is settled alone", REQUEUE, "            self.backend.release([self._release_of(", "            reason is ReleaseReason.UNKNOWN_TASK or self.backend.release([self._release_of("),
     Mutant("a repeated delivery is dropped", INTAKE, "            self._park(delivery, now + 1.0)", "            pass"),
     # Losing the store
     Mutant("no rewind", GROUP_MEMBER, "            rewinds = intake.to_rewind()", "            rewinds = []"),
@@ -66,7 +66,7 @@ RULES = (
     Mutant("a new nonce for the same claim", CLAIMER, "deliveries, nonce = self._unanswered or (list(batch), secrets.token_urlsafe(9))", "deliveries, nonce = (self._unanswered or (list(batch), ''))[0], secrets.token_urlsafe(9)",
            missed="the lease of a reply that was lost is waited for; it costs time and counts as lost"),
     Mutant("one nonce for all", CLAIMER, "secrets.token_urlsafe(9))", "'always')"),
-    Mutant("a claim that was not answered is dropped", CLAIMER, "            self.outages.backend_failed(error)\n            return False\n        self._unanswered = None", "            self._unanswered = None\n            return False\n        self._unanswered = None"),
+    Mutant("a claim that was not answered is dropped", CLAIMER, "            self.outages.failed(\"backend\", error)\n            return False\n        self._unanswered = None", "            self._unanswered = None\n            return False\n        self._unanswered = None"),
     Mutant("leases are not extended", KEEPER_LOOP, "codes = self.backend.extend(holds, self.identity)", "return"),
     Mutant("a running task is claimed again", INTAKE, "if task_id not in batch and task_id not in self._running:", "if task_id not in batch:",
            missed="the claim answers BUSY"),
@@ -84,7 +84,7 @@ RULES = (
            missed="as soon as a worker has a free slot it takes what is due from the sweep itself"),
     Mutant("a dead letter counts as published before the broker has it", REPUBLISHER, "if positions[index] is not None or index in refused]", "]",
            missed="a letter is missing only if a worker dies before it is sent; tests/unit/worker/threads/test_sweeper.py finds it"),
-    Mutant("unreadable ones stay", UNREADABLE_SENDER, "            intake.done(entry.partition, entry.offset)", "            pass"),
+    Mutant("unreadable ones stay", UNREADABLE, "            intake.done(entry.partition, entry.offset)", "            pass"),
     Mutant("published in an outage", REPUBLISHER, "if not dues or self.broker.unacknowledged():", "if not dues:",
            missed="more copies in the log, each recognised; it is a matter of load"),
     # Submit

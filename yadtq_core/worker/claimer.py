@@ -13,17 +13,15 @@ from yadtq_core.interfaces import Backend
 from yadtq_core.model import Delivery, Lease, ReleaseReason, WorkerIdentity
 from yadtq_core.worker.events import Events
 from yadtq_core.worker.executor import Executor
-from yadtq_core.worker.guarded_intake import GuardedIntake
-from yadtq_core.worker.lifecycle import Lifecycle
-from yadtq_core.worker.outages import Outages
 from yadtq_core.worker.requeue import Requeue
 from yadtq_core.worker.rules.intake import Intake
 from yadtq_core.worker.rules.keeper import Keeper
+from yadtq_core.worker.shared import GuardedIntake, Lifecycle, Outages
 
 log = logging.getLogger("yadtq.worker")
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(eq=False)
 class Claimer:
     """Belongs to one thread: intake and the sweeper have one each.
 
@@ -68,7 +66,7 @@ class Claimer:
             calm = self.keeper.nothing_stale(time.monotonic())
             answers = self.backend.claim(deliveries, self.identity, nonce, nothing_stale=calm)
         except YadtqError as error:
-            self.outages.backend_failed(error)
+            self.outages.failed("backend", error)
             return False
         self._unanswered = None
         with self.intake as intake:

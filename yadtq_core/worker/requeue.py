@@ -1,16 +1,21 @@
-"""Requeues leases: gives claimed tasks back to the backend, so that this or another worker can claim them."""
+"""Lets other workers take what this one cannot run now: requeues leases, and sends requeue requests to peers."""
 
 from __future__ import annotations
 
+import logging
 import time
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from yadtq_core.errors import YadtqError
 from yadtq_core.interfaces import Backend
-from yadtq_core.model import Lease, Release, ReleaseReason, WorkerIdentity
-from yadtq_core.worker.guarded_intake import GuardedIntake
-from yadtq_core.worker.outages import Outages
+from yadtq_core.model import Delivery, Lease, Release, ReleaseReason, WorkerIdentity
 from yadtq_core.worker.peers import Peers
+from yadtq_core.worker.rules.keeper import Keeper
+from yadtq_core.worker.shared import GuardedIntake, Outages
+
+log = logging.getLogger("yadtq.worker")
 
 UNKNOWN_FIRST = 5.0
 UNKNOWN_MOST = 300.0
@@ -18,19 +23,21 @@ UNKNOWN_MOST = 300.0
 
 It does not wait when a peer that has loaded it has a free slot.
 """
+OFFER_SECONDS = 1.2
+"""The longest time between two sweeps of a worker: after it every peer has seen the last request."""
 
 
+@dataclass(eq=False)
 class Requeue:
-    """Releases leases of this worker. Safe for use by several threads."""
+    """Releases leases of this worker. Safe for use by several threads, except `offer`."""
 
-    def __init__(
-        self, backend: Backend, identity: WorkerIdentity, *, intake: GuardedIntake, peers: Peers, outages: Outages
-    ) -> None:
-        self._backend = backend
-        self._identity = identity
-        self._intake = intake
-        self._peers = peers
-        self._outages = outages
+    backend: Backend
+    identity: WorkerIdentity
+    intake: GuardedIntake
+    keeper: Keeper
+    peers: Peers
+    outages: Outages
+    _next_offer: float = field(default=0.0, init=False)
 
     def unstarted(self, leases: Sequence[Lease]) -> None:
         """Requeue leases whose runs have not begun, for any worker with a free slot."""
@@ -47,12 +54,12 @@ class Requeue:
             return
         answered = True
         try:
-            self._backend.release([self._release_of(lease, reason, note, lost) for lease in leases], self._identity)
+            self.backend.release([self._release_of(lease, reason, note, lost) for lease in leases], self.identity)
         except YadtqError as error:
-            self._outages.backend_failed(error)
+            self.outages.failed("backend", error)
             answered = False
         now = time.monotonic()
-        with self._intake as intake:
+        with self.intake as intake:
             intake.stopped([lease.id for lease in leases], now, ended=False)
             if reason is ReleaseReason.UNKNOWN_TASK and answered:
                 for lease in leases:
@@ -60,14 +67,37 @@ class Requeue:
             else:
                 polled = [lease.delivery for lease in leases if lease.delivery.partition is not None]
                 intake.put_back(polled, now, offered=True)
-            self._intake.notify()
+            self.intake.notify()
 
     def _release_of(self, lease: Lease, reason: ReleaseReason, note: str, lost: bool) -> Release:
         delay = 0.0
         if reason is ReleaseReason.UNKNOWN_TASK:
             message = lease.delivery.message
-            if not self._peers.can_run(message.queue, message.task):
+            if not self.peers.can_run(message.queue, message.task):
                 age = (lease.started_at_ms - message.submitted_at_ms) / 1000
                 delay = min(max(age / 4, UNKNOWN_FIRST), UNKNOWN_MOST)
             note = f"unknown task {message.task!r}: no worker has loaded it yet; start one that does"
         return Release(lease.id, lease.fence, reason, delay, lost, note)
+
+    def offer(self, now: float) -> None:
+        """Send a requeue request, if it is time: peers may take tasks that wait here for a slot.
+
+        For the intake thread alone. Sends none after a silence of the backend.
+        """
+        if not self.keeper.may_offer(now) or now < self._next_offer:
+            return
+        self._next_offer = now + OFFER_SECONDS
+        try:
+            free = self.peers.free_slots()
+            with self.intake as intake:
+                batch = intake.to_offer(free)
+            if batch:
+                self._offer(batch, free)
+        except YadtqError as error:
+            self.outages.failed("backend", error)
+
+    def _offer(self, batch: Sequence[Delivery], free: int) -> None:
+        answers = self.backend.offer(batch)
+        with self.intake as intake:
+            intake.offered(batch, answers, time.monotonic())
+        log.debug("requeue requests for %d free slots: %s", free, Counter(a.verdict.value for a in answers))

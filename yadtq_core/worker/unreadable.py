@@ -1,22 +1,42 @@
-"""The unreadable messages on their way from intake, which polls them, to the sweeper, which dead-letters them."""
+"""Unreadable messages: intake polls them; the sweeper dead-letters them.
+
+Those of a newer format return to their queue for a newer worker.
+"""
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
-from yadtq_core.model import Unreadable
+from yadtq_core.interfaces import Backend, Broker, Publication
+from yadtq_core.model import Outgoing, Partition, Unreadable
+from yadtq_core.worker.shared import GuardedIntake
+
+log = logging.getLogger("yadtq.worker")
+
+_Place = tuple[Partition, int]
 
 UNREADABLE_BYTES = 16 * 1024 * 1024
 """How much may wait. During an outage of the broker the sweeper sends nothing, and the memory must not fill up."""
+ACK_SECONDS = 5.0
+NEWER_SECONDS = 5.0
+"""How long a message of a newer format without a record waits before it is published to its queue again."""
 
 
-class UnreadableQueue:
-    """Messages that could not be decoded. Safe for use by several threads."""
+@dataclass(eq=False)
+class UnreadableMessages:
+    """The messages that could not be decoded and wait to be sent. The intake thread adds; the sweeper sends."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._waiting: list[Unreadable] = []
+    broker: Broker
+    backend: Backend
+    intake: GuardedIntake
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _waiting: list[Unreadable] = field(default_factory=list, init=False)
+    _resting: dict[_Place, float] = field(default_factory=dict, init=False)
+    """Until when each message of a newer format without a record waits."""
 
     def add(self, messages: Iterable[Unreadable]) -> None:
         """Add messages that intake polled."""
@@ -28,13 +48,81 @@ class UnreadableQueue:
         with self._lock:
             return sum(len(entry.body) for entry in self._waiting) > UNREADABLE_BYTES
 
-    def take(self) -> list[Unreadable]:
-        """Take all of them."""
-        with self._lock:
-            taken, self._waiting = self._waiting, []
-        return taken
+    def send(self) -> None:
+        """Send all that waits; their offsets are done when the broker has acknowledged them.
 
-    def put_back(self, messages: list[Unreadable]) -> None:
-        """Put back messages that were taken and could not be sent yet."""
+        A message that could not be sent waits for the next call. Raises what broker and backend raise.
+        """
         with self._lock:
-            self._waiting = messages + self._waiting
+            left, self._waiting = self._waiting, []
+        try:
+            if left and not self.broker.unacknowledged():  # or an outage would multiply messages
+                left = self._sent(left)
+        finally:
+            with self._lock:
+                self._waiting = left + self._waiting
+
+    def _sent(self, unreadable: Sequence[Unreadable]) -> list[Unreadable]:
+        """Publish each to the topic where it belongs; return those that the broker has not acknowledged.
+
+        A message of a newer format with a record needs no copy: a sweep of a newer worker finds the record. One
+        without a record is published to the end of its queue. A broker that is not replayable redelivers it without
+        help, because it is not settled.
+        """
+        orphans = self._orphans(unreadable)
+        if not self.broker.replayable:
+            unreadable = [entry for entry in unreadable if _place(entry) not in orphans]
+            orphans = {}
+        now = time.monotonic()
+        left = [entry for entry in unreadable if orphans.get(_place(entry), 0.0) > now]
+        rested = [entry for entry in unreadable if 0.0 < orphans.get(_place(entry), 0.0) <= now]
+        dead = [entry for entry in unreadable if entry.task_id is None]
+        if rested or dead:
+            now_ms = self.backend.time_ms()
+            left += self._unacknowledged(rested, self.broker.publish(_letters(rested), timestamp_ms=now_ms))
+            left += self._unacknowledged(dead, self.broker.publish_dead(_letters(dead), timestamp_ms=now_ms))
+        kept = {_place(entry) for entry in left}
+        self._resting = {place: until for place, until in orphans.items() if place in kept}
+        for entry in unreadable:
+            if _place(entry) not in kept:
+                self._done(entry)
+        return left
+
+    def _orphans(self, unreadable: Sequence[Unreadable]) -> dict[_Place, float]:
+        """Return the messages of a newer format that have no record, and until when each waits.
+
+        Without the wait, a queue that holds nothing else would be read and published without end.
+        """
+        known = self._resting
+        newer = [entry for entry in unreadable if entry.task_id is not None and _place(entry) not in known]
+        records = self.backend.get([entry.task_id or "" for entry in newer]) if newer else []
+        until = time.monotonic() + NEWER_SECONDS
+        return known | {_place(entry): until for entry, record in zip(newer, records, strict=True) if record is None}
+
+    def _unacknowledged(self, entries: Sequence[Unreadable], publication: Publication) -> list[Unreadable]:
+        """Return the entries to send again; log those that the broker refuses, because it always will."""
+        positions = publication.wait(ACK_SECONDS)
+        refused = publication.errors
+        for index, reason in refused.items():
+            log.error("no dead letter for the message at %s: %s", _named(entries[index]), reason)
+        return [entry for index, entry in enumerate(entries) if positions[index] is None and index not in refused]
+
+    def _done(self, entry: Unreadable) -> None:
+        log.error("unreadable message at %s (%s): dead-lettered or left to a newer worker", _named(entry), entry.reason)
+        with self.intake as intake:
+            intake.done(entry.partition, entry.offset)
+
+
+def _place(entry: Unreadable) -> _Place:
+    return entry.partition, entry.offset
+
+
+def _named(entry: Unreadable) -> str:
+    return f"{entry.partition.queue}/{entry.partition.number} offset {entry.offset}"
+
+
+def _letters(entries: Sequence[Unreadable]) -> list[Outgoing]:
+    return [
+        Outgoing(entry.task_id or f"{entry.partition.number}:{entry.offset}", entry.partition.queue, entry.body)
+        for entry in entries
+    ]

@@ -5,24 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import Protocol
 
 from yadtq_core.worker.assembly import Assembly
+from yadtq_core.worker.shared import ThreadLoop
 
 log = logging.getLogger("yadtq.worker")
 
 CLOSE_SECONDS = 4.0
 """How long `close` waits for the threads. It abandons a thread that still waits for a service: that starts no run."""
-
-
-class ThreadLoop(Protocol):
-    """The loop of one thread."""
-
-    looped_at: float
-    """When its last pass began, in local monotonic seconds; 0 before the first."""
-
-    def run(self) -> None:
-        """ThreadLoop until the worker ends."""
 
 
 class Worker:
@@ -32,21 +22,14 @@ class Worker:
     """
 
     def __init__(self, parts: Assembly) -> None:
-        self._executor = parts.executor
-        self._events = parts.events
-        self._intake = parts.intake
-        self._completion = parts.completion
-        self._requeue = parts.requeue
-        self._sweeps = parts.sweeps
-        self._lifecycle = parts.lifecycle
-        self._keeper = parts.keeper_thread()
+        self._parts = parts
         self.crashed: BaseException | None = None
         self._closed = False
         self._loops: dict[str, ThreadLoop] = {
-            "intake": parts.intake_thread(),
-            "completion": parts.completion_thread(),
-            "keeper": self._keeper,
-            "sweeper": parts.sweeper_thread(),
+            "intake": parts.intake_thread,
+            "completion": parts.completion_thread,
+            "keeper": parts.keeper_thread,
+            "sweeper": parts.sweeper_thread,
         }
         self._threads = {name: self._thread(name, loop) for name, loop in self._loops.items()}
 
@@ -64,9 +47,9 @@ class Worker:
 
     def start(self) -> None:
         """Begin to work. The first heartbeat precedes the first claim."""
-        self._keeper.beat("online")
-        self._sweeps.request()
-        self._events.worker_started()
+        self._parts.keeper_thread.beat("online")
+        self._parts.sweeps.request()
+        self._parts.events.worker_started()
         for thread in self._threads.values():
             thread.start()
 
@@ -80,42 +63,42 @@ class Worker:
 
     def stop(self) -> None:
         """Start nothing new: leave the group, requeue the runs that have not begun. Others go on. Returns at once."""
-        self._events.worker_stopping()
-        self._lifecycle.stopping.set()
-        with self._intake:
-            self._intake.notify()
-        self._executor.drain()
-        self._requeue.unstarted(self._executor.take_back())
+        self._parts.events.worker_stopping()
+        self._parts.lifecycle.stopping.set()
+        with self._parts.intake:
+            self._parts.intake.notify()
+        self._parts.executor.drain()
+        self._parts.requeue.unstarted(self._parts.executor.take_back())
 
     @property
     def running(self) -> int:
         """How many runs the children hold."""
-        return self._executor.running
+        return self._parts.executor.running
 
     @property
     def idle(self) -> bool:
         """True when nothing runs and every outcome is written."""
-        return not self._executor.running and not self._completion.pending
+        return not self._parts.executor.running and not self._parts.completion.pending
 
     def kill_runs(self) -> None:
         """Kill the children; the completion thread then requeues their runs."""
-        self._lifecycle.killed.set()
-        self._executor.kill()
+        self._parts.lifecycle.killed.set()
+        self._parts.executor.kill()
 
     def close(self) -> None:
         """Wait for the threads, report this worker as offline, end the children."""
         until = time.monotonic() + CLOSE_SECONDS
-        self._sweeps.wake()
+        self._parts.sweeps.wake()
         self._threads["intake"].join(CLOSE_SECONDS)
-        self._lifecycle.finished.set()
-        self._executor.wake()
+        self._parts.lifecycle.finished.set()
+        self._parts.executor.wake()
         for thread in self._threads.values():
             thread.join(max(0.3, until - time.monotonic()))
         self._closed = True
-        self._executor.close()
-        self._events.close(self._keeper.stats("offline"))
+        self._parts.executor.close()
+        self._parts.events.close(self._parts.keeper_thread.stats("offline"))
 
     @property
     def executed(self) -> int:
         """How many runs of this worker the backend has accepted."""
-        return self._completion.executed
+        return self._parts.completion.executed

@@ -95,7 +95,7 @@ class Office:
         self.intake: Intake = self.parts.intake._intake
         self.intake.gained(P0, 0)
         self.intake.polled([message(0), message(1), message(2, "strange")], 0.0)
-        self.claimer = self.parts.claimer()
+        self.claimer = self.parts.intake_thread.claimer
         self.requeue = self.parts.requeue
 
     def claim(self, most: int = 9) -> bool:

@@ -6,7 +6,7 @@ A plain object without I/O; times are local monotonic seconds.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from yadtq_core.child.pipe import Done
@@ -40,6 +40,8 @@ class Completion:
     def __init__(self, worker: WorkerIdentity) -> None:
         self.executed = 0
         """Runs of this worker whose outcomes the backend has accepted."""
+        self.progress: dict[str, str] = {}
+        """The last progress text of each running task, by ID, until the keeper sends it with an extension."""
         self._worker = worker
         self._pending: deque[tuple[Lease, Outcome]] = deque()
         self._retry_at = 0.0
@@ -48,6 +50,13 @@ class Completion:
     def ended(self, runs: Sequence[tuple[Lease, Done]]) -> None:
         """Add the outcomes of runs that have ended."""
         self._pending.extend((lease, outcome_of(lease, done, self._worker.id)) for lease, done in runs)
+        self.forget_progress(lease for lease, _ in runs)
+
+    def forget_progress(self, leases: Iterable[Lease]) -> None:
+        """Drop the progress texts of runs that are over."""
+        if self.progress:
+            for lease in leases:
+                self.progress.pop(lease.id, None)
 
     @property
     def pending(self) -> int:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from yadtq_core.errors import YadtqError
 from yadtq_core.interfaces import Backend
 from yadtq_core.model import Lease, Outcome, ReleaseReason, WorkerIdentity
 from yadtq_core.worker.events import Events
 from yadtq_core.worker.executor import ChildEvents, Death, Executor
-from yadtq_core.worker.guarded_intake import GuardedIntake
-from yadtq_core.worker.lifecycle import Lifecycle
-from yadtq_core.worker.outages import Outages
 from yadtq_core.worker.requeue import Requeue
 from yadtq_core.worker.rules.completion import Completion, Finished
-from yadtq_core.worker.sweep_timer import SweepTimer
+from yadtq_core.worker.shared import GuardedIntake, Lifecycle, Outages, SweepTimer, ThreadLoop
 
 log = logging.getLogger("yadtq.worker")
 
@@ -25,8 +22,8 @@ GATHER_SECONDS = 0.004
 GATHER_STEP_SECONDS = 0.002
 
 
-@dataclass(kw_only=True, eq=False)
-class CompletionThread:
+@dataclass(eq=False)
+class CompletionThread(ThreadLoop):
     """The loop of completion; `run` returns when the worker has finished and every outcome is written."""
 
     backend: Backend
@@ -36,13 +33,9 @@ class CompletionThread:
     intake: GuardedIntake
     requeue: Requeue
     sweeps: SweepTimer
-    progress: dict[str, str]
-    """The last progress text of each running task, by ID, until the keeper has sent it."""
     events: Events
     outages: Outages
     lifecycle: Lifecycle
-    looped_at: float = field(default=0.0, init=False)
-    """When the loop began its last pass, for the watchdog; 0 before the first."""
 
     def run(self) -> None:
         """Write outcomes until the worker has finished."""
@@ -63,6 +56,7 @@ class CompletionThread:
             self._heard(self.executor.read(0.0))
 
     def _heard(self, heard: ChildEvents) -> None:
+        self.completion.progress.update(heard.progress)  # first: a run may have ended after its report
         if heard.ended:
             self.completion.ended(heard.ended)
             with self.intake as intake:
@@ -70,11 +64,6 @@ class CompletionThread:
                 self.intake.notify()
             if self.sweeps.found_work and self.executor.free:
                 self.sweeps.request()
-            if self.progress:
-                for lease, _ in heard.ended:
-                    self.progress.pop(lease.id, None)
-        for task_id, text in heard.progress:
-            self.progress[task_id] = text
         for death in heard.deaths:
             self._requeue(death)
         if heard.ready:
@@ -82,8 +71,7 @@ class CompletionThread:
 
     def _requeue(self, death: Death) -> None:
         """Requeue the tasks that a dead child had begun, as lost; give those that it had not begun to another child."""
-        for lease in death.begun:
-            self.progress.pop(lease.id, None)
+        self.completion.forget_progress(death.begun)
         killed = self.lifecycle.killed.is_set()
         reason = ReleaseReason.HANDED_BACK if killed else ReleaseReason.CHILD_DIED
         note = "requeued: its worker was stopped" if killed else death.cause
@@ -99,7 +87,7 @@ class CompletionThread:
         try:
             codes = self.backend.finish([outcome for _, outcome in batch], self.identity)
         except YadtqError as error:
-            self.outages.backend_failed(error)
+            self.outages.failed("backend", error)
             self.completion.unanswered(time.monotonic())
             return
         self._written(self.completion.answered(batch, codes))

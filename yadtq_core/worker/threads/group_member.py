@@ -9,16 +9,15 @@ from dataclasses import dataclass, field
 from yadtq_core.errors import BrokerUnavailable, YadtqError
 from yadtq_core.interfaces import Broker, Consumer, ReplayableConsumer
 from yadtq_core.model import Delivery, Partition, Unreadable, WorkerIdentity
-from yadtq_core.worker.guarded_intake import GuardedIntake
-from yadtq_core.worker.outages import Outages
 from yadtq_core.worker.rules.keeper import Keeper
+from yadtq_core.worker.shared import GuardedIntake, Outages
 
 log = logging.getLogger("yadtq.worker")
 
 CLOSE_SECONDS = 2.0
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(eq=False)
 class GroupMember:
     """Owns the consumer; used by the intake thread alone.
 
@@ -50,9 +49,9 @@ class GroupMember:
         if self._consumer is None and self.keeper.may_claim(now):
             try:
                 self._consumer = self.broker.consumer(self.queues, member=self.identity.id)
-                self.outages.broker_answered()
+                self.outages.answered("broker")
             except YadtqError as error:
-                self.outages.broker_failed(error)
+                self.outages.failed("broker", error)
         return self._consumer is not None
 
     def leave(self) -> None:
@@ -122,7 +121,7 @@ class GroupMember:
             self._take_over()
             self._rewind()
         except BrokerUnavailable as error:
-            self.outages.broker_failed(error)
+            self.outages.failed("broker", error)
             return
         if self._paused:
             self._joined.resume(list(self._paused))

@@ -10,12 +10,10 @@ from dataclasses import dataclass, field
 from yadtq_core.model import Delivery, Unreadable
 from yadtq_core.worker.claimer import Claimer
 from yadtq_core.worker.executor import Executor
-from yadtq_core.worker.guarded_intake import GuardedIntake
-from yadtq_core.worker.lifecycle import Lifecycle
 from yadtq_core.worker.requeue import Requeue
+from yadtq_core.worker.shared import GuardedIntake, Lifecycle, ThreadLoop
 from yadtq_core.worker.threads.group_member import GroupMember, names
-from yadtq_core.worker.threads.requeue_requests import RequeueRequests
-from yadtq_core.worker.unreadable import UnreadableQueue
+from yadtq_core.worker.unreadable import UnreadableMessages
 
 log = logging.getLogger("yadtq.worker")
 
@@ -28,20 +26,17 @@ UNSTARTED_SECONDS = 1.0
 """A saturated worker requeues claimed tasks that have waited this long for a slot."""
 
 
-@dataclass(kw_only=True, eq=False)
-class IntakeThread:
-    """The loop of intake; `run` returns when the worker stops. `requests` is None if the broker is not replayable."""
+@dataclass(eq=False)
+class IntakeThread(ThreadLoop):
+    """The loop of intake; `run` returns when the worker stops."""
 
     member: GroupMember
     intake: GuardedIntake
-    unreadable: UnreadableQueue
+    unreadable: UnreadableMessages
     claimer: Claimer
     executor: Executor
     requeue: Requeue
-    requests: RequeueRequests | None
     lifecycle: Lifecycle
-    looped_at: float = field(default=0.0, init=False)
-    """When the loop began its last pass, for the watchdog; 0 before the first."""
     _next_poll: float = field(default=0.0, init=False)
     _next_commit: float = field(default=0.0, init=False)
     _next_tend: float = field(default=0.0, init=False)
@@ -129,5 +124,5 @@ class IntakeThread:
             saturated = intake.saturated(self.executor.free, now)
         if saturated:
             self.requeue.unstarted(self.executor.take_back(older_than=UNSTARTED_SECONDS))
-            if self.requests is not None:
-                self.requests.send(now)
+            if self.member.broker.replayable:  # other brokers hand out no more than this worker claims at once
+                self.requeue.offer(now)

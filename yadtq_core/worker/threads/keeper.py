@@ -20,11 +20,9 @@ from yadtq_core.interfaces import Backend
 from yadtq_core.model import Epoch, ExtendCode, Hold, Lease, WorkerIdentity, WorkerStats
 from yadtq_core.worker.events import Events
 from yadtq_core.worker.executor import Executor
-from yadtq_core.worker.guarded_intake import GuardedIntake
-from yadtq_core.worker.lifecycle import Lifecycle
-from yadtq_core.worker.outages import Outages
 from yadtq_core.worker.rules.completion import Completion
 from yadtq_core.worker.rules.keeper import Keeper
+from yadtq_core.worker.shared import GuardedIntake, Lifecycle, Outages, ThreadLoop
 
 log = logging.getLogger("yadtq.worker")
 
@@ -33,8 +31,8 @@ LOOK_SECONDS = 1.0
 """How often long runs hear of cancels and publish their progress."""
 
 
-@dataclass(kw_only=True, eq=False)
-class KeeperThread:
+@dataclass(eq=False)
+class KeeperThread(ThreadLoop):
     """The loop of the keeper; `run` returns when the worker has finished."""
 
     backend: Backend
@@ -44,13 +42,9 @@ class KeeperThread:
     executor: Executor
     completion: Completion
     intake: GuardedIntake
-    progress: dict[str, str]
-    """The last progress text of each running task, by ID; sent with the next extension of its lease."""
     events: Events
     outages: Outages
     lifecycle: Lifecycle
-    looped_at: float = field(default=0.0, init=False)
-    """When the loop began its last pass, for the watchdog; 0 before the first."""
     _epochs: tuple[Epoch, ...] = field(default=(), init=False)
     _lost: set[tuple[str, int]] = field(default_factory=set, init=False)
     """(ID, fence) of leases that the backend has given to another run: they are not extended any more."""
@@ -85,7 +79,7 @@ class KeeperThread:
             try:
                 self.backend.heartbeat(self.identity, self.stats(self._state()), self._epochs)
             except YadtqError as error:
-                self.outages.backend_failed(error)
+                self.outages.failed("backend", error)
 
     def _state(self) -> str:
         return "stopping" if self.lifecycle.stopping.is_set() else "online"
@@ -97,10 +91,10 @@ class KeeperThread:
         try:
             answer = self.backend.heartbeat(self.identity, stats, self._epochs)
         except YadtqError as error:
-            self.outages.backend_failed(error)
+            self.outages.failed("backend", error)
             self.keeper.beat_failed(time.monotonic())
             return False
-        self.outages.backend_answered()
+        self.outages.answered("backend")
         self.events.heartbeat(stats)
         was_silent = self.keeper.beat_answered(sent_at, time.monotonic())
         self._epochs = answer.epochs
@@ -126,7 +120,7 @@ class KeeperThread:
     def _holds(self, running: Sequence[Lease]) -> list[Hold]:
         leases: list[Lease] = [*running, *self.completion.held()]
         return [
-            Hold(lease.id, lease.fence, self.progress.pop(lease.id, ""))
+            Hold(lease.id, lease.fence, self.completion.progress.pop(lease.id, ""))
             for lease in {lease.id: lease for lease in leases}.values()
             if (lease.id, lease.fence) not in self._lost
         ]
@@ -138,7 +132,7 @@ class KeeperThread:
         try:
             codes = self.backend.extend(holds, self.identity)
         except YadtqError as error:
-            self.outages.backend_failed(error)
+            self.outages.failed("backend", error)
             return
         for hold, code in zip(holds, codes, strict=True):
             if code is ExtendCode.CANCEL:

@@ -16,7 +16,7 @@ log = logging.getLogger("yadtq.worker")
 ACK_SECONDS = 5.0
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(eq=False)
 class Republisher:
     """Used by the sweeper thread alone. Its methods raise what broker and backend raise.
 

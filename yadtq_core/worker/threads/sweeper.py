@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from yadtq_core.errors import BrokerUnavailable, YadtqError
 from yadtq_core.interfaces import Backend
@@ -16,12 +16,9 @@ from yadtq_core.model import Delivery, Due, Status
 from yadtq_core.worker.claimer import Claimer
 from yadtq_core.worker.events import Events
 from yadtq_core.worker.executor import Executor
-from yadtq_core.worker.guarded_intake import GuardedIntake
-from yadtq_core.worker.lifecycle import Lifecycle
-from yadtq_core.worker.outages import Outages
-from yadtq_core.worker.sweep_timer import SweepTimer
+from yadtq_core.worker.shared import GuardedIntake, Lifecycle, Outages, SweepTimer, ThreadLoop
 from yadtq_core.worker.threads.republisher import Republisher
-from yadtq_core.worker.threads.unreadable_sender import UnreadableSender
+from yadtq_core.worker.unreadable import UnreadableMessages
 
 log = logging.getLogger("yadtq.worker")
 
@@ -29,8 +26,8 @@ SWEEP_LIMIT = 200
 MAX_WAIT_SECONDS = 0.5
 
 
-@dataclass(kw_only=True, eq=False)
-class SweeperThread:
+@dataclass(eq=False)
+class SweeperThread(ThreadLoop):
     """The loop of the sweeps; `run` returns when the worker stops."""
 
     backend: Backend
@@ -40,42 +37,41 @@ class SweeperThread:
     claimer: Claimer
     sweeps: SweepTimer
     republisher: Republisher
-    unreadable: UnreadableSender
+    unreadable: UnreadableMessages
     events: Events
     outages: Outages
     lifecycle: Lifecycle
-    looped_at: float = field(default=0.0, init=False)
-    """When the loop began its last pass, for the watchdog; 0 before the first."""
 
     def run(self) -> None:
         """Sweep until the worker stops."""
         while not self.lifecycle.stopping.is_set():
             now = self.looped_at = time.monotonic()
-            if self.sweeps.due(now):
-                self._sweep()
-            self._send_unreadable()
+            try:
+                if self.sweeps.due(now):
+                    self._sweep()
+                self.unreadable.send()
+            except YadtqError as error:
+                self.outages.failed("broker" if isinstance(error, BrokerUnavailable) else "backend", error)
             self.sweeps.wait(MAX_WAIT_SECONDS)
         self.claimer.claim(())  # repeats a claim without an answer: its leases are then requeued
 
     def _sweep(self) -> None:
-        """Sweep once. A claim without an answer comes first: the next one needs its reply."""
+        """Sweep once. A claim without an answer comes first: the next one needs its reply.
+
+        Raises what broker and backend raise.
+        """
         if self.claimer.unanswered and not self.claimer.claim(()):
             return
         free = self.executor.free
         with self.intake as intake:
             room = self.claimer.window(intake, free, time.monotonic()) if free else 0
-        try:
-            now_ms, dues = self.backend.sweep(SWEEP_LIMIT, room)
-            rest = self._take_over(dues, room)
-            handled = len(dues) - len(rest)
-            handled += self.republisher.publish([due for due in rest if due.status is not Status.FAILED], now_ms)
-            handled += self.republisher.dead_letter([due for due in rest if due.status is Status.FAILED], now_ms)
-            if handled >= SWEEP_LIMIT // 2:
-                self.sweeps.request()  # more records are due behind these
-        except BrokerUnavailable as error:
-            self.outages.broker_failed(error)
-        except YadtqError as error:
-            self.outages.backend_failed(error)
+        now_ms, dues = self.backend.sweep(SWEEP_LIMIT, room)
+        rest = self._take_over(dues, room)
+        handled = len(dues) - len(rest)
+        handled += self.republisher.publish([due for due in rest if due.status is not Status.FAILED], now_ms)
+        handled += self.republisher.dead_letter([due for due in rest if due.status is Status.FAILED], now_ms)
+        if handled >= SWEEP_LIMIT // 2:
+            self.sweeps.request()  # more records are due behind these
 
     def _take_over(self, dues: Sequence[Due], room: int) -> list[Due]:
         """Claim the due tasks that this worker can run now; return the others."""
@@ -102,11 +98,3 @@ class SweeperThread:
 
     def _can_run(self, due: Due) -> bool:
         return due.status is Status.QUEUED and due.queue in self.queues and due.task in self.executor.tasks
-
-    def _send_unreadable(self) -> None:
-        try:
-            self.unreadable.send()
-        except BrokerUnavailable as error:
-            self.outages.broker_failed(error)
-        except YadtqError as error:
-            self.outages.backend_failed(error)

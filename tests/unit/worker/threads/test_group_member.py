@@ -11,10 +11,9 @@ from msgspec import Raw
 from yadtq_core.errors import BrokerUnavailable
 from yadtq_core.interfaces import Broker, ReplayableConsumer
 from yadtq_core.model import Delivery, Epoch, Message, Partition, Place, Unreadable, WorkerIdentity
-from yadtq_core.worker.guarded_intake import GuardedIntake
-from yadtq_core.worker.outages import Outages
 from yadtq_core.worker.rules.intake import Intake
 from yadtq_core.worker.rules.keeper import Keeper
+from yadtq_core.worker.shared import GuardedIntake, Outages
 from yadtq_core.worker.threads.group_member import GroupMember
 
 P0 = Partition("default", 0)

@@ -99,7 +99,7 @@ class Scene:
             events=Events(load_plugins(), me),
         )
         self.parts.keeper.beat_answered(time.monotonic(), time.monotonic())
-        self.sweeper = self.parts.sweeper_thread()
+        self.sweeper = self.parts.sweeper_thread
 
     def strange(self, *, confirmed: bool = True) -> Delivery:
         """Submit a task unknown here."""
@@ -178,7 +178,7 @@ def test_an_unknown_task_waits_only_if_no_other_worker_can_take_it(
 ) -> None:
     one = scene.strange()
     scene.bed.backend.heartbeat(worker("other"), stats, ())
-    assert scene.parts.claimer().claim([one])
+    assert scene.sweeper.claimer.claim([one])
     record = scene.bed.record(one)
     assert record.status is Status.SCHEDULED
     assert record.due_at is not None

@@ -27,7 +27,7 @@ class Saturated:
         monkeypatch.setattr(children, "free", 0, raising=False)
         monkeypatch.setattr(children, "take_back", lambda older_than: [], raising=False)
         monkeypatch.setattr(GroupMember, "commit", lambda _: None)
-        self.thread = office.parts.intake_thread()
+        self.thread = office.parts.intake_thread
         self.now = time.monotonic()
         office.intake.saturated(0, self.now - 2.0)
 
