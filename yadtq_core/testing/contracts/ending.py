@@ -102,6 +102,13 @@ class EndingContract:
         assert bed.record(one).progress == "0.5 half"
         assert bed.claim([one], worker=worker("b"))[0].verdict is Verdict.BUSY
 
+    def test_success_keeps_the_progress_and_failure_drops_it(self, bed: BackendBed) -> None:
+        done, failed = bed.submit(2)
+        answers = bed.claim([done, failed])
+        bed.backend.extend([bed.hold(done, answers[0], "1 all"), bed.hold(failed, answers[1], "0.5 half")], bed.worker)
+        bed.finish(outcome(done.message.id, answers[0]), outcome(failed.message.id, answers[1], Status.FAILED))
+        assert [bed.record(one).progress for one in (done, failed)] == ["1 all", None]
+
     def test_extend_without_a_lease_is_lost(self, bed: BackendBed) -> None:
         taken, ended, queued = bed.submit(3)
         first, done = bed.lost(taken), bed.run(ended)
