@@ -61,6 +61,13 @@ class ClaimingContract:
         assert found[0].delivery is not None
         assert bed.run(found[0].delivery).attempt == 1
 
+    def test_an_offered_record_stays_due_for_a_worker_with_a_free_slot(self, bed: BackendBed) -> None:
+        one = bed.submit()[0]
+        bed.backend.confirm([(one.message.id, "0:7")])
+        bed.backend.offer([one])
+        assert bed.due() == []
+        assert [due.id for due in bed.backend.sweep(100, 1)[1]] == [one.message.id]
+
     def test_an_offer_rebuilds_a_missing_record_as_queued(self, bed: BackendBed) -> None:
         one = delivery(submission(), bed.backend.time_ms())
         assert bed.backend.offer([one])[0].verdict is Verdict.OFFERED

@@ -153,6 +153,14 @@ class EndingContract:
         assert (record.note, record.position) == ("unknown task", "0:7")
         assert bed.claim([one])[0].verdict is Verdict.LATER
 
+    def test_a_claim_clears_the_note_of_a_release(self, bed: BackendBed) -> None:
+        one = bed.submit()[0]
+        back = given_back(one.message.id, bed.run(one), DIED, lost=True, note="child killed by signal 9")
+        bed.backend.release([back], bed.worker)
+        assert bed.record(one).note == "child killed by signal 9"
+        bed.run(one)
+        assert bed.record(one).note is None
+
     def test_cancel_ends_a_record_that_has_not_started(self, bed: BackendBed) -> None:
         queued, delayed = bed.submit()[0], bed.submit(delay=60)[0]
         ids = [queued.message.id, delayed.message.id]
