@@ -48,8 +48,8 @@ def sweep(record: StoredRecord | None, room: Room, moment: Moment) -> Swept | No
     """
     if record is None:
         return None
-    if (record.status is Status.PROCESSING or record.status in DELAYED) and (record.deadline or 0) > moment.now:
-        record.due = record.deadline
+    timed = record.status is Status.PROCESSING or record.status in DELAYED
+    if timed and (record.deadline or 0) > moment.now:  # an older yadtq that could not read it has postponed it
         return None
     if record.cancel is not None and not record.ended:
         end_outside(record, Status.CANCELLED, moment)

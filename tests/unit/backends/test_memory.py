@@ -88,6 +88,17 @@ def test_the_queue_check_of_a_waiting_record_doubles(bed: BackendBed, clock: Clo
     assert waits == [1, 2, 4, 8, 16, 30, 30]
 
 
+def test_a_released_record_is_due_every_second_and_a_failed_one_after_the_grace(bed: BackendBed, clock: Clock) -> None:
+    offered, failed = bed.submit(2)
+    bed.backend.offer([offered])
+    bed.fail(failed)
+    assert len(bed.backend.sweep(10, 10)[1]) == 2
+    clock.seconds += 1.0
+    assert [due.id for due in bed.backend.sweep(10, 10)[1]] == [offered.message.id]
+    clock.seconds += 9.0
+    assert {due.id for due in bed.backend.sweep(10, 10)[1]} == {offered.message.id, failed.message.id}
+
+
 def test_another_run_of_the_store_is_another_epoch_from_the_mark_on(
     bed: BackendBed, clock: Clock, store: MemoryStore
 ) -> None:

@@ -205,3 +205,13 @@ def test_a_damaged_record_is_postponed_and_hides_no_other(bed: BackendBed, store
     replace(store, bad.message.id, status="queued")
     assert store.read([bad.message.id]) == before
     assert bed.run(delivery(submission(id=bad.message.id), 1)).attempt == 1
+
+
+def test_a_live_lease_is_not_reclaimed_when_an_older_version_postponed_the_record(
+    bed: BackendBed, store: MemoryStore
+) -> None:
+    one = bed.submit()[0]
+    bed.run(one)
+    store.due_at[one.message.id] = 1  # what `postpone` leaves, half an hour later
+    assert bed.backend.sweep(10, 10)[1] == []
+    assert bed.record(one).status is Status.PROCESSING
