@@ -242,8 +242,11 @@ class Backend(Protocol):
         worker can take them, unless `limit` records are due.
         """
 
-    def messages(self, ids: Sequence[str]) -> Sequence[Delivery | None]:
-        """Return the kept messages, to publish them again; None if there is none."""
+    def messages(self, ids: Sequence[str]) -> Sequence[bytes | None]:
+        """Return the bodies of the kept messages, with their times, to publish them again; None if there is none.
+
+        The store does not decode a body: it may be of a newer format version than this process reads.
+        """
 
     def buried(self, ids: Sequence[str]) -> None:
         """The dead letters of these failed tasks are acknowledged: drop message and `open` entry."""

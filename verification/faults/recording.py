@@ -219,7 +219,7 @@ class RecordedBackend:
     def resets(self, ids: Sequence[str]) -> Sequence[Reset | None]:
         return self._behind.resets(ids)
 
-    def messages(self, ids: Sequence[str]) -> Sequence[Delivery | None]:
+    def messages(self, ids: Sequence[str]) -> Sequence[bytes | None]:
         return self._behind.messages(ids)
 
     def buried(self, ids: Sequence[str]) -> None:

@@ -37,7 +37,7 @@ from yadtq_core.records.record import StoredRecord
 from yadtq_core.records.store import RecordStore, Transaction
 from yadtq_core.records.subscription import StoreSubscription
 from yadtq_core.records.sweeps import Room, sweep
-from yadtq_core.records.terms import damaged, delivery_of, milliseconds
+from yadtq_core.records.terms import damaged, kept_body, milliseconds
 from yadtq_core.records.workers import WorkerList
 from yadtq_core.settings import Settings
 
@@ -155,12 +155,12 @@ class StoreBackend:
             bodies = messages(tx, [swept.record.id for swept in found if swept.wants_message])
         return now, [swept.due(bodies.get(swept.record.id, b"")) for swept in found]
 
-    def messages(self, ids: Sequence[str]) -> Sequence[Delivery | None]:
-        """Return the kept messages."""
+    def messages(self, ids: Sequence[str]) -> Sequence[bytes | None]:
+        """Return the bodies of the kept messages."""
         with self._store.transaction() as tx:
             records, bodies = self._read(tx, ids).records(), messages(tx, ids)
         times = [record.submitted_at if record else 0 for record in records]
-        return [delivery_of(bodies.get(task_id, b""), time) for task_id, time in zip(ids, times, strict=True)]
+        return [kept_body(bodies.get(task_id, b""), time) for task_id, time in zip(ids, times, strict=True)]
 
     def buried(self, ids: Sequence[str]) -> None:
         """Drop the messages of failed records; the records expire from now on."""

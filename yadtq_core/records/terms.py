@@ -48,13 +48,16 @@ def damaged(task_id: str, reason: str) -> Record:
     return Record(id=task_id, task="", status=Status.FAILED, queue="", submitted_at=0.0, error=error)
 
 
+def kept_body(body: bytes, submitted_at_ms: int) -> bytes | None:
+    """Return the body of a kept message with the time of its record; None if there is no message."""
+    return envelope.stamp(body, submitted_at_ms) if body and submitted_at_ms else body or None
+
+
 def delivery_of(body: bytes, submitted_at_ms: int) -> Delivery | None:
     """Return a kept message as a delivery without a place in a broker; None if it is empty or cannot be read."""
-    if not body:
-        return None
-    stamped = envelope.stamp(body, submitted_at_ms) if submitted_at_ms else body
+    stamped = kept_body(body, submitted_at_ms)
     try:
-        return Delivery(envelope.decode(stamped), stamped)
+        return Delivery(envelope.decode(stamped), stamped) if stamped else None
     except EnvelopeError:
         return None
 

@@ -97,8 +97,8 @@ class EngineWorker:
 
     def _dead_letter(self, dues: Sequence[Due]) -> None:
         ids = [due.id for due in dues]
-        kept = [delivery for delivery in self._backend.messages(ids) if delivery is not None]
-        letters = [Outgoing(each.message.id, each.message.queue, each.body) for each in kept]
+        kept = zip(dues, self._backend.messages(ids), strict=True)
+        letters = [Outgoing(due.id, due.queue, body) for due, body in kept if body is not None]
         self._broker.publish_dead(letters, timestamp_ms=int(self._clock() * 1000))
         self._backend.buried(ids)
 

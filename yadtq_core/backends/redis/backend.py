@@ -210,8 +210,8 @@ class RedisBackend:
             found += [due for due in script_io.due_in(part.ids, answer) if due is not None]
         return due[0][0], found
 
-    def messages(self, ids: Sequence[str]) -> Sequence[Delivery | None]:
-        """Return the kept messages."""
+    def messages(self, ids: Sequence[str]) -> Sequence[bytes | None]:
+        """Return the bodies of the kept messages."""
         return self._calls.answers(
             ids, lambda part: part.call(scripts.MESSAGES, [], [], messages=True), script_io.messages_in
         )

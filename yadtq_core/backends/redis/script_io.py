@@ -29,7 +29,7 @@ from yadtq_core.model import (
     Submission,
     Verdict,
 )
-from yadtq_core.records.terms import OTHER_ARGUMENTS, delivery_of, milliseconds
+from yadtq_core.records.terms import OTHER_ARGUMENTS, delivery_of, kept_body, milliseconds
 
 _FINISH = {1: FinishCode.OK, 2: FinishCode.ALREADY, 3: FinishCode.FENCED, 4: FinishCode.MISSING}
 _EXTEND = {1: ExtendCode.OK, 2: ExtendCode.CANCEL}
@@ -187,9 +187,9 @@ def watched_in(answer: list[Any]) -> list[bool]:
     return [code != 0 for code in answer]
 
 
-def messages_in(answer: list[Any]) -> list[Delivery | None]:
+def messages_in(answer: list[Any]) -> list[bytes | None]:
     """Return the answers of `messages`."""
-    return [delivery_of(body, submitted_at_ms) for submitted_at_ms, body in zip(answer[::2], answer[1::2], strict=True)]
+    return [kept_body(body, submitted_at_ms) for submitted_at_ms, body in zip(answer[::2], answer[1::2], strict=True)]
 
 
 def due_in(ids: Sequence[str], answer: list[Any]) -> list[Due | None]:

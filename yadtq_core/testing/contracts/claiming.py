@@ -130,7 +130,7 @@ class ClaimingContract:
         assert record.submitted_at == one.message.submitted_at_ms / 1000
         kept = bed.backend.messages([one.message.id])[0]
         assert kept is not None
-        assert kept.body == one.body
+        assert kept == one.body
         assert bed.finish(outcome(one.message.id, answers[0])) == ["ok"]
         assert bed.backend.create([given])[0].code == "exists"
 

@@ -14,6 +14,7 @@ from yadtq_core.testing.contracts.backend_bed import (
     submission,
     worker,
 )
+from yadtq_core.wire import envelope
 
 UNKNOWN, DIED, BACK = ReleaseReason.UNKNOWN_TASK, ReleaseReason.CHILD_DIED, ReleaseReason.HANDED_BACK
 
@@ -212,7 +213,7 @@ class EndingContract:
         one = bed.submit(arguments=b"[[" + digits + b"],{}]")[0]
         kept = bed.backend.messages([one.message.id])[0]
         assert kept is not None
-        assert bytes(kept.message.arguments) == b"[[" + digits + b"],{}]"
+        assert bytes(envelope.decode(kept).arguments) == b"[[" + digits + b"],{}]"
         bed.finish(outcome(one.message.id, bed.run(one), result=digits))
         assert bed.record(one).result == digits
 

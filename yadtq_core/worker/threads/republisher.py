@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from yadtq_core.interfaces import Backend, Broker
 from yadtq_core.model import Delivery, Due, Outgoing
+from yadtq_core.records.terms import delivery_of
 from yadtq_core.worker.executor import Executor
 from yadtq_core.worker.peers import Peers
 
@@ -40,8 +41,7 @@ class Republisher:
         self.backend.confirm([(due.id, due.position) for due, lost in zip(placed, gone, strict=True) if not lost])
         again = self._not_for_a_peer([due for due, lost in zip(placed, gone, strict=True) if lost])
         again += [due for due in dues if not due.position]
-        deliveries = self._messages(again)
-        letters = [Outgoing(d.message.id, d.message.queue, d.body) for d in deliveries]
+        letters = [Outgoing(d.message.id, d.message.queue, d.body) for d in self._deliveries(again)]
         if not letters:
             return 0
         positions = self.broker.publish(letters, timestamp_ms=now_ms).wait(ACK_SECONDS)
@@ -59,19 +59,19 @@ class Republisher:
         loaded = self.executor.tasks
         unknown = [due for due in dues if due.task not in loaded and self.peers.can_run(due.queue, due.task)]
         if unknown:
-            self.backend.offer(self._messages(unknown))
+            self.backend.offer(self._deliveries(unknown))
         offered = {due.id for due in unknown}
         return [due for due in dues if due.id not in offered]
 
     def dead_letter(self, dues: Sequence[Due], now_ms: int) -> int:
         """Publish the dead letters of failed tasks and drop the messages that the broker has acknowledged.
 
-        Return how many tasks need no dead letter any more.
+        A dead letter is published as it is, also if its format version is newer than this worker reads. Return how
+        many tasks need no dead letter any more.
         """
         if not dues or self.broker.unacknowledged():
             return 0
-        deliveries = self._messages(dues)
-        letters = [Outgoing(d.message.id, d.message.queue, d.body) for d in deliveries]
+        letters = [Outgoing(due.id, due.queue, body) for due, body in self._bodies(dues)]
         publication = self.broker.publish_dead(letters, timestamp_ms=now_ms)
         positions = publication.wait(ACK_SECONDS)
         refused = publication.errors
@@ -82,9 +82,14 @@ class Republisher:
         self.backend.buried([*buried, *without])
         return len(buried) + len(without)
 
-    def _messages(self, dues: Sequence[Due]) -> list[Delivery]:
-        """Return the messages of these tasks; reads those that the sweep did not return."""
+    def _deliveries(self, dues: Sequence[Due]) -> list[Delivery]:
+        """Return the messages of these tasks without those that this worker cannot read."""
+        found = [due.delivery or delivery_of(body, 0) for due, body in self._bodies(dues)]
+        return [delivery for delivery in found if delivery is not None]
+
+    def _bodies(self, dues: Sequence[Due]) -> list[tuple[Due, bytes]]:
+        """Return the tasks that have a message, with its body; reads those that the sweep did not return."""
         missing = [due.id for due in dues if due.delivery is None]
         read = dict(zip(missing, self.backend.messages(missing), strict=True)) if missing else {}
-        found = [due.delivery or read.get(due.id) for due in dues]
-        return [delivery for delivery in found if delivery is not None]
+        found = [(due, due.delivery.body if due.delivery else read[due.id]) for due in dues]
+        return [(due, body) for due, body in found if body is not None]

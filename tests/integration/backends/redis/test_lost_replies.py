@@ -15,6 +15,7 @@ from yadtq_core.errors import BackendUnavailable
 from yadtq_core.model import Delivery, Status
 from yadtq_core.net.redis_client import Store
 from yadtq_core.testing.contracts.backend_bed import STATS, given_back, outcome, submission
+from yadtq_core.wire import envelope
 
 T = TypeVar("T")
 
@@ -51,7 +52,8 @@ def test_a_life_in_which_each_reply_is_lost_once(bed: Bed, line: Line) -> None:
     given = [submission() for _ in range(4)]
     codes = [made.code for made in line.lost(lambda: bed.backend.create(given))]
     assert codes == ["exists"] * 4
-    ones = [cast(Delivery, kept) for kept in line.lost(lambda: bed.backend.messages([one.message.id for one in given]))]
+    kept = line.lost(lambda: bed.backend.messages([one.message.id for one in given]))
+    ones = [Delivery(envelope.decode(cast(bytes, body)), cast(bytes, body)) for body in kept]
 
     answers = line.lost(lambda: bed.claim(ones))
     assert [answer.verdict for answer in answers] == ["run"] * 4

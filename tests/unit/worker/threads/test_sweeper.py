@@ -9,6 +9,7 @@ from typing import cast
 import pytest
 from msgspec import structs
 
+from verification import wire_version2
 from yadtq_core.backends.memory import MemoryStore
 from yadtq_core.interfaces import Broker, Outgoing
 from yadtq_core.model import Delivery, ReleaseReason, Status, WorkerStats
@@ -183,6 +184,15 @@ def test_an_unknown_task_waits_only_if_no_other_worker_can_take_it(
     assert record.status is Status.SCHEDULED
     assert record.due_at is not None
     assert record.due_at - scene.clock.seconds == pytest.approx(least, abs=0.01)
+
+
+def test_a_failed_task_whose_message_is_of_a_newer_version_has_its_dead_letter(scene: Scene) -> None:
+    with wire_version2.installed():
+        one = scene.strange()
+        scene.bed.fail(one)
+    scene.swept()
+    assert scene.post.letters == [one.message.id]
+    assert scene.bed.backend.messages([one.message.id]) == [None]
 
 
 def test_a_failure_is_closed_after_its_dead_letter_is_acknowledged(scene: Scene) -> None:
