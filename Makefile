@@ -47,7 +47,7 @@ test: setup ## every test, on a real Kafka and a real Valkey that the tests star
 test-fast: setup ## the quick tests that need no service (under 20 s)
 	$(BIN)/python -m pytest -m "not kafka and not redis and not slow" --hypothesis-profile=fast tests/unit tests/docs $(wildcard yadtq_builtin_tasks/tests plugins/*/tests)
 
-simulate: setup ## the protocol under deterministic test: 2,000 histories (MUTANTS=1: what is built wrong is caught)
+simulate: setup ## 2,000 histories of the protocol under a virtual clock (MUTANTS=1: deliberate errors, each caught)
 	@$(BIN)/python -m verification.simulation $(if $(MUTANTS),--mutants,--seeds 2000)
 
 answers: setup ## what is answered to bad input and to dead services, tried, as a table
@@ -60,7 +60,7 @@ new-plugin: setup ## write a plugin to begin with (NAME=yadtq-something) into pl
 bench: setup ## submit and execute rates beside the raw limit of the same services
 	$(BIN)/python -m benchmarks
 
-faults: setup ## break everything in turn on real services, check each history, print the table (ROWS="W1 K2"; PEERS=1)
+faults: setup ## fault runs on real services: 40 rows, each history checked, one table (ROWS="W1 K2"; PEERS=1)
 	$(BIN)/python -m verification.faults $(ROWS) $(if $(PEERS),--peers)
 
 docs: setup ## write the generated parts of docs/ anew: settings, options of the commands, numbers

@@ -35,7 +35,7 @@ hypothesis.settings.load_profile("patient")
 
 
 def pytest_configure() -> None:
-    """Let programs that the tests start hear SIGINT, also where the tests were started in the background of a shell."""
+    """Let programs that the tests start receive SIGINT, even if a shell started the tests in the background."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -82,7 +82,7 @@ class Environment:
         )
 
     def environment(self, more: Variables = NOTHING) -> dict[str, str]:
-        """Return the variables of a shell in which it is activated, none of ours among them."""
+        """Return the variables of a shell in which it is activated, without those of yadtq."""
         mine = {
             name: value
             for name, value in os.environ.items()
@@ -142,7 +142,7 @@ def _all_of(requirements: Iterable[str]) -> Iterator[metadata.Distribution]:
 
 
 def _tops(distribution: metadata.Distribution) -> Iterator[Path]:
-    """Yield the files and folders of a distribution that stand directly in site-packages, but for `.pth` files."""
+    """Yield the files and folders of a distribution directly in site-packages, without `.pth` files."""
     for name in {file.parts[0] for file in distribution.files or ()}:
         if name not in ("..", "__pycache__") and not name.endswith(".pth"):
             yield Path(str(distribution.locate_file(name)))

@@ -29,7 +29,7 @@ class Proxy:
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._lock = threading.Lock()
         self.port: int = self._server.getsockname()[1]
-        """It stays, wherever `target` is moved to; so do the connections that stand."""
+        """It stays, wherever `target` is moved to; so do the open connections."""
         self.accepted = 0
         """Connections so far."""
         self.blackhole = False

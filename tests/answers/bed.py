@@ -1,4 +1,4 @@
-"""Where the cases are tried: a folder, a Valkey and a Kafka, and commands as a shell runs them."""
+"""The place of the cases: a folder, a Valkey and a Kafka, and commands as a shell runs them."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Case(NamedTuple):
 
 
 class Bed:
-    """A folder with a Valkey of its own, and a Kafka. Servers for one case are made by `valkey` and `kafka`.
+    """A folder with a separate Valkey, and a Kafka. Servers for one case are made by `valkey` and `kafka`.
 
     Cases may be tried by several threads at a time.
     """
@@ -172,7 +172,7 @@ class Bed:
         return process
 
     def worked(self, *words: str) -> Answer:
-        """Run a command beside a worker (one for all cases, in a namespace of its own) that knows the hostile tasks."""
+        """Run a command beside a worker (one for all cases, in a separate namespace) that knows the hostile tasks."""
         env = {"YADTQ_NAMESPACE": self.namespace + "w", "YADTQ_IMPORTS": "hostile"}
         with self._starting:
             if not self._works:
@@ -204,7 +204,7 @@ class Bed:
         return str(json.loads(answer.out)["task_id"])
 
     def file(self, name: str, data: bytes) -> Path:
-        """Write a file into a folder of its own; return its path."""
+        """Write a file into a new folder; return its path."""
         path = self.folder / f"files{next(self._numbers)}" / name
         path.parent.mkdir()
         path.write_bytes(data)

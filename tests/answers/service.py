@@ -55,7 +55,7 @@ def redis(
 def on_record(
     name: str, words: list[str], code: int, text: str, *commands: tuple[object, ...], env: Environment = NOTHING
 ) -> Case:
-    """Return the case of a namespace of its own in which some keys were written; {} is the namespace."""
+    """Return the case of a new namespace in which some keys were written; {} is the namespace."""
 
     def ask(bed: Bed) -> Answer:
         namespace = bed.other_namespace()
@@ -280,7 +280,7 @@ OLD = """
 
 
 def after(name: str, code: int, text: str, *prepare: tuple[str, ...]) -> Case:
-    """Return the case of a doctor that is asked after commands (or the program OLD) in a namespace of its own."""
+    """Return the case of a doctor that is asked after commands (or the program OLD) in a new namespace."""
 
     def ask(bed: Bed) -> Answer:
         env = {"YADTQ_NAMESPACE": bed.other_namespace()}

@@ -14,7 +14,7 @@ ADD, MUL, SLEEP = ["submit", "add"], ["submit", "mul"], ["submit", "sleep"]
 
 
 def refused(row: str, name: str, words: list[str], text: str) -> Case:
-    """Return the case of arguments that are refused; the text is taken as it stands."""
+    """Return the case of arguments that are refused; the text is taken unchanged."""
     return cli(row, name, words, 2, re.escape(text))
 
 

@@ -75,7 +75,7 @@ def _token(token: re.Match[str], ids: Mapping[str, str]) -> str:
 
 
 def _once(pattern: str) -> str:
-    """A name may stand once in a pattern; after that it means the same text again."""
+    """A name may occur once in a pattern; after that it means the same text again."""
     seen: set[str] = set()
 
     def again(found: re.Match[str]) -> str:

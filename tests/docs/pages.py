@@ -1,4 +1,4 @@
-"""The Markdown pages as data: their blocks of code, headings, links, and what the tests are told in comments."""
+"""The Markdown pages as data: their blocks of code, headings, links, and the directives for the tests in comments."""
 
 from __future__ import annotations
 

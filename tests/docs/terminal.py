@@ -25,7 +25,7 @@ _LASTS = re.compile(r"(\w+=\S+ )*(yadtq (worker|dev)|python (worker|monitor)\.py
 _BEGUN = "…\n00:00:00 INFO tasks: …\n"
 """The last line of a worker before it is online, for pages that do not show its lines."""
 _ASKS = re.compile(r"\byadtq (query|monitor)\b(?!.*--follow)")
-"""Shows how things stand just now: a reader who is too early looks again."""
+"""Commands that show the present state: a reader who is too early repeats them."""
 AGAIN = 40.0
 _BARE = re.compile(r"(\w+=\S+ )*yadtq config\b")
 """Shows settings and reaches no service: shown as they are without the tests' addresses."""
@@ -55,7 +55,7 @@ class Terminal:
             ["sh"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # where it says which of its jobs were killed
+            stderr=subprocess.DEVNULL,  # where the shell reports its killed jobs
             text=True,
             cwd=folder,
             env={**mine, **services, "PATH": path, "PYTHONUNBUFFERED": "1", "COLUMNS": "100"},

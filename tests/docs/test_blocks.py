@@ -16,7 +16,7 @@ from tests.docs.terminal import Terminal
 
 CANNOT_RUN = {
     "make setup": "it makes the environment that this test runs in",
-    "make demo": "it makes that environment too; the demo has tests of its own",
+    "make demo": "it makes that environment too; the demo has its tests elsewhere",
     "make test": "this test is a part of it",
     ". .venv/bin/activate": "there is no environment in the test's folder; its commands are on the path already",
     "python3 -m venv .venv && . .venv/bin/activate": "an environment like that is made for the page, by links",

@@ -1,4 +1,4 @@
-"""Links between the pages lead somewhere: files and folders that are there, headings that stand."""
+"""Links between the pages lead to existing files, folders and headings."""
 
 from __future__ import annotations
 

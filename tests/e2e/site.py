@@ -20,7 +20,7 @@ TASKS = Path(__file__).with_name("site_tasks.py")
 
 
 class WorkerProcess:
-    """One worker in a process group of its own, its log in a file."""
+    """One worker in a separate process group, its log in a file."""
 
     def __init__(self, name: str, process: subprocess.Popen[bytes], log: Path) -> None:
         self.name = name

@@ -108,6 +108,6 @@ def patient(seconds: float) -> None:
 
 @task(name="site.vanish")
 def vanish() -> None:
-    """End the process without a word."""
+    """End the process without an exception."""
     begin()
     os._exit(0)

@@ -142,7 +142,7 @@ def _make_anew(here: Site, kafka: LocalKafka, topic: str) -> None:
             return False
         return True
 
-    wait_until(provisioned, "the topic stands again", 60)
+    wait_until(provisioned, "the topic exists again", 60)
 
 
 def test_redis_killed_stopped_and_full(

@@ -1,6 +1,6 @@
-"""docker-compose.yml is a valid compose file, and the stack it describes keeps what it is told.
+"""docker-compose.yml is a valid compose file, and its services keep their data.
 
-Where Docker is missing it cannot be started; its schema and what yadtq relies on can be held all the same.
+Without Docker the file cannot be started, but its schema and the settings that yadtq relies on are tested.
 """
 
 from __future__ import annotations

@@ -261,7 +261,7 @@ def test_an_address_is_carried_as_it_is(tmp_path: Path) -> None:
 
 
 def test_a_record_outlives_the_leases_of_its_task(tmp_path: Path) -> None:
-    """Found by a critic: a shorter one was gone before its message had been seen again, and its task ran once more."""
+    """With a shorter one, a record had expired before its message was delivered again, and the task ran twice."""
     assert loaded(tmp_path, claim_stale_seconds=2, result_ttl=8).result_ttl == 8
     text = refusal(tmp_path, {"YADTQ_RESULT_TTL": "59s"})
     assert text.startswith("result_ttl = 59 (")

@@ -73,7 +73,7 @@ def run_of(task_id: str, attempt: int) -> Callable[[h.Started], bool]:
 
 
 def finish_again(status: str) -> Spoil:
-    """The plain task ends once more."""
+    """The plain task ends a second time."""
 
     def make(events: Sequence[h.Known]) -> h.Finished:
         end = last(events, h.Finished, of(PLAIN))

@@ -244,7 +244,7 @@ def counters_are_right(view: View, rules: Rules) -> Iterator[str]:
 
 
 def poison_is_bounded(view: View, rules: Rules) -> Iterator[str]:
-    """I10: no run is lost more often than the limit and once more, and then the record has failed with a reason."""
+    """I10: a run is lost at most one time more than the limit; then its record has failed with a reason."""
     for freeze in view.of(h.Freeze):
         for task_id, record in freeze.records.items():
             if record.lost > rules.lost_limit + 1:

@@ -1,4 +1,4 @@
-"""A client of the fault runs, a process of its own: submits a mixture of tasks and writes down how each submit ended.
+"""A client of the fault runs: a process that submits a mixture of tasks and writes down how each submit ended.
 
 python -m verification.faults.client '{"count": 100, "rate": 40, …}'
 """
@@ -100,7 +100,7 @@ class Submitting:
         self._cancels: list[threading.Timer] = []
 
     def run(self) -> None:
-        """Submit all; return when the last is answered, and cancelled where it is unwanted."""
+        """Submit all; return when the last is answered, and cancelled if it is unwanted."""
         threads = [threading.Thread(target=self._work) for _ in range(self._plan.threads)]
         for thread in threads:
             thread.start()
@@ -175,7 +175,7 @@ def connected() -> Client:
 def main() -> None:
     """Run the plan that the first argument tells."""
     plan = msgspec.convert(json.loads(sys.argv[1]), ClientPlan)
-    load()  # a setting that is wrong is told before anything is waited for
+    load()  # a wrong setting is an error before the first wait
     with connected() as client:
         Submitting(client, plan, h.writer_of_environment()).run()
 

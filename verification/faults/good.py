@@ -36,7 +36,7 @@ class Teller:
         self.events.append(event)
 
     def fence(self) -> int:
-        """Return the fence that a claim which is told next gets."""
+        """Return the fence of the next claim."""
         return round((self.at + 0.01 + WIDTH / 2) * 1e6)
 
     def submit(self, task_id: str, task: str, arguments: Sequence[float], outcome: str = "ok") -> None:

@@ -1,7 +1,7 @@
 """A history: what clients, workers, tasks and the harness saw, one JSON line an event, in one file.
 
 Every process appends its lines itself, each by one `write`. A process that is killed in the middle of one leaves a
-torn line: a line begins with a newline of its own, so that the next event is whole.
+torn line: each line begins with a newline, so that the next event is whole.
 
 Times `b` (before the call) and `a` (after its answer) are seconds of CLOCK_MONOTONIC, which is one for all processes
 of the machine and which no fault moves. `Clock` tells what Redis's clock said at one of them.
@@ -89,7 +89,7 @@ class Memory(HistoryEvent, frozen=True, tag="memory"):
 
 
 class RecordRow(NamedTuple):
-    """A record as it stands."""
+    """The fields of a record."""
 
     status: str
     fence: int
@@ -126,7 +126,7 @@ class Group(HistoryEvent, frozen=True, tag="group"):
 
 
 class Stored(NamedTuple):
-    """A message in the topic; no ID where it cannot be read."""
+    """A message in the topic; no ID if it cannot be read."""
 
     queue: str
     partition: int
@@ -135,7 +135,7 @@ class Stored(NamedTuple):
 
 
 class Topic(HistoryEvent, frozen=True, tag="topic"):
-    """All that stands in the topic, in the dead letters, and where each partition ends.
+    """All messages and dead letters, and the end of each partition.
 
     Read at the end, and before the topic is deleted.
     """

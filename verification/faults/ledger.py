@@ -13,7 +13,7 @@ _WAIT_SECONDS = 60.0
 
 
 def put(task_id: str, fence: int) -> bool:
-    """Write the effect of a run; False where the ledger has that of a newer one."""
+    """Write the effect of a run; False if the ledger has a newer one."""
     with _ledger() as ledger:
         changed = ledger.execute(
             "INSERT INTO effects VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET fence = excluded.fence "

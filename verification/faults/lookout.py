@@ -1,4 +1,4 @@
-"""What the harness sees by itself, behind yadtq's back: the store, the topic, the group, the workers' memory."""
+"""Observations of the harness without yadtq: the store, the topic, the group, the workers' memory."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Lookout:
         self._writer.write(h.Clock("harness", b, h.now(), seconds * 1000 + microseconds / 1000))
 
     def freeze(self, *, final: bool = False) -> h.Freeze:
-        """Write and return all that stands in the store."""
+        """Write and return the whole store."""
         b = h.now()
         clock, records, open_, counts = self.store.eval(_FREEZE, 1, self._root)
         rows = {task_id.decode(): _row(fields) for task_id, fields in zip(records[::2], records[1::2], strict=True)}
@@ -106,7 +106,7 @@ class Lookout:
         return event
 
     def topic(self) -> h.Topic:
-        """Write and return all that stands in the topic and the dead letters; raises KafkaError."""
+        """Write and return all messages of the topic and the dead letters; raises KafkaError."""
         b = h.now()
         messages, ends = self._messages(self._names.topic(QUEUE))
         dead, _ = self._messages(self._names.dead(QUEUE))
@@ -118,7 +118,7 @@ class Lookout:
         return event
 
     def bodies(self) -> list[bytes]:
-        """Return the messages of the topic as they stand there; raises KafkaError."""
+        """Return the bodies of the topic's messages; raises KafkaError."""
         return [one.value for one in self._messages(self._names.topic(QUEUE))[0] if one.value is not None]
 
     def ends(self) -> dict[int, int]:

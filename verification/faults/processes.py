@@ -1,4 +1,4 @@
-"""Workers and clients of the fault runs: each a process in a group of its own, its log in a file.
+"""Workers and clients of the fault runs: each a process in a separate group, with its log in a file.
 
 python -m verification.faults.processes PARENT COMMAND…: becomes that command, and dies with its parent
 """
@@ -18,7 +18,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Process:
-    """One process, in a session of its own; on Linux it dies with the thread that started it, the harness's first."""
+    """One process, in a new session; on Linux it dies with the thread that started it, the harness's first."""
 
     def __init__(
         self,
@@ -107,8 +107,8 @@ class Process:
 def die_with(parent: int) -> None:
     """Let the kernel kill this process when its parent dies (on Linux): more exactly, the thread that started it.
 
-    It holds when the process becomes another program, so that the harness needs no `preexec_fn`, which may hang where
-    there are threads. The children of a worker of yadtq die with it by themselves.
+    It stays in force when the process becomes another program, so the harness needs no `preexec_fn`, which may hang in
+    a program with threads. The children of a worker of yadtq die with it by themselves.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

@@ -47,7 +47,7 @@ def messages_by_hand(scene: Scene, count: int) -> list[bytes]:
 
 
 def published(scene: Scene) -> set[str]:
-    """Return the IDs of the tasks whose messages stand in the topic."""
+    """Return the IDs of the tasks whose messages are in the topic."""
     return {envelope.decode(body).id for body in scene.lookout.bodies()}
 
 

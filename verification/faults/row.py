@@ -32,7 +32,7 @@ class Row(Struct, frozen=True, kw_only=True):
     """One row.
 
     play: breaks things, while its clients submit; its docstring's first line is the row's title. heal: how long
-    (seconds) all may take to come to rest after that. own_store: the row has a Valkey of its own: `aof`, or `none` for
+    (seconds) all may take to come to rest after that. own_store: the row starts another Valkey: `aof`, or `none` for
     one that writes nothing to disk. forgets: where the store loses anything, it loses everything. gap, restart,
     handover: of the checker's rules, in leases.
     """
@@ -119,7 +119,7 @@ def run(row: Row, stage: Stage, folder: Path, *, tasks: int, outage: float) -> R
 
 
 def _played(row: Row, scene: Scene) -> str:
-    """Play a row to its end; return what kept it from going as it should, in one line, empty where nothing did."""
+    """Play a row to its end; return what kept it from going as it should, in one line, empty if nothing did."""
     trouble = ""
     try:
         try:
@@ -152,7 +152,7 @@ def _store_of(row: Row, stage: Stage, folder: Path) -> Iterator[Stage]:
 
 
 def told(row: Row, events: Sequence[h.Known], trouble: str, seconds: float, file: Path) -> Result:
-    """Return what a history says of a row."""
+    """Return the result of a row, from its history."""
     view = View(events)
     return Result(
         id=row.id,

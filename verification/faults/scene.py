@@ -37,7 +37,7 @@ class NotAtRest(Exception):
 
 
 def _behind(ends: Sequence[h.Offset], committed: Sequence[h.Offset]) -> bool:
-    """Return whether the group has not settled all that stands before these ends."""
+    """True when the group has not settled everything before these ends."""
     settled = {(one.queue, one.partition): one.offset for one in committed}
     return any(settled.get((end.queue, end.partition), 0) < end.offset for end in ends)
 
@@ -235,7 +235,7 @@ class Scene:
         raise NotAtRest(f"not at rest after {seconds:g} s: {what}")
 
     def _left(self) -> str:
-        """Return what is still to be done, in words; empty where there is nothing."""
+        """Return what is still to be done, in words; empty if nothing is left."""
         try:
             freeze = self.lookout.freeze()
             open_ = [f"{task_id} {row.status}" for task_id, row in freeze.records.items() if row.status not in TERMINAL]

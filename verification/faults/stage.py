@@ -34,7 +34,7 @@ class Ways:
 class Stage:
     """Kafka and Valkey with their proxies; a context manager.
 
-    aof: whether Valkey writes to disk. kafka: one that runs already, with its ways, to go with a Valkey of one's own.
+    aof: whether Valkey writes to disk. kafka: one that runs already, with its ways, to be used with another Valkey.
 
     The Valkey of all rows leaves it to the system when its file reaches the disk: with `everysec`, which yadtq wants,
     it may hold back writes that it has acknowledged for up to 2 s while a slow disk syncs, and a kill of the process

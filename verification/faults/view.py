@@ -114,7 +114,7 @@ class View:
 
     @cached_property
     def outcomes(self) -> dict[str, str]:
-        """How the submit of each ID ended: `ok` if any of a repeated one was, `info` where nothing is known."""
+        """How the submit of each ID ended: `ok` if any of a repeated one was, `info` if its answer is not known."""
         rank = {"fail": 0, "info": 1, "ok": 2}
         found = dict.fromkeys(self.submits, "")
         for event in self.of(h.Submitted):
@@ -264,7 +264,7 @@ class View:
 
     @cached_property
     def final(self) -> h.Freeze | None:
-        """All that stood in the store at the end."""
+        """The whole store at the end."""
         return next((event for event in reversed(self.of(h.Freeze)) if event.final), None)
 
     def noticed(self, who: str, at: float) -> int:

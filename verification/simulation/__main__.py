@@ -54,7 +54,7 @@ def seeds(hands: Crew, first: int, count: int, *, show: bool) -> int:
 
 
 def mutants(hands: Crew, only: str, within: int) -> int:
-    """Hunt mutants; 1 if one was not caught without a reason, or was caught that is said to do no harm."""
+    """Hunt mutants; return 1 if one escaped that has no reason, or one with a reason was caught."""
     chosen = [mutant for mutant in ALL if only in mutant.name]
     caught = wrong = 0
     for mutant, count, problem in hands.mutants(chosen, within):

@@ -104,7 +104,7 @@ def _refused(world: World) -> Iterator[tuple[str, str]]:
     for key, answers in sorted(world.answers.items()):
         surely = len(answers) == world.asked[key] and set(answers) == {"refused"}
         if surely and world.truth.states.get(key[0], NONE).ha == key[1]:
-            yield "I13", f"{short(key[0])} was refused and stands"
+            yield "I13", f"{short(key[0])} was refused and has a record"
 
 
 def _conflicts(world: World) -> Iterator[tuple[str, str]]:
@@ -124,7 +124,7 @@ def _dead_letters(world: World) -> Iterator[tuple[str, str]]:
 
 
 def _no_repeats(world: World) -> Iterator[tuple[str, str]]:
-    """I8: without a fault every task runs once, and once more for each retry."""
+    """I8: without a fault every task runs once, plus once for each retry."""
     for task in world.plan.tasks:
         runs, expected = world.truth.begun[task.id], 1 + min(task.fails, task.retries)
         if task.other_at is None and task.id not in world.truth.expired and runs != expected:

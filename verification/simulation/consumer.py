@@ -12,7 +12,7 @@ from yadtq_core.model import Delivery, Partition, Place, Unreadable
 from yadtq_core.wire import envelope
 
 STEP = 0.2
-"""Between two looks for what is told by no signal, while a poll waits."""
+"""Seconds between two looks for changes without a signal, while a poll waits."""
 
 
 class Consumer:

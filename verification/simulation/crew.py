@@ -1,4 +1,4 @@
-"""Several processes that share seeds or mutants, each on a core of its own with a Valkey of its own."""
+"""Several processes that share seeds or mutants, each with its core and its Valkey."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _servers: list[Server] = []
 
 
 class Told(NamedTuple):
-    """How one history went; `text` is the history where it is to be shown."""
+    """How one history went; `text` is the history, if it is to be shown."""
 
     seed: int
     theme: str
@@ -67,7 +67,7 @@ def _begin(folder: str, number: Synchronized[int]) -> None:
 
     The two take turns, as the strands do: on one core they hand over three times as fast as on two.
     """
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ctrl-C comes to all of them: it is the parent that tells of it
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ctrl-C reaches all of them: the parent reports it
     with number.get_lock():
         mine, number.value = number.value, number.value + 1
     if hasattr(os, "sched_setaffinity"):

@@ -48,7 +48,7 @@ class Child:
 class Executor:
     """P children with T slots each.
 
-    `plan(lease)` says what a run will do; `began` is told of each that begins, `killed` of what a run killed.
+    `plan(lease)` returns the course of a run; `began` is called when a run begins, `killed` when a run kills something.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Executor:
         return sum(len(child.given) for child in self._children) + len(self._heard.ended)
 
     def give(self, leases: Sequence[Lease]) -> bool:
-        """Hand leases to the emptiest children; False where there is none."""
+        """Hand leases to the emptiest children; False if there is none."""
         self._process.check()
         if not self._children:
             return False
@@ -156,7 +156,7 @@ class Executor:
         self._news.fire(self._loom)
 
     def take_back(self, *, older_than: float = 0.0) -> list[Lease]:
-        """Take back what has not begun."""
+        """Take back the jobs that have not begun."""
         limit = self._loom.now - older_than
         taken = []
         for child in self._children:

@@ -14,7 +14,7 @@ from yadtq_core.model import shard_of
 
 COPIES = (1, 2, 6)
 STOP_SECONDS = 5.0
-"""By then a worker that was told to stop has."""
+"""Seconds after which a worker that was asked to stop has stopped."""
 LOSSES = ("last second", "lost twice", "flush", "flush and last second")
 
 
@@ -79,7 +79,7 @@ class Faults:
             worker.executor.child_dies()
 
     def _zombie(self, fault: PlannedFault) -> None:
-        """A worker sleeps through its leases; awake, it loses a child, is told to stop, or goes on."""
+        """A worker sleeps through its leases; awake, it loses a child, is asked to stop, or goes on."""
         worker = self._one_of(fault.x)
         process, executor = worker.process, worker.executor
         if process is None or executor is None or not worker.alive:
@@ -181,7 +181,7 @@ class Faults:
 
     def _restore(self, fault: PlannedFault) -> None:
         if not self._saved:
-            return  # it was emptied meanwhile
+            return  # it was emptied in between
         self._saved = False
         world = self._world
         world.server.restore()
@@ -214,7 +214,7 @@ class Faults:
         world.truth.stored_anew({}, "FLUSHALL")
 
     def _absence(self, fault: PlannedFault) -> None:
-        """All workers are gone for longer than records are kept; meanwhile the store is emptied."""
+        """All workers are gone for longer than records are kept; during that time the store is emptied."""
         for worker in self._workers:
             if worker.process is not None:
                 worker.process.kill()
@@ -245,7 +245,7 @@ class Faults:
         for partition, log in sorted(kafka.logs.items()):
             for entry in [entry for entry in log if entry.id]:
                 kafka.append(partition, entry._replace(timestamp_ms=self._world.now_ms))
-        self._world.history.tell("broker", "has every message once more")
+        self._world.history.tell("broker", "has every message a second time")
 
     def _junk(self, fault: PlannedFault) -> None:
         partition = sorted(self._world.kafka.logs)[0]

@@ -55,7 +55,7 @@ class Broker:
         self._unacknowledged = 0
 
     def ensure(self, queues: Sequence[str], *, create: bool) -> None:
-        """Raise BrokerUnavailable where it cannot be reached; the topics stand."""
+        """Raise BrokerUnavailable if it cannot be reached; the topics exist."""
         self._ask()
 
     def grow(self, queues: Sequence[str], partitions: int) -> None:

@@ -30,14 +30,14 @@ class Line:
         self._rng = rng
 
     def run(self, *command: Any) -> Any:
-        """Return the answer to one command; its own refusal is a bug of ours."""
+        """Return the answer to one command; a refusal by the script is a bug."""
         answer = self.run_many([command])[0]
         if isinstance(answer, Exception):
             raise self.translated(answer)
         return answer
 
     def run_many(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        """Return the answers to commands that are sent together, where they come through."""
+        """Return the answers to commands that are sent together, if they arrive."""
         loom, weather = self._loom, self._weather
         loom.wait(weather.delay())
         fate = weather.store_fate()
@@ -58,7 +58,7 @@ class Line:
         return answers
 
     def translated(self, error: Exception) -> YadtqError:
-        """Return what stands for a refusal: no script of ours may be refused, so the history ends."""
+        """Return the value of a refusal. No script may be refused, so the history ends."""
         raise AssertionError(f"the server refuses: {error}")
 
     def close(self) -> None:
@@ -84,7 +84,7 @@ class Line:
         script = self._server.script_of(command)
         if script is None or not script.changes:
             answer = self._server.send([self._server.translated(command, micros)])[0]
-            if command[0] == "HGETALL":  # redis-py, which stands between in production, makes a mapping of it
+            if command[0] == "HGETALL":  # in production, redis-py turns it into a mapping
                 answer = dict(zip(answer[::2], answer[1::2], strict=True))
         else:
             keys = [key for key in command[3 : 3 + command[2]] if ":task:" in key]

@@ -28,7 +28,7 @@ class Member:
         self.left = False
         self.unreached_since: float | None = None
         self.closed_at: float | None = None
-        """When its consumer was closed; where that was not heard its session must end first."""
+        """When its consumer was closed; if the leave was not received, its session must end first."""
 
 
 class Kafka:

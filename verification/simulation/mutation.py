@@ -17,7 +17,7 @@ REPLACED = ("time", "threading", "secrets")
 
 
 class Mutant(NamedTuple):
-    """One mistake: in `where` (a file of scripts, or a module) `old` becomes `new`, each time it stands there.
+    """One mistake: in `where` (a file of scripts, or a module) `old` becomes `new`, at each occurrence.
 
     missed: why no history shows it: it does no harm, or is held by another test. Such a mutant must not be caught.
     """
@@ -35,11 +35,11 @@ class Mutant(NamedTuple):
 
 
 class OutOfDate(AssertionError):
-    """The code that a mutant changes does not stand there any more."""
+    """The code that a mutant replaces is not there any more."""
 
 
 def script_of(mutant: Mutant) -> dict[str, tuple[str, str]]:
-    """Return what `Server.use` is told of a mutant; raises OutOfDate."""
+    """Return the argument of `Server.use` for a mutant; raises OutOfDate."""
     if not mutant.in_script:
         return {}
     source = (files("yadtq_core.backends.redis") / "lua" / mutant.where).read_text("utf-8")

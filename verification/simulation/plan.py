@@ -30,7 +30,7 @@ class TaskPlan(NamedTuple):
     """What a run of it kills, instead of ending: `child`, `worker`, or nothing."""
     cancelled_at: float | None
     again_at: float | None
-    """When the same submit comes once more."""
+    """Time of a repeated submit."""
     other_at: float | None
     """When the same ID comes with other arguments."""
 

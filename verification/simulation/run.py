@@ -121,7 +121,7 @@ def _quiet(world: World, client: SimulatedClient) -> bool:
 
 
 def _partitions(world: World) -> None:
-    """No offset may be held up for good: what is behind it would be read again after every restart."""
+    """No offset may stay uncommitted: the messages after it would be read again after every restart."""
     for partition in sorted(world.kafka.logs):
         if world.kafka.committed(partition) != world.kafka.end(partition):
             raise world.history.violated(

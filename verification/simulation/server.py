@@ -47,7 +47,7 @@ class Server:
         self._socket.close()
 
     def send(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        """Return the answers to commands that are sent together, with a ReplyError where one was refused."""
+        """Return the answers to commands that are sent together, with a ReplyError for a refused one."""
         self._socket.sendall(b"".join([hiredis.pack_command(tuple(command)) for command in commands]))
         reader = self._reader
         answers: list[Any] = []

@@ -40,7 +40,7 @@ ALLOWED = {
 
 
 class State(NamedTuple):
-    """The fields of a record that are watched; '' where there is none."""
+    """The fields of a record that are watched; '' if there is none."""
 
     st: str = ""
     fe: str = ""
@@ -138,7 +138,7 @@ class Truth:
         return f"{process.name}/{process.loom.current.name}"
 
     def executed(self, call: Carried, found: Sequence[tuple[Sequence[bytes | None], bytes | None]]) -> None:
-        """A script was carried out; judge what it did to each record, by what stands there and in `open` now."""
+        """A script was carried out; check its change of each record, by the record and `open` as they are now."""
         changed = []
         named: defaultdict[str, set[str]] = defaultdict(set)
         for index, key in enumerate(call.keys):

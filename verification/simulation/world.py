@@ -74,7 +74,7 @@ class World:
         return process, number
 
     def process_started(self, number: int) -> float | None:
-        """Return when a process started, None where it is gone; as `restart.process_started`."""
+        """Return when a process started, None if it has ended; as `restart.process_started`."""
         process = self._processes.get(number)
         return None if process is None or process.dead else float(number)
 

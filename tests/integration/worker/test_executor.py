@@ -486,7 +486,7 @@ def test_a_forked_process_that_returns_from_the_task_takes_no_jobs(crew: Callabl
 
 
 def test_children_die_with_their_worker() -> None:
-    """The worker is killed by -9 while its children run, one of them without letting any thread of its own run."""
+    """The worker is killed by -9 while its children run, one of them holding the interpreter."""
     program = """
 import sys, time
 from tests.integration.worker.test_executor import Crew, lease

@@ -35,7 +35,7 @@ def settings(namespace: str, lease: float) -> Settings:
 
 @pytest.fixture
 def client(settings: Settings) -> Iterator[Client]:
-    """A client whose tasks a worker in this process executes, in a child of its own."""
+    """A client whose tasks a worker in this process executes, in a separate child."""
     broker, backend = open_broker(settings), open_backend(settings)
     broker.ensure(settings.queues, create=True)
     executor = Executor(settings, ["tests.integration.chores"])
@@ -73,7 +73,7 @@ def test_an_unreadable_message_is_dead_lettered_and_a_newer_one_is_left(client: 
     newer = b'{"v":99,"id":"%b"}' % new_id().encode()
     broker.publish([Outgoing("x", "default", newer), Outgoing("y", "default", b"nonsense")], timestamp_ms=1)
     queues = broker._queues
-    wait_until(lambda: list(queues.dead.values()) == [b"nonsense"], "the dead letter stands")
+    wait_until(lambda: list(queues.dead.values()) == [b"nonsense"], "the dead letter is there")
     wait_until(lambda: sum(map(len, queues.pending.values())) == 1, "it is settled")
     assert client.submit("chores.add", 1, 2).result(timeout=30) == 3
     time.sleep(2.5 * settings.claim_stale_seconds)  # it is delivered again after each lease, and never copied

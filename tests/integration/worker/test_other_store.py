@@ -26,7 +26,7 @@ def settings(kafka_url: str, namespace: str, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def client(settings: Settings) -> Iterator[Client]:
-    """A client whose tasks a worker in this process executes, on connections of its own."""
+    """A client whose tasks a worker in this process executes, on separate connections."""
     plugins = load_plugins(acme_sqlite)
     broker, backend = open_broker(settings), open_backend(settings, plugins)
     broker.ensure(settings.queues, create=True)

@@ -21,7 +21,7 @@ DAY = 86_400.0
 
 
 class Clock:
-    """A clock that goes on when it is told to."""
+    """A clock that the test moves."""
 
     def __init__(self) -> None:
         self.seconds = 1_700_000_000.0

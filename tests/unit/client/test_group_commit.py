@@ -93,7 +93,7 @@ def test_batches_are_limited_and_the_lead_is_handed_on() -> None:
     for thread in threads:
         thread.join(60)
     assert [len(batch) for batch in work.batches] == [1, 2, 2, 1]
-    assert len(set(work.threads)) == 4, "each batch has a leader of its own"
+    assert len(set(work.threads)) == 4, "each batch has another leader"
     assert len(answers) == 6
 
 

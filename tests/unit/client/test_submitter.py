@@ -168,7 +168,7 @@ def test_a_missing_acknowledgement_is_an_unknown_outcome_within_the_timeout(plac
     assert 0.18 <= time.monotonic() - begun < 4.0  # without the setting 5
     place.broker.speak()
     (late,) = caught.value.task_ids
-    wait_until(lambda: late in place.backend.positions, "a late acknowledgement is confirmed all the same")
+    wait_until(lambda: late in place.backend.positions, "a late acknowledgement is confirmed too")
 
 
 def test_too_many_unacknowledged_messages_refuse_before_anything_is_written(

@@ -57,7 +57,7 @@ def double(number: int) -> int:
 
 
 def answering(hook: str, answer: Any) -> object:
-    """Return a plugin whose one hook gives this answer, or calls sys.exit where it is SystemExit."""
+    """Return a plugin whose one hook gives this answer, or calls sys.exit if it is SystemExit."""
 
     def method(self: object) -> Any:
         return sys.exit(7) if answer is SystemExit else answer

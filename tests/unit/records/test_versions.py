@@ -89,7 +89,7 @@ STORED = {
 
 
 class NextRecord(StoredRecord):
-    """What a later yadtq may know: one more field."""
+    """A field that a later yadtq may add."""
 
     priority: int = 0
 

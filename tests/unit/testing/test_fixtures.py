@@ -1,4 +1,4 @@
-"""The pytest plugin, used as an author of tasks and plugins uses it: in a test file of their own."""
+"""The pytest plugin, in a test file as an author of tasks and plugins writes it."""
 
 from __future__ import annotations
 

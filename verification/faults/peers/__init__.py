@@ -1,1 +1,1 @@
-"""Other queues on Kafka through some of the same rows, each in an environment of its own."""
+"""Other queues on Kafka through some of the same rows, each in a separate environment."""

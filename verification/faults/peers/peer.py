@@ -45,7 +45,7 @@ class Peer(Struct, frozen=True):
 
     @property
     def folder(self) -> Path:
-        """Where its environment is."""
+        """The folder of its environment."""
         return ENVIRONMENTS / self.name
 
     @property

@@ -99,7 +99,7 @@ def w6(scene: Scene) -> None:
 
 def w7(scene: Scene) -> None:
     """Tasks kill their child (SIGKILL) in every run: they fail in the end, the others succeed."""
-    scene.workers("w1", "w2", options=("-c", "2", "--threads", "1"))  # a child of its own for each run
+    scene.workers("w1", "w2", options=("-c", "2", "--threads", "1"))  # a separate child for each run
     scene.submitter("killers", count=KILLERS, threads=1, kinds=("killer",), rate=2)
     scene.submitter()
     scene.come_to_rest(120)

@@ -1,4 +1,4 @@
-"""Backends on a real Redis, each test in a namespace of its own."""
+"""Backends on a real Redis, with one namespace a test."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def bed(make_bed: Callable[..., Bed]) -> Bed:
 
 @pytest.fixture
 def own_bed(make_valkey: Callable[..., LocalValkey], namespace: str) -> Iterator[Bed]:
-    """A namespace of a Redis of its own, which may be filled, restarted or forbidden things."""
+    """A namespace of a separate Redis, which a test may fill, restart or restrict."""
     server = make_valkey(aof=False)
     made = Bed(server.url, namespace)
     yield made

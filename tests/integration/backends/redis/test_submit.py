@@ -1,4 +1,4 @@
-"""Create and confirm: a record stands before its message, and the message's place follows."""
+"""Create and confirm: a record is written before its message, and the message's position follows."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def make_broker(kafka_url: str, namespace: str) -> Iterator[Callable[..., kafka.
 
 @pytest.fixture
 def broker(make_broker: Callable[..., kafka.KafkaBroker]) -> kafka.KafkaBroker:
-    """A broker whose queue `default` stands, with 4 partitions."""
+    """A broker whose queue `default` exists, with 4 partitions."""
     made = make_broker()
     made.ensure(["default"], create=True)
     return made

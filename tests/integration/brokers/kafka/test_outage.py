@@ -56,7 +56,7 @@ def test_a_killed_broker_is_used_again_after_its_restart(
 
 
 def test_a_stopped_broker_goes_on(make_kafka: MakeKafka, make_broker: Make, members: Members) -> None:
-    """K3: a broker that stands still for 8 s delivers everything once."""
+    """K3: a broker that is stopped for 8 s delivers everything once."""
     server = make_kafka()
     broker = make_broker(broker=server.url)
     broker.ensure(["default"], create=True)

@@ -1,4 +1,4 @@
-"""Topics are made as the settings say, refused where they are not, and looked at where a position points."""
+"""Topics are created by the settings, refused if they differ, and read at a given position."""
 
 from __future__ import annotations
 

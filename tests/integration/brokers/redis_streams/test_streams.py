@@ -41,7 +41,7 @@ class Yard:
         )
 
     def open(self, **given: Any) -> RedisStreamsBroker:
-        """Return a broker whose queue stands."""
+        """Return a broker whose queue exists."""
         broker = redis_streams.open(self.settings(**given))
         self._at_end.callback(broker.close, 1.0)
         broker.ensure(["default"], create=True)

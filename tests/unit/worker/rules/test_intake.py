@@ -33,7 +33,7 @@ DONE = Answer(Verdict.DONE)
 
 
 class Worker:
-    """An intake whose partition 0 is ours from offset 0 on, and shorthand for what is told to it."""
+    """An intake that owns partition 0 from offset 0 on, and shorthand for its calls."""
 
     def __init__(self, count: int = 0, committed: int = 0) -> None:
         self.intake = Intake()
@@ -399,7 +399,7 @@ def test_saturated_is_a_second_without_a_free_slot() -> None:
 
 
 def offered(worker: Worker, slots: int, *answers: Answer) -> list[int]:
-    """Offer to `slots` free slots elsewhere; answer in order, OFFERED where no answer is given."""
+    """Offer to `slots` free slots elsewhere; answer in order, OFFERED if no answer is given."""
     batch = worker.intake.to_offer(slots)
     rest = [Answer(Verdict.OFFERED)] * (len(batch) - len(answers))
     worker.intake.offered(batch, [*answers, *rest], 0.0)
@@ -445,7 +445,7 @@ def test_messages_never_offered_come_before_those_offered_once() -> None:
     assert worker.offsets() == [0, 1, 2, 3]
 
 
-# Where a message cannot be read again
+# On a broker that cannot replay
 
 
 def streams(*messages: Delivery | Unreadable, now: float = 0.0) -> Intake:

@@ -1,4 +1,4 @@
-"""From where a partition is read again when the backend's epoch has changed."""
+"""The offset from which a partition is read again when the backend's epoch has changed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FIRST = Epoch("a", 50_000, (Past("a", 0),))
 
 
 def after(*froms: tuple[str, int], mark_ms: int = 90_000) -> Epoch:
-    """The epoch that stands when these were made one after the other, behind `a`."""
+    """The present epoch, after these were made one after the other, behind `a`."""
     past = (Past("a", 0), *(Past(name, from_ms) for name, from_ms in froms))
     return Epoch(froms[-1][0], mark_ms, past)
 

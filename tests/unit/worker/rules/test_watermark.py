@@ -49,7 +49,7 @@ def test_a_repeated_fetch_is_not_delivered_twice() -> None:
 def test_an_offset_that_is_not_open_cannot_be_done() -> None:
     mark = after(4, 5, start=4)
     mark.done(3)  # from before a rewind
-    mark.done(6)  # not delivered yet: being told so must not count when it comes
+    mark.done(6)  # not delivered yet: this call must not count when it is
     mark.done(4)
     mark.done(4)
     assert mark.low == 5

@@ -25,7 +25,7 @@ KNOWS = structs.replace(STATS, tasks=("strange",))
 
 
 class Clock:
-    """Goes on when it is told to."""
+    """A clock that the test moves."""
 
     seconds = 1_700_000_000.0
 
@@ -53,7 +53,7 @@ class Sent:
 
 
 class Post:
-    """A broker that delivers no old message again; notes what it is to publish. `pending`: what is not acknowledged."""
+    """A broker that delivers no old message again and notes each publish. `pending`: unacknowledged messages."""
 
     replayable = True
 
