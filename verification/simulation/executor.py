@@ -69,7 +69,7 @@ class Executor:
         self._numbers, self._seqs = itertools.count(), itertools.count(1)
         self._children = [Child(next(self._numbers)) for _ in range(children)]
         self._news = Signal()
-        self._heard = ChildEvents([], [], [], ready=False)
+        self._heard = ChildEvents()
         self._draining = False
         self.slots = children * threads
         self.tasks = frozenset(tasks)
@@ -148,7 +148,7 @@ class Executor:
         if not (self._heard.ended or self._heard.deaths or self._heard.ready) or timeout <= 0.0:
             self._loom.wait(timeout, self._news)
         self._process.check()
-        heard, self._heard = self._heard, ChildEvents([], [], [], ready=False)
+        heard, self._heard = self._heard, ChildEvents()
         return heard
 
     def wake(self) -> None:
@@ -206,7 +206,7 @@ class Executor:
     def _another(self) -> None:
         if not self._draining and not self._process.dead:
             self._children.append(Child(next(self._numbers)))
-            self._heard = self._heard._replace(ready=True)
+            self._heard.ready = True
             self._news.fire(self._loom)
 
     def close(self) -> None:

@@ -129,22 +129,12 @@ class Store:
 
     def run(self, *command: Any) -> Any:
         """Return the answer to one command."""
-        try:
-            answer = self._repeated(lambda: self._execute(*command))
-        except redis.RedisError as error:
-            raise self.translated(error) from error
-        self._reached = True
-        return answer
+        return self._answered(lambda: self._execute(*command))
 
     def run_many(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         """Send commands together and return their answers; a refused command has a ServerError in its place."""
-        if len(commands) == 1:
-            return [self._one(commands[0])]
-        try:
-            answers: list[Any] = self._repeated(lambda: self._pipelined(commands))
-        except redis.RedisError as error:
-            raise self.translated(error) from error
-        self._reached = True
+        send = self._alone if len(commands) == 1 else self._pipelined
+        answers: list[Any] = self._answered(lambda: send(commands))
         return answers
 
     def identity(self) -> tuple[str, int]:
@@ -173,13 +163,20 @@ class Store:
                 pool: Any = self._client.connection_pool
                 pool.sentinel_manager.close()
 
-    def _one(self, command: Sequence[Any]) -> Any:
+    def _answered(self, send: Callable[[], Any]) -> Any:
         try:
-            return self._repeated(lambda: self._execute(*command))
-        except ServerError as error:
-            return error
+            answer = self._repeated(send)
         except redis.RedisError as error:
             raise self.translated(error) from error
+        self._reached = True
+        return answer
+
+    def _alone(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        """Send one command as `_pipelined` does, without the cost of a pipeline."""
+        try:
+            return [self._execute(*commands[0])]
+        except ServerError as error:
+            return [error]
 
     def _pipelined(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         with self._client.pipeline(transaction=False) as pipeline:

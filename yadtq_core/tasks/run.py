@@ -21,11 +21,10 @@ class Run:
     """One run of a task, as seen from inside it.
 
     `attempt` counts runs from 1. `fence` is larger for every newer run of the same ID: a store that keeps the highest
-    fence it has seen can refuse the late writes of an older run. `worker_id` is the name of the worker. `deadline`
-    (seconds of `time.monotonic()`) is the end of the time that the run has, None when there is no limit.
+    fence it has seen can refuse the late writes of an older run. `worker_id` is the name of the worker.
     """
 
-    __slots__ = ("_cancelled", "_message", "_report", "attempt", "deadline", "fence", "worker_id")
+    __slots__ = ("_cancelled", "_message", "_report", "attempt", "fence", "worker_id")
 
     def __init__(
         self,
@@ -36,13 +35,11 @@ class Run:
         worker_id: str,
         report: Callable[[float, str], None],
         cancelled: Callable[[], bool],
-        deadline: float | None = None,
     ) -> None:
         self._message = message
         self.attempt = attempt
         self.fence = fence
         self.worker_id = worker_id
-        self.deadline = deadline
         self._report = report
         self._cancelled = cancelled
 

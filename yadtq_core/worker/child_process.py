@@ -51,12 +51,12 @@ class ChildProcess:
         self._unsent: deque[memoryview] = deque()
         with ExitStack() as undo:
             control, self._control = _pipe(undo)
-            work, self._work = _pipe(undo)
+            work, self.work = _pipe(undo)
             self.reports, reports = _pipe(undo)
             self._tokens, self._begun = map(undo.enter_context, socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM))
             self._tokens.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _TOKEN_BUFFER)
-            _widen(self.reports, self._work)
-            os.set_blocking(self._work, False)
+            _widen(self.reports, self.work)
+            os.set_blocking(self.work, False)
             self.process = _spawned((control, work, self._begun.fileno(), reports))
             undo.pop_all()
         for fd in (control, work, reports):
@@ -64,11 +64,6 @@ class ChildProcess:
         self._frames = Frames(self.reports)
         self._tell(start)
         os.set_blocking(self._control, False)  # a child that reads nothing must not block `cancel`
-
-    @property
-    def work_fd(self) -> int:
-        """The pipe that `flush` writes to: wait until it is writable while `backlogged`."""
-        return self._work
 
     @property
     def backlogged(self) -> bool:
@@ -97,7 +92,7 @@ class ChildProcess:
         """Write as much as the work pipe takes now."""
         try:
             while self._unsent:
-                written = os.write(self._work, self._unsent[0])
+                written = os.write(self.work, self._unsent[0])
                 if written == len(self._unsent[0]):
                     self._unsent.popleft()
                 else:
@@ -145,10 +140,10 @@ class ChildProcess:
         self._tokens.close()
         self._begun.close()
 
-    def kill(self, sig: int = signal.SIGKILL) -> None:
+    def kill(self) -> None:
         """Kill it and all processes of its group, those that its tasks have started included."""
         try:
-            os.killpg(self.process.pid, sig)
+            os.killpg(self.process.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
             pass
 
@@ -162,7 +157,7 @@ class ChildProcess:
         self.kill()
         self.ended = True
         self._unsent.clear()  # or a late `flush` would write into another file that has got the pipe's number
-        for fd in (self._control, self._work, self.reports):
+        for fd in (self._control, self.work, self.reports):
             os.close(fd)
         self._tokens.close()
         self._begun.close()

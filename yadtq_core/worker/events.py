@@ -31,7 +31,8 @@ class Events:
         self._waiting: deque[Callable[[], None]] = deque(maxlen=MAX_WAITING)
         self._news = threading.Event()
         self._closing = False
-        self._dropped = 0
+        self.dropped = 0
+        """How many batches were dropped because listeners were too slow."""
         self._thread: threading.Thread | None = None
         implemented = plugins.manager.implemented
         self._started = implemented("yadtq_tasks_started")
@@ -39,11 +40,6 @@ class Events:
         self._reclaimed = implemented("yadtq_tasks_reclaimed")
         self._heartbeat = implemented("yadtq_heartbeat")
         self._stopping = implemented("yadtq_worker_stopping")
-
-    @property
-    def dropped(self) -> int:
-        """How many batches were dropped because listeners were too slow."""
-        return self._dropped
 
     def worker_started(self) -> None:
         """Start the thread; its first event is the start of the worker."""
@@ -90,9 +86,9 @@ class Events:
 
     def _put(self, hook: str, **arguments: Any) -> None:
         if len(self._waiting) == MAX_WAITING:
-            self._dropped += 1
-            if str(self._dropped).strip("0") == "1":
-                log.error("event hooks of plugins are too slow: %d batch(es) of events were dropped", self._dropped)
+            self.dropped += 1
+            if str(self.dropped).strip("0") == "1":
+                log.error("event hooks of plugins are too slow: %d batch(es) of events were dropped", self.dropped)
         self._waiting.append(partial(self._notify, hook, worker=self._worker, **arguments))
         self._news.set()
 

@@ -14,6 +14,7 @@ import selectors
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from yadtq_core.child.pipe import Done, Progress, Ready, Start
@@ -40,14 +41,15 @@ class Death(NamedTuple):
     cause: str
 
 
-class ChildEvents(NamedTuple):
+@dataclass
+class ChildEvents:
     """The reports of the children since the last `read`."""
 
-    ended: list[tuple[Lease, Done]]
-    progress: list[tuple[str, str]]
+    ended: list[tuple[Lease, Done]] = field(default_factory=list)
+    progress: list[tuple[str, str]] = field(default_factory=list)
     """The last progress text of runs, as (ID, text)."""
-    deaths: list[Death]
-    ready: bool
+    deaths: list[Death] = field(default_factory=list)
+    ready: bool = False
     """True when a child has become ready to run tasks."""
 
 
@@ -173,13 +175,13 @@ class Executor:
 
     def read(self, timeout: float) -> ChildEvents:
         """Return what the children have reported, waiting `timeout` seconds at most for the first report."""
-        events = ChildEvents([], [], [], False)
+        events = ChildEvents()
         self._watch_backlogs()
         for key, _ in self._selector.select(timeout):
             if key.data is None:
                 _empty(self._awake)
             elif key.fd == key.data.reports:
-                events = self._heard(key.data, events)
+                self._heard(key.data, events)
             else:
                 with self._lock:
                     key.data.flush()
@@ -190,17 +192,17 @@ class Executor:
     def _watch_backlogs(self) -> None:
         with self._lock:
             for child in self._children.values():
-                watched = child.work_fd in self._selector.get_map()
+                watched = child.work in self._selector.get_map()
                 if child.backlogged and not watched:
-                    self._selector.register(child.work_fd, selectors.EVENT_WRITE, child)
+                    self._selector.register(child.work, selectors.EVENT_WRITE, child)
                 elif watched and not child.backlogged:
-                    self._selector.unregister(child.work_fd)
+                    self._selector.unregister(child.work)
 
-    def _heard(self, child: ChildProcess, events: ChildEvents) -> ChildEvents:
+    def _heard(self, child: ChildProcess, events: ChildEvents) -> None:
         reports = child.read()
         if reports is None:
-            return events._replace(deaths=[*events.deaths, self._remove_dead(child)])
-        ready = events.ready
+            events.deaths.append(self._remove_dead(child))
+            return
         with self._lock:
             for report in reports:
                 if isinstance(report, Done):
@@ -211,9 +213,8 @@ class Executor:
                     if entry := child.jobs.get(report.seq):
                         events.progress.append((entry.lease.id, report.text))
                 elif isinstance(report, Ready):
-                    ready = True
+                    events.ready = True
                     self._became_ready(child, report)
-        return events._replace(ready=ready)
 
     def _became_ready(self, child: ChildProcess, report: Ready) -> None:
         if report.problem:
@@ -230,7 +231,7 @@ class Executor:
 
     def _remove_dead(self, child: ChildProcess) -> Death:
         with self._lock:
-            for fd in (child.reports, child.work_fd):
+            for fd in (child.reports, child.work):
                 if fd in self._selector.get_map():
                     self._selector.unregister(fd)
             del self._children[child.number]

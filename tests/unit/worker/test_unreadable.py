@@ -78,7 +78,7 @@ class Scene:
 
     @property
     def committed(self) -> int:
-        return self.intake._partitions[P0].low
+        return self.intake._partitions[P0].mark.low
 
     def waiting(self) -> list[Unreadable]:
         return self.sender._waiting

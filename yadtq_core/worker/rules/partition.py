@@ -44,11 +44,6 @@ class PartitionProgress:
         self.epoch, safe = _parsed(metadata) or (current, self.mark.low)
         self.safe = deque([safe], maxlen=_KEPT)
 
-    @property
-    def low(self) -> int:
-        """The offset below which everything is done."""
-        return self.mark.low
-
     def belongs_to(self, current: Epoch | None) -> bool:
         """True when its offsets belong to this epoch; otherwise it must be rewound."""
         return current is None or self.epoch is None or self.epoch.id == current.id

@@ -11,10 +11,9 @@ import resource
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from yadtq_core import __version__
 from yadtq_core.errors import YadtqError
 from yadtq_core.interfaces import Backend
 from yadtq_core.model import Epoch, ExtendCode, Hold, Lease, WorkerIdentity, WorkerStats
@@ -114,7 +113,7 @@ class KeeperThread(ThreadLoop):
             queues=tuple(self.queues),
             tasks=tuple(sorted(self.executor.tasks)),
             memory=_memory(),
-            version=_version(),
+            version=__version__,
         )
 
     def _holds(self, running: Sequence[Lease]) -> list[Hold]:
@@ -148,11 +147,3 @@ def _memory() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-@cache
-def _version() -> str:
-    try:
-        return version("yadtq")
-    except PackageNotFoundError:
-        return "?"

@@ -31,7 +31,7 @@ def test_a_commit_says_epoch_mark_and_a_safe_offset_two_heartbeats_old() -> None
 def test_in_the_same_epoch_reading_continues_at_the_commit() -> None:
     progress = PartitionProgress(700, "1 a 50000 650", FIRST)
     assert progress.belongs_to(FIRST)
-    assert progress.low == 700
+    assert progress.mark.low == 700
     assert progress.safe[0] == 650
 
 
@@ -70,7 +70,7 @@ def test_an_unknown_epoch_goes_back_at_least_to_its_own_mark() -> None:
 def test_foreign_metadata_leaves_the_committed_offset(metadata: str) -> None:
     progress = PartitionProgress(700, metadata, FIRST)
     assert progress.belongs_to(FIRST)
-    assert progress.low == 700
+    assert progress.mark.low == 700
 
 
 def test_intake_passes_over_messages_until_the_partition_was_rewound() -> None:

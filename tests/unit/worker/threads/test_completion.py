@@ -12,5 +12,5 @@ def test_the_progress_of_a_run_that_ended_in_the_same_reports_is_dropped() -> No
     office.claim(1)
     (lease,) = office.children.given
     done = Done(1, "success", b"3", "application/json", None, None, 0.1)
-    office.parts.completion_thread._heard(ChildEvents([(lease, done)], [("id0", "0.5 half")], [], False))
+    office.parts.completion_thread._heard(ChildEvents([(lease, done)], [("id0", "0.5 half")]))
     assert office.parts.completion.progress == {}
