@@ -97,6 +97,9 @@ def test_a_released_record_is_due_every_second_and_a_failed_one_after_the_grace(
     assert [due.id for due in bed.backend.sweep(10, 10)[1]] == [offered.message.id]
     clock.seconds += 9.0
     assert {due.id for due in bed.backend.sweep(10, 10)[1]} == {offered.message.id, failed.message.id}
+    bed.backend.confirm([(offered.message.id, "0:1")])  # published again; it still waits only for a slot
+    clock.seconds += 1.0
+    assert bed.backend.sweep(10, 10)[1][0].id == offered.message.id
 
 
 def test_another_run_of_the_store_is_another_epoch_from_the_mark_on(
