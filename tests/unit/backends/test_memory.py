@@ -102,6 +102,20 @@ def test_a_released_record_is_due_every_second_and_a_failed_one_after_the_grace(
     assert bed.backend.sweep(10, 10)[1][0].id == offered.message.id
 
 
+def test_a_worker_is_forgotten_an_hour_after_its_last_heartbeat(
+    bed: BackendBed, clock: Clock, store: MemoryStore
+) -> None:
+    gone, stays = worker("gone"), worker("stays")
+    bed.backend.heartbeat(gone, STATS, ())
+    clock.seconds += 3600.0
+    assert [row.identity for row in bed.backend.workers()] == [gone]
+    clock.seconds += 0.001
+    assert bed.backend.workers() == []
+    bed.backend.heartbeat(stays, STATS, ())
+    assert [row.identity for row in bed.backend.workers()] == [stays]
+    assert store.get([f"worker:gone:{gone.incarnation}"]) == {}
+
+
 def test_another_run_of_the_store_is_another_epoch_from_the_mark_on(
     bed: BackendBed, clock: Clock, store: MemoryStore
 ) -> None:

@@ -240,6 +240,7 @@ class SweepingContract:
         pushed = set(mine.wait(30) or ())
         assert pushed == {one.message.id for one in (success, failed, cancelled, marked, poison)}
         assert bed.backend.watch([retried.message.id], mine.channel) == [False]
+        assert mine.wait(0.0) == []  # each end is pushed once
 
     def test_a_wait_without_a_push_ends_after_its_timeout(self, mine: Subscription) -> None:
         began = time.monotonic()
