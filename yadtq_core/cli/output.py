@@ -11,12 +11,11 @@ UNSAFE = re.compile(
     "\u2028\u2029\ufeff"  # line and paragraph separators, byte order mark
     "\ud800-\udfff]"  # lone surrogates, which cannot be printed at all
 )
-_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def escape(text: str) -> str:
     """Return the text on one line, with control characters and bidirectional controls as escapes."""
-    return UNSAFE.sub(lambda found: _SHORT.get(found[0]) or _code(found[0]), text)
+    return UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def say(text: str = "") -> None:
@@ -43,8 +42,3 @@ def say_json(value: Any) -> None:
 def to_json(value: Any) -> str:
     """Return a value as one line of JSON in printable ASCII. `json` alone does not escape DEL."""
     return json.dumps(value).replace("\x7f", "\\u007f")
-
-
-def _code(character: str) -> str:
-    number = ord(character)
-    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"

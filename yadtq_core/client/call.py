@@ -7,7 +7,8 @@ call("add", 1, 2)
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
 from msgspec import Struct
@@ -69,44 +70,22 @@ class Using(TypedDict, total=False):
     """ID of the task (a UUID); calls with equal IDs are one task, as with equal keys."""
 
 
-def options(
-    *,
-    delay: float | None = None,
-    queue: str | None = None,
-    retries: int | None = None,
-    headers: Mapping[str, str] | None = None,
-    idempotency_key: str | None = None,
-    id: str | None = None,
-) -> Options:
+def options(**given: Unpack[Using]) -> Options:
     """Return checked options. Raises InvalidInput with the keyword, the value and the allowed range."""
-    if id is not None and idempotency_key is not None:
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if "id" in chosen and "idempotency_key" in chosen:
         raise InvalidInput("id and idempotency_key exclude each other: the key makes the ID")
-    return Options(
-        delay=None if delay is None else _check_delay(delay),
-        queue=None if queue is None else check_queue(queue),
-        retries=None if retries is None else _check_retries(retries),
-        headers=None if headers is None else check_headers(headers),
-        idempotency_key=None if idempotency_key is None else _check_key(idempotency_key),
-        id=None if id is None else check_id(id),
-    )
+    return Options(**{name: _CHECKS[name](value) if name in _CHECKS else value for name, value in chosen.items()})
 
 
+@dataclass(slots=True, repr=False, eq=False)
 class Call(Generic[R_co]):
     """A task, or its name, with arguments and options, for `Client.submit_many`."""
 
-    __slots__ = ("args", "kwargs", "options", "task")
-
-    def __init__(
-        self,
-        task: Task[Any, R_co] | str,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        options: Options = PLAIN,
-    ) -> None:
-        self.task = task
-        self.args = args
-        self.kwargs = kwargs
-        self.options = options
+    task: Task[Any, R_co] | str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    options: Options = PLAIN
 
     def using(self, **keywords: Unpack[Using]) -> Call[R_co]:
         """Return the same call with these options in addition (`Using`); raises InvalidInput."""
@@ -171,3 +150,14 @@ def _is_utf8(text: str) -> bool:
 
 def _shown(value: object) -> str:
     return f"{value!r:.80}"
+
+
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "delay": _check_delay,
+    "queue": check_queue,
+    "retries": _check_retries,
+    "headers": check_headers,
+    "idempotency_key": _check_key,
+    "id": check_id,
+}
+"""By the name of each option: returns the checked value."""

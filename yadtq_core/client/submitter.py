@@ -107,16 +107,12 @@ class Submitter:
         self._shards = shards
         self._awaits_broker = confirm == "broker"
         self._lock = threading.Lock()
-        self._broker: Broker | None = None
+        self.broker: Broker | None = None
+        """None before the first submit."""
         self._ensured: set[str] = set()
         self._at_most = 0
         self._stalled = False
         self._lost = False
-
-    @property
-    def broker(self) -> Broker | None:
-        """The broker; None before the first submit."""
-        return self._broker
 
     def begin(self, submissions: Sequence[Submission]) -> Callable[[], list[Failure]]:
         """Start a batch; return the function that finishes it."""
@@ -134,8 +130,8 @@ class Submitter:
     def provision(self, queues: Sequence[str]) -> None:
         """Create what these queues lack; raises ConfigurationRefused, BrokerUnavailable."""
         with self._lock:
-            self._broker = self._broker or self._open_broker()
-            self._ensure(self._broker, queues, create=True)
+            self.broker = self.broker or self._open_broker()
+            self._ensure(self.broker, queues, create=True)
 
     def finish(self, batch: SubmitBatch) -> list[Failure]:
         """Wait for the broker if messages were published; return a failure or None for each submission."""
@@ -151,11 +147,11 @@ class Submitter:
     def _ready(self, batch: SubmitBatch) -> Broker | None:
         """Open the broker and check the topic of each queue, once; None if no submission of the batch can be sent."""
         queues = {submission.message.queue for submission in batch.submissions}
-        if self._broker is not None and queues <= self._ensured:
-            return self._broker
+        if self.broker is not None and queues <= self._ensured:
+            return self.broker
         with self._lock:
             try:
-                self._broker = broker = self._broker or self._open_broker()
+                self.broker = broker = self.broker or self._open_broker()
                 for queue in queues - self._ensured:
                     self._check_queue(batch, broker, queue)
                 return broker if batch.open() else None
