@@ -81,18 +81,7 @@ class World:
     def backend(self, process: SimulatedProcess) -> RedisBackend:
         """Return a process's backend."""
         line = Line(process, self.server, self.weather, self.truth, self.rng)
-        plan = self.plan
-        return RedisBackend(
-            line,  # type: ignore[arg-type]  # it does what the backend asks of a Store
-            namespace=NAMESPACE,
-            shards=plan.shards,
-            lease=plan.lease,
-            publish_grace=plan.publish_grace,
-            queue_check=plan.queue_check,
-            lost_limit=plan.lost_limit,
-            result_ttl=plan.result_ttl,
-            unknown_task_ttl=plan.unknown_task_ttl,
-        )
+        return RedisBackend(line, self.settings(process.name, ("default",)))  # type: ignore[arg-type]  # it does what the backend asks of a Store
 
     def broker(self, process: SimulatedProcess) -> Broker:
         """Return a process's broker."""

@@ -28,7 +28,7 @@ def open(settings: Settings) -> StoreBackend:  # noqa: A001  (what every impleme
             f"broker {masked_url(settings.broker)} with backend {settings.backend}: memory lives in one process and "
             "ends with it; use memory:// for both or for neither"
         )
-    return StoreBackend.of(_stores.setdefault((settings.backend, settings.namespace), MemoryStore()), settings)
+    return StoreBackend(_stores.setdefault((settings.backend, settings.namespace), MemoryStore()), settings)
 
 
 class MemoryStore:

@@ -4,7 +4,7 @@ A backend in Redis runs the rules as Lua scripts. Any other store with transacti
 `RecordStore` and `Transaction` (`store.py`), and `StoreBackend` is the complete `interfaces.Backend` on it.
 
     def open(settings: Settings) -> Backend:
-        return StoreBackend.of(MyStore(settings.backend, settings.namespace), settings)
+        return StoreBackend(MyStore(settings.backend, settings.namespace), settings)
 
 `backends/memory.py` is the reference store, `examples/sqlite_backend` one that keeps its records on disk, and
 `docs/writing-a-backend.md` the way to one's own. `yadtq_core.testing.BackendContract` tests any of them, and Redis, by

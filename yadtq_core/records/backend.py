@@ -45,39 +45,16 @@ from yadtq_core.settings import Settings
 class StoreBackend:
     """A complete backend on a `RecordStore`. Durations are seconds; `Settings` explains them."""
 
-    def __init__(
-        self,
-        store: RecordStore,
-        *,
-        lease: float = 15.0,
-        publish_grace: float = 10.0,
-        queue_check: float = 60.0,
-        lost_limit: int = 3,
-        result_ttl: float = 86400.0,
-        unknown_task_ttl: float = 86400.0,
-    ) -> None:
+    def __init__(self, store: RecordStore, settings: Settings) -> None:
         self._store = store
         self._subscriptions: dict[str, StoreSubscription] = {}
         self._limits = Limits(
-            lease=milliseconds(lease),
-            grace=milliseconds(publish_grace),
-            check=milliseconds(queue_check),
-            lost=lost_limit,
-            ttl=milliseconds(result_ttl),
-            unknown=milliseconds(unknown_task_ttl),
-        )
-
-    @classmethod
-    def of(cls, store: RecordStore, settings: Settings) -> StoreBackend:
-        """Return the backend on this store with the limits of these settings."""
-        return cls(
-            store,
-            lease=settings.claim_stale_seconds,
-            publish_grace=settings.publish_grace,
-            queue_check=settings.queue_check,
-            lost_limit=settings.lost_limit,
-            result_ttl=settings.result_ttl,
-            unknown_task_ttl=settings.unknown_task_ttl,
+            lease=milliseconds(settings.claim_stale_seconds),
+            grace=milliseconds(settings.publish_grace),
+            check=milliseconds(settings.queue_check),
+            lost=settings.lost_limit,
+            ttl=milliseconds(settings.result_ttl),
+            unknown=milliseconds(settings.unknown_task_ttl),
         )
 
     def create(self, submissions: Sequence[Submission]) -> Sequence[Created]:

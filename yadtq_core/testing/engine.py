@@ -84,7 +84,7 @@ class Engine:
 
     def open_backend(self, settings: Settings) -> StoreBackend:
         """Return a backend on the engine's store."""
-        return StoreBackend.of(self.store, settings)
+        return StoreBackend(self.store, settings)
 
     def open_broker(self, settings: Settings) -> MemoryBroker:
         """Return a broker on the engine's queues."""

@@ -42,7 +42,7 @@ def store(clock: Clock) -> MemoryStore:
 
 @pytest.fixture
 def bed(store: MemoryStore) -> BackendBed:
-    return BackendBed(lambda **settings: StoreBackend(store, **settings))
+    return BackendBed(lambda **given: StoreBackend(store, Settings(**given)))
 
 
 def test_a_result_is_kept_for_a_day_and_then_its_message_is_too_old(bed: BackendBed, clock: Clock) -> None:

@@ -12,6 +12,7 @@ import pytest
 from yadtq_core.backends.memory import MemoryStore
 from yadtq_core.model import Attempt, Error, Record, Status, Verdict
 from yadtq_core.records import DamagedRecord, Entry, StoreBackend, StoredRecord, decode, encode
+from yadtq_core.settings import Settings
 from yadtq_core.testing.contracts.backend_bed import BackendBed, delivery, outcome, submission
 
 FORMATS = Path(__file__).parents[2] / "formats"
@@ -101,7 +102,7 @@ def store() -> MemoryStore:
 
 @pytest.fixture
 def bed(store: MemoryStore) -> BackendBed:
-    return BackendBed(lambda **settings: StoreBackend(store, **settings))
+    return BackendBed(lambda **given: StoreBackend(store, Settings(**given)))
 
 
 def replace(store: MemoryStore, task_id: str, **fields: Any) -> None:

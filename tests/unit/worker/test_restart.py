@@ -16,6 +16,7 @@ from yadtq_core.backends.memory import MemoryStore
 from yadtq_core.errors import BackendUnavailable
 from yadtq_core.model import Status, WorkerIdentity, WorkerRow
 from yadtq_core.records import StoreBackend
+from yadtq_core.settings import Settings
 from yadtq_core.testing.contracts.backend_bed import STATS, BackendBed, worker
 from yadtq_core.worker.restart import predecessors, process_started, recover
 
@@ -85,11 +86,7 @@ def test_without_proc_a_process_exists_or_does_not(monkeypatch: pytest.MonkeyPat
 def bed() -> BackendBed:
     """One namespace in memory."""
     store = MemoryStore()
-
-    def opened(*, lease: float = 15.0, **given: Any) -> StoreBackend:
-        return StoreBackend(store, lease=lease, **given)
-
-    return BackendBed(opened)
+    return BackendBed(lambda **given: StoreBackend(store, Settings(**given)))
 
 
 def test_the_tasks_of_a_predecessor_are_requeued_and_it_is_offline(bed: BackendBed) -> None:
@@ -126,5 +123,5 @@ def test_a_worker_starts_while_the_backend_is_away(caplog: pytest.LogCaptureFixt
         def workers(self) -> list[WorkerRow]:
             raise BackendUnavailable("no answer from here")
 
-    recover(Away(MemoryStore()), ME)
+    recover(Away(MemoryStore(), Settings()), ME)
     assert "wait until their leases end: no answer from here" in caplog.text

@@ -74,45 +74,23 @@ def open(settings: Settings) -> RedisBackend:  # noqa: A001  (the name of every 
     store = open_store(settings.backend, password=settings.backend_password)
     for warning in store.warnings():
         log.warning("%s", warning)
-    return RedisBackend(
-        store,
-        namespace=settings.namespace,
-        shards=settings.shards,
-        lease=settings.claim_stale_seconds,
-        publish_grace=settings.publish_grace,
-        queue_check=settings.queue_check,
-        lost_limit=settings.lost_limit,
-        result_ttl=settings.result_ttl,
-        unknown_task_ttl=settings.unknown_task_ttl,
-    )
+    return RedisBackend(store, settings)
 
 
 class RedisBackend:
-    """`interfaces.Backend` on one Redis or Valkey. Durations are seconds; `Settings` explains them."""
+    """`interfaces.Backend` on one Redis or Valkey."""
 
-    def __init__(
-        self,
-        store: Store,
-        *,
-        namespace: str,
-        shards: int = 1,
-        lease: float = 15.0,
-        publish_grace: float = 10.0,
-        queue_check: float = 60.0,
-        lost_limit: int = 3,
-        result_ttl: float = 86400.0,
-        unknown_task_ttl: float = 86400.0,
-    ) -> None:
+    def __init__(self, store: Store, settings: Settings) -> None:
         self._store = store
-        self._namespace = namespace
-        self._keys = Keys(namespace, shards)
+        self._namespace = settings.namespace
+        self._keys = Keys(settings.namespace, settings.shards)
         self._calls = Calls(store, self._keys.shards)
-        self._lease_ms = milliseconds(lease)
-        self._grace_ms = milliseconds(publish_grace)
-        self._check_ms = milliseconds(queue_check)
-        self._lost_limit = lost_limit
-        self._ttl_ms = milliseconds(result_ttl)
-        self._unknown_ms = milliseconds(unknown_task_ttl)
+        self._lease_ms = milliseconds(settings.claim_stale_seconds)
+        self._grace_ms = milliseconds(settings.publish_grace)
+        self._check_ms = milliseconds(settings.queue_check)
+        self._lost_limit = settings.lost_limit
+        self._ttl_ms = milliseconds(settings.result_ttl)
+        self._unknown_ms = milliseconds(settings.unknown_task_ttl)
 
     def create(self, submissions: Sequence[Submission]) -> Sequence[Created]:
         """Write the record of each. A damaged record answers CONFLICT with status `failed`."""

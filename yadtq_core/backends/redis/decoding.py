@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from yadtq_core.backends.redis.keys import Field
 from yadtq_core.model import (
@@ -47,7 +48,7 @@ _SPECIAL = {
 """Fields of a record that need a special rule in `_record`."""
 _READERS: dict[Any, Callable[[str], Any]] = {int: int, float: _seconds, float | None: _seconds}
 """By the type of an attribute of `Record`; any other attribute is the text itself."""
-_TYPES = {attribute.name: attribute.type for attribute in msgspec.structs.fields(Record)}
+_TYPES = {attribute.name: attribute.type for attribute in structs.fields(Record)}
 _PLAIN = {
     field: (field.name.lower(), _READERS.get(_TYPES[field.name.lower()], str))
     for field in Field
@@ -144,46 +145,24 @@ def counts_of(shards: Iterable[Mapping[bytes, bytes]]) -> Counts:
     return Counts({queue: by for queue, by in kept.items() if by}, {s: n for s, n in ended.items() if n})
 
 
+_LISTS = ("queues", "tasks")
+"""Fields of a worker's row that hold names, separated by commas."""
+
+
 def worker_fields(worker: WorkerIdentity, stats: WorkerStats) -> list[str | int | float]:
     """Return a worker's row as fields and values."""
-    row: dict[str, str | int | float] = {
-        "id": worker.id,
-        "incarnation": worker.incarnation,
-        "host": worker.host,
-        "pid": worker.pid,
-        "process_started": repr(worker.process_started),
-        "state": stats.state,
-        "tasks_executed": stats.tasks_executed,
-        "running": stats.running,
-        "slots": stats.slots,
-        "free": stats.free,
-        "queues": ",".join(stats.queues),
-        "tasks": ",".join(stats.tasks),
-        "memory": stats.memory,
-        "version": stats.version,
-    }
+    row = structs.asdict(worker) | structs.asdict(stats) | {name: ",".join(getattr(stats, name)) for name in _LISTS}
     return [part for pair in row.items() for part in pair]
 
 
 def worker_of(fields: Mapping[bytes, bytes], now_ms: int, lease_ms: int) -> WorkerRow | None:
     """Return the worker in this row; None if the row has expired or cannot be read."""
     try:
-        row = {name.decode(): value.decode() for name, value in fields.items()}
+        row: dict[str, Any] = {name.decode(): value.decode() for name, value in fields.items()}
+        row |= {name: _names(row[name]) for name in _LISTS}
         last_seen = int(row["last_seen"])
-        identity = WorkerIdentity(
-            row["id"], row["incarnation"], row["host"], int(row["pid"]), float(row["process_started"])
-        )
-        stats = WorkerStats(
-            state=row["state"],
-            tasks_executed=int(row["tasks_executed"]),
-            running=int(row["running"]),
-            slots=int(row["slots"]),
-            free=int(row["free"]),
-            queues=_names(row["queues"]),
-            tasks=_names(row["tasks"]),
-            memory=int(row["memory"]),
-            version=row["version"],
-        )
+        identity = msgspec.convert(row, WorkerIdentity, strict=False)
+        stats = msgspec.convert(row, WorkerStats, strict=False)
     except (KeyError, ValueError):
         return None
     online = now_ms - last_seen < lease_ms and stats.state != "offline"

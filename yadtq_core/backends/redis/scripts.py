@@ -29,20 +29,5 @@ WATCH = _load("watch")
 EPOCH = _load("epoch")
 HEARTBEAT = _load("heartbeat")
 
-ALL = (
-    CREATE,
-    CONFIRM,
-    CLAIM,
-    OFFER,
-    EXTEND,
-    FINISH,
-    RELEASE,
-    DUE,
-    SWEEP,
-    MESSAGES,
-    BURIED,
-    CANCEL,
-    WATCH,
-    EPOCH,
-    HEARTBEAT,
-)
+ALL = tuple(one for one in list(globals().values()) if isinstance(one, Script))
+"""Every script above."""

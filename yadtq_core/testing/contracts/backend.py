@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 from msgspec import structs
@@ -50,12 +49,7 @@ class BackendContract(SubmittingContract, ClaimingContract, EndingContract, Swee
     @pytest.fixture
     def bed(self, settings: Settings) -> Iterator[BackendBed]:
         """The namespace of one test."""
-
-        def opened(*, lease: float | None = None, **given: Any) -> Backend:
-            lasting = {} if lease is None else {"claim_stale_seconds": lease}
-            return self.open(structs.replace(settings, **lasting, **given))
-
-        made = BackendBed(opened)
+        made = BackendBed(lambda **given: self.open(structs.replace(settings, **given)))
         yield made
         made.close()
 

@@ -81,7 +81,7 @@ def given_back(task_id: str, answer: Answer, reason: ReleaseReason = ReleaseReas
 class BackendBed:
     """A namespace; its backends share a store and differ in their settings.
 
-    opener: opens a backend; takes `lease` and other settings by keyword.
+    opener: opens a backend; takes settings by keyword.
     """
 
     def __init__(self, opener: Callable[..., Backend]) -> None:
@@ -90,8 +90,10 @@ class BackendBed:
         self.worker = worker()
         self.backend = self.open()
 
-    def open(self, **settings: Any) -> Backend:
-        """Return another backend of this namespace; durations may be shorter than `Settings` allows."""
+    def open(self, *, lease: float | None = None, **settings: Any) -> Backend:
+        """Return another backend of this namespace; durations may be shorter than `load` allows."""
+        if lease is not None:
+            settings["claim_stale_seconds"] = lease
         made = self._opener(**settings)
         self._opened.append(made)
         return made

@@ -13,7 +13,7 @@ from yadtq_core.settings import Settings
 def open(settings: Settings) -> Backend:  # noqa: A001  (what every implementation's factory is called)
     """Return the backend at `settings.backend`; it connects when it is first used."""
     folder = Path(settings.backend.removeprefix("sqlite://"))
-    return StoreBackend.of(SqliteStore(folder / f"{settings.namespace}.db"), settings)
+    return StoreBackend(SqliteStore(folder / f"{settings.namespace}.db"), settings)
 
 
 @hookimpl

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 from yadtq_core.backends.redis.backend import RedisBackend
 from yadtq_core.model import Delivery, shard_of
 from yadtq_core.net.redis_client import open_store
+from yadtq_core.settings import Settings
 from yadtq_core.testing.contracts.backend_bed import BackendBed
 
 LEFT_TO_STAND = {"counts", "epoch", "workers", "meta"}
@@ -18,9 +20,8 @@ class Bed(BackendBed):
     def __init__(self, url: str, namespace: str, shards: int = 1) -> None:
         self.url, self.namespace, self.shards = url, namespace, shards
         self.store = open_store(url)
-        super().__init__(
-            lambda **settings: RedisBackend(self.store, namespace=namespace, **({"shards": shards} | settings))
-        )
+        usual: dict[str, Any] = {"namespace": namespace, "shards": shards}
+        super().__init__(lambda **given: RedisBackend(self.store, Settings(**(usual | given))))
 
     def key(self, kind: str, one: Delivery | str) -> str:
         """Return the key of a record (`task`) or message (`message`)."""

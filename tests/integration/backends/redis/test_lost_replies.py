@@ -14,6 +14,7 @@ from yadtq_core.backends.redis.backend import RedisBackend
 from yadtq_core.errors import BackendUnavailable
 from yadtq_core.model import Delivery, Status
 from yadtq_core.net.redis_client import Store
+from yadtq_core.settings import Settings
 from yadtq_core.testing.contracts.backend_bed import STATS, given_back, outcome, submission
 from yadtq_core.wire import envelope
 
@@ -103,7 +104,7 @@ def test_of_two_sweepers_that_read_the_same_ids_one_gets_each(bed: Bed) -> None:
         first.extend(due.id for due in bed.backend.sweep(2, 2)[1])
 
     store = Between(bed, other_sweep)
-    second = [due.id for due in RedisBackend(store, namespace=bed.namespace).sweep(100, 100)[1]]
+    second = [due.id for due in RedisBackend(store, Settings(namespace=bed.namespace)).sweep(100, 100)[1]]
     assert (len(first), len(second)) == (2, 1)
     assert {*first, *second} == {one.message.id for one in ones}
     assert [bed.record(one).lost for one in ones] == [1, 1, 1]
@@ -113,5 +114,5 @@ def test_a_record_claimed_between_the_two_calls_of_a_sweep_is_left_alone(bed: Be
     one = bed.submit()[0]
     bed.lost(one)
     store = Between(bed, lambda: bed.run(one))
-    assert RedisBackend(store, namespace=bed.namespace).sweep(100, 100)[1] == []
+    assert RedisBackend(store, Settings(namespace=bed.namespace)).sweep(100, 100)[1] == []
     assert bed.record(one).status is Status.PROCESSING

@@ -88,7 +88,7 @@ class Scene:
     def __init__(self) -> None:
         self.clock = Clock()
         store = MemoryStore(self.clock)
-        self.bed = BackendBed(lambda **settings: StoreBackend(store, **settings))
+        self.bed = BackendBed(lambda **given: StoreBackend(store, Settings(**given)))
         self.post = Post()
         me = self.bed.worker
         self.parts = Assembly(
