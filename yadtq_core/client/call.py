@@ -72,7 +72,7 @@ class Using(TypedDict, total=False):
 
 def options(**given: Unpack[Using]) -> Options:
     """Return checked options. Raises InvalidInput with the keyword, the value and the allowed range."""
-    chosen = {name: value for name, value in given.items() if value is not None}
+    chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if "id" in chosen and "idempotency_key" in chosen:
         raise InvalidInput("id and idempotency_key exclude each other: the key makes the ID")
     return Options(**{name: _CHECKS[name](value) if name in _CHECKS else value for name, value in chosen.items()})
