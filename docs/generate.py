@@ -19,12 +19,12 @@ from typing import Any
 import msgspec.inspect
 from typer.main import get_command
 
-from yadtq_core.backends.redis.backend import LONGEST_CHECK_MS
 from yadtq_core.child.runner import MAX_TEXT
 from yadtq_core.cli.app import build
 from yadtq_core.cli.commands import as_command
 from yadtq_core.client.call import MAX_DELAY, MAX_HEADER_BYTES
 from yadtq_core.model import MAX_ARGUMENT_BYTES, MAX_NESTING, MAX_RESULT_BYTES
+from yadtq_core.model.terms import LONGEST_CHECK_MS
 from yadtq_core.settings import ALIASES, ENVIRONMENT, Settings
 from yadtq_core.tasks.task import MAX_RETRIES
 from yadtq_core.worker.rules.intake import MAX_WINDOW

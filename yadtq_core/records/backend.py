@@ -30,6 +30,7 @@ from yadtq_core.model import (
     WorkerRow,
     WorkerStats,
 )
+from yadtq_core.model.terms import damaged, milliseconds
 from yadtq_core.records import claims, runs, submits, sweeps
 from yadtq_core.records.batch import RecordBatch, counts, messages
 from yadtq_core.records.moment import Limits, Moment
@@ -37,9 +38,9 @@ from yadtq_core.records.record import StoredRecord
 from yadtq_core.records.store import RecordStore, Transaction
 from yadtq_core.records.subscription import StoreSubscription
 from yadtq_core.records.sweeps import Room, sweep
-from yadtq_core.records.terms import damaged, kept_body, milliseconds
 from yadtq_core.records.workers import WorkerList
 from yadtq_core.settings import Settings
+from yadtq_core.wire.envelope import kept_body
 
 
 class StoreBackend:

@@ -13,11 +13,11 @@ from typing import TypeVar
 import msgspec
 
 from yadtq_core.model import Counts
+from yadtq_core.model.terms import LONGEST_CHECK_MS
 from yadtq_core.records.epochs import EpochState
 from yadtq_core.records.moment import Moment
 from yadtq_core.records.record import DamagedRecord, StoredRecord, decode, encode
 from yadtq_core.records.store import Entry, Transaction
-from yadtq_core.records.terms import LONGEST_CHECK_MS
 
 EPOCH, COUNTS, MESSAGE = "epoch", "counts", "message:"
 """The names of values; a message's ends with its ID."""

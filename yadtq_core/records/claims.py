@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from yadtq_core.model import DELAYED, Answer, Delivery, Status, Verdict, WorkerIdentity
+from yadtq_core.model.terms import OTHER_ARGUMENTS
 from yadtq_core.records.moment import Moment, end_outside, lose_run
 from yadtq_core.records.record import StoredRecord
-from yadtq_core.records.terms import OTHER_ARGUMENTS
 
 DONE = Answer(Verdict.DONE)
 LATER = Answer(Verdict.LATER)

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import msgspec
 
 from yadtq_core.model import Epoch, Past, Reset
+from yadtq_core.model.terms import EPOCHS, greatest_loss
 from yadtq_core.records.moment import Moment
-from yadtq_core.records.terms import EPOCHS, greatest_loss
 
 
 class Window(NamedTuple):

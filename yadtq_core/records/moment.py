@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from yadtq_core.model import Attempt, Error, Status
+from yadtq_core.model.terms import HISTORY, worker_lost
 from yadtq_core.records.record import StoredRecord
-from yadtq_core.records.terms import HISTORY, worker_lost
 
 
 class Limits(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from yadtq_core.model import DELAYED, ENDED, Attempt, Error, Record, Status
-from yadtq_core.records.terms import seconds
+from yadtq_core.model.terms import seconds
 
 
 class DamagedRecord(Exception):

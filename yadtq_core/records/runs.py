@@ -12,9 +12,9 @@ from yadtq_core.model import (
     ReleaseReason,
     Status,
 )
+from yadtq_core.model.terms import milliseconds, worker_lost
 from yadtq_core.records.moment import Moment, end, end_outside, forget_run, remember
 from yadtq_core.records.record import StoredRecord
-from yadtq_core.records.terms import milliseconds, worker_lost
 
 
 def extend(record: StoredRecord | None, hold: Hold, moment: Moment) -> ExtendCode:

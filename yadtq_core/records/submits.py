@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from yadtq_core.model import CancelCode, CreateCode, Created, Status, Submission
+from yadtq_core.model.terms import LONGEST_CHECK_MS, RELEASED_CHECK_MS, milliseconds
 from yadtq_core.records.moment import Moment, end_outside
 from yadtq_core.records.record import StoredRecord
-from yadtq_core.records.terms import LONGEST_CHECK_MS, RELEASED_CHECK_MS, milliseconds
 
 
 def new_record(submission: Submission, moment: Moment) -> StoredRecord:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from yadtq_core.model import DELAYED, Due, Status
+from yadtq_core.model.terms import RELEASED_CHECK_MS
 from yadtq_core.records.moment import Moment, end_outside, expire, lose_run
 from yadtq_core.records.record import StoredRecord
-from yadtq_core.records.terms import RELEASED_CHECK_MS, delivery_of
+from yadtq_core.wire.envelope import delivery_of
 
 
 class Room(NamedTuple):

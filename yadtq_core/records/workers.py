@@ -7,9 +7,9 @@ from typing import NamedTuple
 import msgspec
 
 from yadtq_core.model import WorkerIdentity, WorkerRow, WorkerStats
+from yadtq_core.model.terms import LISTED_MS
 from yadtq_core.records.moment import Moment
 from yadtq_core.records.store import Transaction
-from yadtq_core.records.terms import LISTED_MS
 
 LIST = "workers"
 

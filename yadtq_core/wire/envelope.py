@@ -29,7 +29,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from yadtq_core.errors import EnvelopeError, InvalidId, InvalidInput
-from yadtq_core.model import Message, check_id, check_queue, check_task_name
+from yadtq_core.model import Delivery, Message, check_id, check_queue, check_task_name
 
 VERSION = 1
 """The version that this yadtq writes, and the newest that it reads."""
@@ -128,3 +128,17 @@ def _unknown_version(head: _Head) -> EnvelopeError:
         return EnvelopeError(reason, check_id(head.id) if head.v > VERSION else None, head.v)
     except InvalidId:
         return EnvelopeError(reason, version=head.v)
+
+
+def kept_body(body: bytes, submitted_at_ms: int) -> bytes | None:
+    """Return the body of a kept message with the time of its record; None if there is no message."""
+    return stamp(body, submitted_at_ms) if body and submitted_at_ms else body or None
+
+
+def delivery_of(body: bytes, submitted_at_ms: int) -> Delivery | None:
+    """Return a kept message as a delivery without a place in a broker; None if it is empty or cannot be read."""
+    stamped = kept_body(body, submitted_at_ms)
+    try:
+        return Delivery(decode(stamped), stamped) if stamped else None
+    except EnvelopeError:
+        return None

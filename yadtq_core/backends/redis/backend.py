@@ -48,20 +48,14 @@ from yadtq_core.model import (
     WorkerStats,
     shard_of,
 )
+from yadtq_core.model.terms import LISTED_MS, LONGEST_CHECK_MS, RELEASED_CHECK_MS, damaged, milliseconds
 from yadtq_core.net.redis_client import Store, open_store
 from yadtq_core.net.redis_errors import ServerError, server_text
 from yadtq_core.net.redis_scripts import ScriptCall, evaluate
-from yadtq_core.records.terms import damaged, milliseconds
 from yadtq_core.settings import Settings
 
 log = logging.getLogger("yadtq.backend")
 
-LONGEST_CHECK_MS = 30 * 60 * 1000
-"""The longest time between two checks of a waiting record."""
-RELEASED_CHECK_MS = 1000
-"""A released, offered or reclaimed record waits for a free slot only, so a sweep checks it every second."""
-LISTED_MS = 3600 * 1000
-"""A worker is listed for this long after its last heartbeat."""
 ROW_MS = 2 * LISTED_MS
 """The life of a worker's row: longer than its place in the list, so that every listed worker has a row."""
 

@@ -23,7 +23,7 @@ from yadtq_core.model import (
     WorkerRow,
     WorkerStats,
 )
-from yadtq_core.records.terms import damaged, greatest_loss
+from yadtq_core.model.terms import damaged, greatest_loss
 
 JSON = "application/json"
 """The content type of a result whose record names none."""

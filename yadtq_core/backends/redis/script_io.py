@@ -29,7 +29,8 @@ from yadtq_core.model import (
     Submission,
     Verdict,
 )
-from yadtq_core.records.terms import OTHER_ARGUMENTS, delivery_of, kept_body, milliseconds
+from yadtq_core.model.terms import OTHER_ARGUMENTS, milliseconds
+from yadtq_core.wire.envelope import delivery_of, kept_body
 
 _FINISH = {1: FinishCode.OK, 2: FinishCode.ALREADY, 3: FinishCode.FENCED, 4: FinishCode.MISSING}
 _EXTEND = {1: ExtendCode.OK, 2: ExtendCode.CANCEL}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from yadtq_core.interfaces import Backend, Broker
 from yadtq_core.model import Delivery, Due, Outgoing
-from yadtq_core.records.terms import delivery_of
+from yadtq_core.wire.envelope import delivery_of
 from yadtq_core.worker.executor import Executor
 from yadtq_core.worker.peers import Peers
 

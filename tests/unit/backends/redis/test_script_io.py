@@ -30,8 +30,9 @@ from yadtq_core.model import (
     Verdict,
     new_id,
 )
-from yadtq_core.records.terms import delivery_of, milliseconds
+from yadtq_core.model.terms import milliseconds
 from yadtq_core.wire import envelope
+from yadtq_core.wire.envelope import delivery_of
 
 ID = "0b2f8c1e-5a0d-4c55-9d0e-3f5f7f0c9a11"
 

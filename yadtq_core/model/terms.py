@@ -1,12 +1,11 @@
-"""The numbers and answers that every backend shares: Redis's scripts and the rules of this package."""
+"""The numbers and answers that every backend shares: the scripts of Redis and the rules of the kit `records`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from yadtq_core.errors import EnvelopeError
-from yadtq_core.model import Answer, Delivery, Error, Record, Reset, Status, Verdict
-from yadtq_core.wire import envelope
+from yadtq_core.model.record import Error, Record, Reset, Status
+from yadtq_core.model.runs import Answer, Verdict
 
 LONGEST_CHECK_MS = 30 * 60 * 1000
 """The longest time between two checks of one queued record, and the time until a damaged one is due again."""
@@ -46,20 +45,6 @@ def damaged(task_id: str, reason: str) -> Record:
     """Return a failed record that stands for one that cannot be read."""
     error = Error("DamagedRecord", f"record is damaged: {reason}")
     return Record(id=task_id, task="", status=Status.FAILED, queue="", submitted_at=0.0, error=error)
-
-
-def kept_body(body: bytes, submitted_at_ms: int) -> bytes | None:
-    """Return the body of a kept message with the time of its record; None if there is no message."""
-    return envelope.stamp(body, submitted_at_ms) if body and submitted_at_ms else body or None
-
-
-def delivery_of(body: bytes, submitted_at_ms: int) -> Delivery | None:
-    """Return a kept message as a delivery without a place in a broker; None if it is empty or cannot be read."""
-    stamped = kept_body(body, submitted_at_ms)
-    try:
-        return Delivery(envelope.decode(stamped), stamped) if stamped else None
-    except EnvelopeError:
-        return None
 
 
 def greatest_loss(windows: Iterable[tuple[int, int, int]], after_ms: int) -> Reset | None:
