@@ -1,5 +1,6 @@
 """`yadtq provision`: create topics and keys before the first task."""
 
+from contextlib import ExitStack
 from typing import Annotated, Any
 
 import typer
@@ -49,16 +50,13 @@ def _make(settings: Settings, *, grow: bool) -> bool:
     """Create missing topics and keys. True when the broker's queues have partitions."""
     plugins = open_plugins()
     settings = plugins.configure(settings)
-    backend = open_backend(settings, plugins)
-    try:
+    with ExitStack() as opened:
+        backend = open_backend(settings, plugins)
+        opened.callback(backend.close)
         backend.check()
         broker = open_broker(settings, plugins)
-        try:
-            if grow:
-                broker.grow(settings.queues, settings.partitions)
-            broker.ensure(settings.queues, create=True)
-            return broker.partitioned
-        finally:
-            broker.close(5.0)
-    finally:
-        backend.close()
+        opened.callback(broker.close, 5.0)
+        if grow:
+            broker.grow(settings.queues, settings.partitions)
+        broker.ensure(settings.queues, create=True)
+        return broker.partitioned

@@ -5,11 +5,11 @@ A factory imports its module when it is called, so that listing the schemes load
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from typing import Any, cast
+from typing import Any
 
-from yadtq_core.interfaces import Backend, BackendFactory, Broker, BrokerFactory, Serializer
+from yadtq_core.interfaces import BackendFactory, BrokerFactory, Serializer
 from yadtq_core.net.redis_url import SCHEMES
 from yadtq_core.plugin.hookspecs import TaskRunner, hookimpl
 from yadtq_core.settings import Settings
@@ -18,37 +18,26 @@ from yadtq_core.tasks.task import Task
 from yadtq_core.wire.json_format import JsonSerializer
 
 
-def _kafka(settings: Settings) -> Broker:
-    return cast(Broker, import_module("yadtq_core.brokers.kafka").open(settings))
+def _opens(module: str) -> Callable[[Settings], Any]:
+    return lambda settings: import_module(module).open(settings)
 
 
-def _redis_streams(settings: Settings) -> Broker:
-    return cast(Broker, import_module("yadtq_core.brokers.redis_streams").open(settings))
-
-
-def _memory_broker(settings: Settings) -> Broker:
-    return cast(Broker, import_module("yadtq_core.brokers.memory").open(settings))
-
-
-def _memory_backend(settings: Settings) -> Backend:
-    return cast(Backend, import_module("yadtq_core.backends.memory").open(settings))
-
-
-def _redis(settings: Settings) -> Backend:
-    return cast(Backend, import_module("yadtq_core.backends.redis.backend").open(settings))
+_kafka, _streams = _opens("yadtq_core.brokers.kafka"), _opens("yadtq_core.brokers.redis_streams")
+_memory_broker, _memory = _opens("yadtq_core.brokers.memory"), _opens("yadtq_core.backends.memory")
+_redis = _opens("yadtq_core.backends.redis.backend")
 
 
 @hookimpl
 def yadtq_brokers() -> Mapping[str, BrokerFactory]:
     """Offer Kafka, the streams of the Redis or Valkey that keeps the records, and this process's memory."""
-    streams = {f"{scheme}+streams": _redis_streams for scheme in SCHEMES}
+    streams = {f"{scheme}+streams": _streams for scheme in SCHEMES}
     return {"kafka": _kafka, "kafka+ssl": _kafka, "memory": _memory_broker, **streams}
 
 
 @hookimpl
 def yadtq_backends() -> Mapping[str, BackendFactory]:
     """Offer Redis and Valkey (plain, with TLS, over a unix socket, through Sentinels), and this process's memory."""
-    return {"memory": _memory_backend, **dict.fromkeys(SCHEMES, _redis)}
+    return {"memory": _memory, **dict.fromkeys(SCHEMES, _redis)}
 
 
 @hookimpl

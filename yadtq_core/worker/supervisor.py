@@ -14,6 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from types import FrameType
 
 from yadtq_core.errors import YadtqError
@@ -68,16 +69,13 @@ def run_worker(settings: Settings, imports: Sequence[str] = (), *, lenient: bool
     if plugins.errors and not lenient:
         raise plugins.errors[0]
     settings = plugins.configure(settings)
-    backend = open_backend(settings, plugins)
-    try:
+    with ExitStack() as opened:
+        backend = open_backend(settings, plugins)
+        opened.callback(backend.close)
         broker = open_broker(settings, plugins)
-        try:
-            executor = Executor(settings, modules, lenient=lenient)
-            return _run(settings, plugins, broker, backend, executor=executor, signals=signals)
-        finally:
-            broker.close(CLOSE_SECONDS)
-    finally:
-        backend.close()
+        opened.callback(broker.close, CLOSE_SECONDS)
+        executor = Executor(settings, modules, lenient=lenient)
+        return _run(settings, plugins, broker, backend, executor=executor, signals=signals)
 
 
 def _run(

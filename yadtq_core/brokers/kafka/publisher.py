@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from zlib import crc32
 
@@ -41,11 +41,12 @@ _LOOK_SECONDS = 0.02
 class KafkaPublication:
     """Messages that were sent to Kafka (`interfaces.Publication`)."""
 
-    __slots__ = ("_errors", "_futures", "_positions")
+    __slots__ = ("_futures", "_positions", "errors")
 
     def __init__(self, futures: list[Any], errors: dict[int, str]) -> None:
         self._futures = futures
-        self._errors = errors
+        self.errors = errors
+        """The reasons of refused messages, by their index; `wait` adds to them."""
         self._positions: list[str | None] = [None] * len(futures)
 
     def wait(self, timeout: float) -> Sequence[str | None]:
@@ -60,11 +61,6 @@ class KafkaPublication:
                 self._resolve(index, future)
         return list(self._positions)
 
-    @property
-    def errors(self) -> Mapping[int, str]:
-        """The reasons of refused messages, by their index."""
-        return dict(self._errors)
-
     def _resolve(self, index: int, future: Any) -> None:
         """Keep the position or the error of a message, and drop its future."""
         self._futures[index] = None
@@ -73,7 +69,7 @@ class KafkaPublication:
             acknowledged = future.value
             self._positions[index] = f"{acknowledged.partition}:{acknowledged.offset}"
         elif isinstance(error, _FOR_GOOD):
-            self._errors[index] = _refusal(error, future)
+            self.errors[index] = _refusal(error, future)
 
 
 class Publisher:
