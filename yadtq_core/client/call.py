@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from yadtq_core.errors import InvalidInput
 from yadtq_core.model import check_id, check_queue
 from yadtq_core.tasks.task import MAX_RETRIES, Task
+from yadtq_core.wire.json_format import is_utf8
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -70,12 +71,17 @@ class Using(TypedDict, total=False):
     """ID of the task (a UUID); calls with equal IDs are one task, as with equal keys."""
 
 
-def options(**given: Unpack[Using]) -> Options:
-    """Return checked options. Raises InvalidInput with the keyword, the value and the allowed range."""
-    chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    if "id" in chosen and "idempotency_key" in chosen:
+def options(**given: Any) -> Options:
+    """Return checked options, given by the keys of `Using`.
+
+    Raises InvalidInput with the keyword, the value and the allowed range.
+    """
+    for name, value in given.items():
+        if value is not None and name in _CHECKS:  # `Options` refuses a name that is no option
+            given[name] = _CHECKS[name](value)
+    if given.get("id") is not None and given.get("idempotency_key") is not None:
         raise InvalidInput("id and idempotency_key exclude each other: the key makes the ID")
-    return Options(**{name: _CHECKS[name](value) if name in _CHECKS else value for name, value in chosen.items()})
+    return Options(**given)
 
 
 @dataclass(slots=True, repr=False, eq=False)
@@ -135,17 +141,9 @@ def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _check_key(key: str) -> str:
-    if not isinstance(key, str) or not 0 < len(key) <= MAX_KEY_LENGTH or not _is_utf8(key):
+    if not isinstance(key, str) or not 0 < len(key) <= MAX_KEY_LENGTH or not is_utf8(key):
         raise InvalidInput(f"idempotency_key takes 1 to {MAX_KEY_LENGTH} characters, got {_shown(key)}")
     return key
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _shown(value: object) -> str:

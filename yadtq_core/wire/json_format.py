@@ -163,7 +163,7 @@ def _trouble(value: Any, *, into_models: bool) -> _Trouble | None:
 def _scalar_trouble(value: Any) -> str | None:
     """Return the problem of a value without items, "" if it has none; None for a value that may have items."""
     if isinstance(value, str):
-        return "" if _is_utf8(value) else "is text with a lone surrogate, which UTF-8 cannot encode"
+        return "" if is_utf8(value) else "is text with a lone surrogate, which UTF-8 cannot encode"
     if isinstance(value, int):
         return f"is an integer of more than {MAX_DIGITS} digits" if value.bit_length() > MAX_BITS else ""
     if isinstance(value, float):
@@ -181,7 +181,7 @@ def _key_trouble(value: dict[Any, Any]) -> str | None:
             except Exception:
                 kind = type(key).__name__
                 return f"has a key of type {kind}; a key is text, or a number, UUID, date or Enum"
-        elif not _is_utf8(key):
+        elif not is_utf8(key):
             return f"has the key {str(key)!r:.80} with a lone surrogate, which UTF-8 cannot encode"
     return None
 
@@ -242,7 +242,8 @@ def _not_finite(value: Any) -> _Trouble | None:
     return None
 
 
-def _is_utf8(text: str) -> bool:
+def is_utf8(text: str) -> bool:
+    """True when the text has no lone surrogate, which UTF-8 cannot encode."""
     try:
         text.encode()
     except UnicodeEncodeError:
