@@ -157,7 +157,8 @@ def numbers() -> Iterator[str]:
     third = span(now.claim_stale_seconds / 3)
     rows = [
         ("the lease", span(now.claim_stale_seconds), "claim_stale_seconds"),
-        ("a heartbeat, and an extension of the held leases", f"every {third}", "claim_stale_seconds"),
+        ("a heartbeat, and an extension of the held leases", f"at least every {third}", "claim_stale_seconds"),
+        ("an extension of runs older than `1s`; a heartbeat if counts have changed", "every `1s`", ""),
         ("a worker is shown as `offline` after", span(now.claim_stale_seconds), "claim_stale_seconds"),
         (
             "each worker sweeps",

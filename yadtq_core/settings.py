@@ -65,8 +65,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     imports: tuple[str, ...] = ()
     """Modules whose @task functions are registered; they may be in the working directory."""
     claim_stale_seconds: Annotated[float, Meta(ge=1, le=86400)] = 15.0
-    """The lease: another worker runs a task whose worker has not extended its lease for this long. A worker sends
-    heartbeats and extensions three times per lease."""
+    """The lease: another worker runs a task whose worker has not extended its lease for this long. A worker
+    extends its leases and sends heartbeats at least every third of this time."""
     processes: Annotated[int, Meta(ge=1, le=256)] = msgspec.field(default_factory=lambda: usable_cores())  # noqa: PLW0108 - defined below
     """Child processes of a worker; default: the usable cores, limited by the CPU quota of a cgroup."""
     threads: Annotated[int, Meta(ge=1, le=1024)] = 1

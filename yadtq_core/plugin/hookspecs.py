@@ -217,7 +217,7 @@ def yadtq_tasks_reclaimed(worker: WorkerIdentity, records: Sequence[Due]) -> Non
 
 @hookspec
 def yadtq_heartbeat(worker: WorkerIdentity, stats: WorkerStats) -> None:
-    """A heartbeat of the worker was answered, which happens three times per lease."""
+    """A regular heartbeat of the worker was answered, which happens three times per lease."""
 
 
 @hookspec
