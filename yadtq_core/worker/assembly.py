@@ -1,12 +1,14 @@
 """Builds the parts of one worker and gives each of them what it uses.
 
-thread      calls                            decides by                     owns
+thread      mainly calls                     decides by                     owns
 intake      broker; backend: claim, offer    rules/intake, rules/partition  the consumer (GroupMember), a Claimer
 completion  children; backend: finish        rules/completion               the reports of the children
 keeper      backend: heartbeat, extend       rules/keeper                   the epochs of the last heartbeat
 sweeper     broker; backend: sweep, claim    rules/keeper                   a Claimer, unreadable messages
 main        children: start, replace, kill   supervisor                     signals, the watchdog, the shutdown
 listeners   hooks of plugins                 events                         the batches of events that wait
+
+All of them but keeper and listeners also requeue leases (`Requeue`, backend: release).
 
 The threads share: `GuardedIntake`, the intake rules behind the worker's lock; `Completion`, which the completion thread
 changes and others read; `Keeper`, whose timers any thread may move; `Executor`, `Events`, `Requeue` and

@@ -63,8 +63,8 @@ class Claimer:
         deliveries, nonce = self._unanswered or (list(batch), secrets.token_urlsafe(9))
         self._unanswered = (deliveries, nonce)
         try:
-            calm = self.keeper.nothing_stale(time.monotonic())
-            answers = self.backend.claim(deliveries, self.identity, nonce, nothing_stale=calm)
+            nothing_stale = self.keeper.nothing_stale(time.monotonic())
+            answers = self.backend.claim(deliveries, self.identity, nonce, nothing_stale=nothing_stale)
         except YadtqError as error:
             self.outages.failed("backend", error)
             return False

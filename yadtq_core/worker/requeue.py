@@ -66,7 +66,7 @@ class Requeue:
                     intake.settled(lease.delivery)
             else:
                 polled = [lease.delivery for lease in leases if lease.delivery.partition is not None]
-                intake.put_back(polled, now, offered=True)
+                intake.put_back(polled, now, requeued=True)
             self.intake.notify()
 
     def _release_of(self, lease: Lease, reason: ReleaseReason, note: str, lost: bool) -> Release:

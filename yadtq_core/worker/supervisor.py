@@ -114,18 +114,18 @@ def _stop(worker: Worker, settings: Settings, signals: Signals) -> int:
     log.info("stopping: runs may go on for %g s; a second signal requeues them now", grace)
     until = time.monotonic() + grace
     worker.stop()
-    _wait_until_idle(worker, until, signals, enough=2)
-    if not worker.idle:
+    _wait_until_done(worker, until, signals, enough=2)
+    if not worker.all_done:
         log.warning("requeueing %d task(s) that still run", worker.running)
         worker.kill_runs()
-        _wait_until_idle(worker, time.monotonic() + _REQUEUE_SECONDS, signals, enough=3)
+        _wait_until_done(worker, time.monotonic() + _REQUEUE_SECONDS, signals, enough=3)
     worker.close()
     log.info("stopped; tasks executed: %d", worker.executed)
     return 0 if worker.crashed is None else 1
 
 
-def _wait_until_idle(worker: Worker, until: float, signals: Signals, *, enough: int) -> None:
-    while not worker.idle and time.monotonic() < until and signals.count < enough and worker.crashed is None:
+def _wait_until_done(worker: Worker, until: float, signals: Signals, *, enough: int) -> None:
+    while not worker.all_done and time.monotonic() < until and signals.count < enough and worker.crashed is None:
         signals.changed.clear()
         signals.changed.wait(0.02)
 

@@ -74,18 +74,19 @@ class UnreadableMessages:
             unreadable = [entry for entry in unreadable if _place(entry) not in orphans]
             orphans = {}
         now = time.monotonic()
+        refused: dict[_Place, str] = {}
         left = [entry for entry in unreadable if orphans.get(_place(entry), 0.0) > now]
         rested = [entry for entry in unreadable if 0.0 < orphans.get(_place(entry), 0.0) <= now]
         dead = [entry for entry in unreadable if entry.task_id is None]
         if rested or dead:
             now_ms = self.backend.time_ms()
-            left += self._unacknowledged(rested, self.broker.publish(_letters(rested), timestamp_ms=now_ms))
-            left += self._unacknowledged(dead, self.broker.publish_dead(_letters(dead), timestamp_ms=now_ms))
+            left += _unacknowledged(rested, self.broker.publish(_letters(rested), timestamp_ms=now_ms), refused)
+            left += _unacknowledged(dead, self.broker.publish_dead(_letters(dead), timestamp_ms=now_ms), refused)
         kept = {_place(entry) for entry in left}
         self._resting = {place: until for place, until in orphans.items() if place in kept}
         for entry in unreadable:
             if _place(entry) not in kept:
-                self._done(entry)
+                self._done(entry, refused.get(_place(entry)))
         return left
 
     def _orphans(self, unreadable: Sequence[Unreadable]) -> dict[_Place, float]:
@@ -99,18 +100,30 @@ class UnreadableMessages:
         until = time.monotonic() + NEWER_SECONDS
         return known | {_place(entry): until for entry, record in zip(newer, records, strict=True) if record is None}
 
-    def _unacknowledged(self, entries: Sequence[Unreadable], publication: Publication) -> list[Unreadable]:
-        """Return the entries to send again; log those that the broker refuses, because it always will."""
-        positions = publication.wait(ACK_SECONDS)
-        refused = publication.errors
-        for index, reason in refused.items():
-            log.error("no dead letter for the message at %s: %s", _named(entries[index]), reason)
-        return [entry for index, entry in enumerate(entries) if positions[index] is None and index not in refused]
-
-    def _done(self, entry: Unreadable) -> None:
-        log.error("unreadable message at %s (%s): dead-lettered or left to a newer worker", _named(entry), entry.reason)
+    def _done(self, entry: Unreadable, refusal: str | None) -> None:
+        _log_done(entry, refusal)
         with self.intake as intake:
             intake.done(entry.partition, entry.offset)
+
+
+def _unacknowledged(
+    entries: Sequence[Unreadable], publication: Publication, refused: dict[_Place, str]
+) -> list[Unreadable]:
+    """Return the entries to send again; add to `refused` those that the broker refuses, because it always will."""
+    positions = publication.wait(ACK_SECONDS)
+    errors = publication.errors
+    refused |= {_place(entries[index]): reason for index, reason in errors.items()}
+    return [entry for index, entry in enumerate(entries) if positions[index] is None and index not in errors]
+
+
+def _log_done(entry: Unreadable, refusal: str | None) -> None:
+    place, reason = _named(entry), entry.reason
+    if refusal is not None:
+        log.error("unreadable message at %s (%s): dropped, because the broker refuses it: %s", place, reason, refusal)
+    elif entry.task_id is None:
+        log.error("unreadable message at %s (%s): dead-lettered", place, reason)
+    else:
+        log.warning("unreadable message at %s (%s): left to a newer worker", place, reason)
 
 
 def _place(entry: Unreadable) -> _Place:

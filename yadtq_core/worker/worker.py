@@ -62,7 +62,10 @@ class Worker:
         return name, now - since.get(name, now)
 
     def stop(self) -> None:
-        """Start nothing new: leave the group, requeue the runs that have not begun. Others go on. Returns at once."""
+        """Start nothing new: leave the group, requeue the runs that have not begun. Others go on.
+
+        Waits for at most one call of the backend.
+        """
         self._parts.events.worker_stopping()
         self._parts.lifecycle.stopping.set()
         with self._parts.intake:
@@ -76,7 +79,7 @@ class Worker:
         return self._parts.executor.running
 
     @property
-    def idle(self) -> bool:
+    def all_done(self) -> bool:
         """True when nothing runs and every outcome is written."""
         return not self._parts.executor.running and not self._parts.completion.pending
 

@@ -45,7 +45,7 @@ def working(namespace: str, *plugins: object) -> Iterator[tuple[Client, Events]]
     with Client(settings, plugins=loaded) as client:
         yield client, events
         worker.stop()
-        wait_until(lambda: worker.idle, "nothing runs")
+        wait_until(lambda: worker.all_done, "nothing runs")
         worker.close()
 
 

@@ -48,7 +48,7 @@ def client(settings: Settings) -> Iterator[Client]:
     with Client.connect(URL, URL, namespace=settings.namespace) as made:
         yield made
     worker.stop()
-    wait_until(lambda: worker.idle, "nothing runs")
+    wait_until(lambda: worker.all_done, "nothing runs")
     worker.close()
 
 

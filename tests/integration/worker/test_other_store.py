@@ -38,7 +38,7 @@ def client(settings: Settings) -> Iterator[Client]:
     with Client(settings, plugins=plugins) as made:
         yield made
     worker.stop()
-    wait_until(lambda: worker.idle, "nothing runs")
+    wait_until(lambda: worker.all_done, "nothing runs")
     worker.close()
 
 

@@ -103,7 +103,7 @@ class Office:
 
     @property
     def low(self) -> int:
-        return self.intake._partitions[P0].mark.low
+        return self.intake._partitions[P0].watermark.low
 
 
 def message(offset: int, task: str = "add", partition: Partition | None = P0) -> Delivery:

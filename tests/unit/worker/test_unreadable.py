@@ -78,7 +78,7 @@ class Scene:
 
     @property
     def committed(self) -> int:
-        return self.intake._partitions[P0].mark.low
+        return self.intake._partitions[P0].watermark.low
 
     def waiting(self) -> list[Unreadable]:
         return self.sender._waiting
@@ -109,7 +109,9 @@ def test_a_dead_letter_that_the_broker_refuses_is_logged_and_its_offset_done(cap
     scene.services.refusal = "too large"
     scene.sender.send()
     assert scene.committed == 1
-    assert "no dead letter for the message at default/0 offset 0: too large" in caplog.text
+    assert [record.getMessage() for record in caplog.records] == [
+        "unreadable message at default/0 offset 0 (not JSON): dropped, because the broker refuses it: too large"
+    ]
 
 
 def test_nothing_is_sent_while_the_broker_has_unacknowledged_messages() -> None:
@@ -130,11 +132,15 @@ def test_an_outage_keeps_the_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     assert scene.waiting() == [NONSENSE]
 
 
-def test_a_newer_message_with_a_record_is_done_without_a_copy() -> None:
+def test_a_newer_message_with_a_record_is_done_without_a_copy(caplog: pytest.LogCaptureFixture) -> None:
     scene = Scene(Services(), NONSENSE, NEWER)
     scene.services.known = {"id1"}
     scene.sender.send()
     assert (scene.committed, scene.services.published, scene.services.dead) == (2, [], [b"nonsense"])
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("ERROR", "unreadable message at default/0 offset 0 (not JSON): dead-lettered"),
+        ("WARNING", "unreadable message at default/0 offset 1 (version 99): left to a newer worker"),
+    ]
 
 
 def test_a_newer_message_without_a_record_is_published_again_after_a_wait(clock: SimpleNamespace) -> None:

@@ -1,0 +1,1 @@
+"""The backend on Redis or Valkey: Lua scripts and the calls of them."""

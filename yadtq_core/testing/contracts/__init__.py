@@ -1,0 +1,1 @@
+"""The promises of brokers and backends, as tests that an implementation inherits."""

@@ -25,13 +25,19 @@ _BACKOFF_MOST = 2.0
 class Finished(NamedTuple):
     """The answers of one batch, sorted.
 
-    settled: the outcome is written, now or before: the message is done. again: another run has the record, or the
-    record is gone: claim the message again. accepted: the outcomes that were written now.
+    settled: the outcome is written, now or before: the message is done. accepted: the outcomes that were written now.
+    fenced: another run has the record, or it was ended or requeued. missing: the record is gone.
     """
 
     settled: list[Lease]
-    again: list[Lease]
     accepted: list[Outcome]
+    fenced: list[Lease]
+    missing: list[Lease]
+
+    @property
+    def again(self) -> list[Lease]:
+        """The leases whose outcomes were refused: claim their messages again."""
+        return [*self.fenced, *self.missing]
 
 
 class Completion:
@@ -95,13 +101,15 @@ class Completion:
         ERROR (a damaged record) settles the message: this worker cannot repair the record.
         """
         self._backoff, self._retry_at = _BACKOFF_FIRST, 0.0
-        finished = Finished([], [], [])
+        finished = Finished([], [], [], [])
         for (lease, outcome), code in zip(batch, codes, strict=True):
             self._pending.popleft()
-            if code in (FinishCode.FENCED, FinishCode.MISSING):
-                finished.again.append(lease)
-                continue
-            finished.settled.append(lease)
+            if code is FinishCode.FENCED:
+                finished.fenced.append(lease)
+            elif code is FinishCode.MISSING:
+                finished.missing.append(lease)
+            else:
+                finished.settled.append(lease)
             if code is FinishCode.OK:
                 finished.accepted.append(outcome)
         self.executed += len(finished.accepted)

@@ -26,7 +26,11 @@ ENOUGH_WAITING = 200
 MAX_SPAN = 10_000
 """A partition pauses when its position is this far ahead of its watermark: after a crash all of it is read again."""
 MAX_WINDOW = 200
-"""The most runs that are claimed and not ended. It bounds what a lost worker holds, and the size of one script call."""
+"""The most runs that one claim takes, and the most that a worker with fewer slots holds.
+
+It bounds the size of one script call, and how many tasks wait until their leases end if the worker is lost. On a broker
+that is not replayable, a claim takes everything already polled, even if that is more.
+"""
 WORTH_A_CALL = 50
 """At a high pace a claim waits for this many deliveries, or a quarter of the window: a call costs as much as ten."""
 WINDOW_SECONDS = 0.2
@@ -111,11 +115,11 @@ class Intake:
             progress = self._partitions.get(partition) if partition is not None else None
             if partition is None or progress is None or not progress.belongs_to(self._epoch_of(partition)):
                 continue
-            if message.offset < progress.mark.low:
+            if message.offset < progress.watermark.low:
                 progress.restarted(message.offset)
                 self._drop(partition)
                 self._restarted.append(partition)
-            if not progress.mark.delivered(message.offset):
+            if not progress.watermark.delivered(message.offset):
                 continue
             if isinstance(message, Delivery):
                 self._waiting.append(Waiting(message, now))
@@ -140,7 +144,12 @@ class Intake:
     # Claiming
 
     def appetite(self, window: int) -> int:
-        """Return how many messages to poll when `window` more runs may be claimed."""
+        """Return how many messages to poll when `window` more runs may be claimed.
+
+        A replayable broker is asked for POLL_MOST, unless enough deliveries wait. Another broker is asked for as many
+        as may be claimed and do not wait here yet. At the full pace it is asked for MAX_WINDOW more, and only when at
+        least half of them are lacking, so that there are fewer polls.
+        """
         if self._replayable:
             return POLL_MOST if len(self._waiting) < ENOUGH_WAITING else 0
         ahead = MAX_WINDOW if self._ended_count >= MAX_WINDOW else 0
@@ -159,18 +168,17 @@ class Intake:
     def window(self, free: int, now: float) -> int:
         """Return how many more runs may be claimed now, with `free` slots empty.
 
-        At least the free slots, otherwise about the number of runs that ended within the last 200 ms, at most 200,
-        minus those that run. On a broker that cannot replay, claim everything already polled: no other worker can get
-        it.
+        The pace is the number of runs that ended within WINDOW_SECONDS, at most MAX_WINDOW. The answer is the pace
+        minus the claimed runs that have not ended, or the free slots if they are more.
         """
         while self._ended and self._ended[0][0] < now - WINDOW_SECONDS:
             self._ended_count -= self._ended.popleft()[1]
         pace = min(self._ended_count, MAX_WINDOW)
         more = pace - len(self._running)
         if more < min(pace // 4, WORTH_A_CALL):
-            more = 0
+            more = 0  # a claim of so few is not worth a call yet
         if not self._replayable and len(self._waiting) > pace:
-            more = len(self._waiting)
+            more = len(self._waiting)  # no other worker can get them
         return max(min(free, MAX_WINDOW), more)
 
     def next_batch(self, window: int, now: float) -> list[Delivery]:
@@ -197,17 +205,18 @@ class Intake:
     def _park(self, delivery: Delivery, until: float) -> None:
         heapq.heappush(self._parked, (until, next(self._tie), delivery))
 
-    def put_back(self, deliveries: Sequence[Delivery], now: float, *, offered: bool = False) -> None:
-        """Queue deliveries first again: their late outcomes were refused, or their leases were requeued (`offered`).
+    def put_back(self, deliveries: Sequence[Delivery], now: float, *, requeued: bool = False) -> None:
+        """Queue deliveries first again: their outcomes were refused, or their leases were requeued (`requeued`).
 
-        If the broker is not replayable, deliveries of requeued leases are settled already: sweeps find their records.
+        Peers may take a requeued task, so its delivery counts as offered. If the broker is not replayable, deliveries
+        of requeued leases are settled already: sweeps find their records.
         """
         if not self._replayable:
-            ours = [] if offered else list(deliveries)
+            ours = [] if requeued else list(deliveries)
             self._waiting.extendleft(Waiting(delivery, now) for delivery in reversed(ours))
             return
         ours = [entry for entry in deliveries if entry.partition is None or entry.partition in self._partitions]
-        self._waiting.extendleft(Waiting(delivery, now, offered) for delivery in reversed(ours))
+        self._waiting.extendleft(Waiting(delivery, now, offered=requeued) for delivery in reversed(ours))
 
     def claimed(self, batch: Sequence[Delivery], answers: Sequence[Answer], now: float) -> list[Lease]:
         """Process the answers of a claim; return the leases to run."""
@@ -241,10 +250,11 @@ class Intake:
         return now - self._saturated_since > 1.0
 
     def to_offer(self, elsewhere: int) -> list[Delivery]:
-        """Return up to 200 deliveries to offer, the longest-waiting first, when peers have `elsewhere` slots free.
+        """Return up to MAX_OFFERS deliveries to offer, the longest-waiting first.
 
-        A delivery that was offered before and still waits is offered again: the answer shows whether a peer took it.
-        While peers take all of them, each round offers four times as many new ones; otherwise one for each free slot.
+        A round contains new deliveries, one for each of the `elsewhere` slots that peers have free. While peers take
+        all that was offered, each round contains OFFER_GROWTH times as many new ones as the round before. It also
+        contains the deliveries before them that were offered and still wait: the answer shows whether a peer took them.
         """
         self._offers = min(max(self._offers, elsewhere), MAX_OFFERS)
         if not self._offers:
@@ -300,14 +310,14 @@ class Intake:
     def settled(self, delivery: Delivery) -> None:
         """Mark the offset of a delivery as done."""
         if delivery.partition is not None and (progress := self._partitions.get(delivery.partition)):
-            progress.mark.done(delivery.offset)
+            progress.watermark.done(delivery.offset)
 
     def done(self, partition: Partition, offset: int) -> None:
         """Mark an offset as done, or spent: its dead letter was acknowledged, for example."""
         if not self._replayable:
             self._spent.append(Place(partition, offset))
         elif progress := self._partitions.get(partition):
-            progress.mark.done(offset)
+            progress.watermark.done(offset)
 
     def spent(self) -> list[Place]:
         """Return the places to settle now, each once; none if the broker counts offsets."""
@@ -353,10 +363,10 @@ class Intake:
         """Return (partitions to pause now, partitions to resume now)."""
         pause, resume = [], []
         for partition, progress in self._partitions.items():
-            if not progress.paused and progress.mark.span >= MAX_SPAN:
+            if not progress.paused and progress.watermark.span >= MAX_SPAN:
                 progress.paused = True
                 pause.append(partition)
-            elif progress.paused and progress.mark.span < MAX_SPAN // 2:
+            elif progress.paused and progress.watermark.span < MAX_SPAN // 2:
                 progress.paused = False
                 resume.append(partition)
         return pause, resume

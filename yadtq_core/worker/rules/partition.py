@@ -34,14 +34,14 @@ class Rewind(NamedTuple):
 class PartitionProgress:
     """The watermark and the safe offsets of one partition, and the epoch to which they belong."""
 
-    __slots__ = ("committed", "epoch", "mark", "paused", "safe")
+    __slots__ = ("committed", "epoch", "paused", "safe", "watermark")
 
     def __init__(self, committed: int | None, metadata: str, current: Epoch | None) -> None:
         """Begin at the committed offset of the group; `current` is the epoch of the partition's shard."""
-        self.mark = Watermark(committed or 0)
+        self.watermark = Watermark(committed or 0)
         self.paused = False
         self.committed = None if committed is None else (committed, metadata)
-        self.epoch, safe = _parsed(metadata) or (current, self.mark.low)
+        self.epoch, safe = _parsed(metadata) or (current, self.watermark.low)
         self.safe = deque([safe], maxlen=_KEPT)
 
     def belongs_to(self, current: Epoch | None) -> bool:
@@ -52,7 +52,7 @@ class PartitionProgress:
         """Keep the present watermark at an answered heartbeat, unless the partition must be rewound first."""
         if self.belongs_to(current):
             self.epoch = current
-            self.safe.append(self.mark.low)
+            self.safe.append(self.watermark.low)
 
     def rewind_since(self, current: Epoch, margin_ms: int) -> int:
         """Return the time (ms) since which `current` may have lost writes, less the margin."""
@@ -66,7 +66,7 @@ class PartitionProgress:
 
     def rewound(self, offset: int, current: Epoch) -> None:
         """Begin again at `offset` in this epoch; no message counts as done."""
-        self.mark = Watermark(offset)
+        self.watermark = Watermark(offset)
         self.safe = deque([offset], maxlen=_KEPT)
         self.epoch = current
         self.committed = None
@@ -74,15 +74,15 @@ class PartitionProgress:
 
     def restarted(self, offset: int) -> None:
         """Begin again at `offset` of a restarted log, which has none of the messages of the old one."""
-        self.mark = Watermark(offset)
+        self.watermark = Watermark(offset)
         self.safe = deque([offset], maxlen=_KEPT)
         self.committed = None
 
     def to_commit(self, current: Epoch | None) -> tuple[int, str] | None:
         """Return (offset, metadata) to commit; None if nothing has changed or the partition must be rewound first."""
-        if not self.mark.position or not self.belongs_to(current):
+        if not self.watermark.position or not self.belongs_to(current):
             return None
-        point = (self.mark.low, self._metadata())
+        point = (self.watermark.low, self._metadata())
         if point == self.committed:
             return None
         self.committed = point

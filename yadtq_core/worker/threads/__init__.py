@@ -1,0 +1,1 @@
+"""One loop for each thread of a worker, and the parts that only that thread uses."""

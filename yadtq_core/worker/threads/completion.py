@@ -98,15 +98,22 @@ class CompletionThread(ThreadLoop):
             for lease in finished.settled:
                 intake.settled(lease.delivery)
             intake.put_back([lease.delivery for lease in finished.again], time.monotonic())
-        if finished.again:
-            _log_refused(finished.again)
+        _log_refused(finished)
         if log.isEnabledFor(logging.DEBUG):
             _log_outcomes(finished.accepted)
 
 
-def _log_refused(leases: list[Lease]) -> None:
-    ids = ", ".join(lease.id for lease in leases[:5])
-    log.warning("late outcome refused for %d task(s), because another run has the record now: %s", len(leases), ids)
+def _log_refused(finished: Finished) -> None:
+    if fenced := finished.fenced:
+        text = "late outcome refused for %d task(s): another run has the record, or it was ended or requeued: %s"
+        log.warning(text, len(fenced), _ids(fenced))
+    if missing := finished.missing:
+        text = "outcome refused for %d task(s): the record is gone, claiming the message again: %s"
+        log.warning(text, len(missing), _ids(missing))
+
+
+def _ids(leases: list[Lease]) -> str:
+    return ", ".join(lease.id for lease in leases[:5])
 
 
 def _log_outcomes(outcomes: list[Outcome]) -> None:

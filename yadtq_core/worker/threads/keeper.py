@@ -46,7 +46,7 @@ class KeeperThread(ThreadLoop):
     lifecycle: Lifecycle
     _epochs: tuple[Epoch, ...] = field(default=(), init=False)
     _lost: set[tuple[str, int]] = field(default_factory=set, init=False)
-    """(ID, fence) of leases that the backend has given to another run: they are not extended any more."""
+    """(ID, fence) of leases that this worker no longer holds: they are not extended any more."""
     _next_look: float = field(default=0.0, init=False)
     _reported: tuple[int, int] = field(default=(0, 0), init=False)
     """Tasks executed and jobs held, as in the last heartbeat."""
@@ -138,7 +138,7 @@ class KeeperThread(ThreadLoop):
                 self.executor.cancel(hold.id)
             elif code is ExtendCode.LOST:
                 self._lost.add((hold.id, hold.fence))
-                log.debug("task %s has been claimed by another run: its outcome here will be refused", hold.id)
+                log.debug("task %s: its lease is lost, so the outcome of this run will be refused", hold.id)
 
 
 def _memory() -> int:

@@ -93,7 +93,8 @@ def test_answers_of_one_batch_are_kept_apart(completion: Completion) -> None:
     codes = [FinishCode.OK, FinishCode.FENCED, FinishCode.ALREADY, FinishCode.MISSING]
     finished = completion.answered(completion.next_batch(0.0), codes)
     assert [lease.id for lease in finished.settled] == ["0", "2"]
-    assert [lease.id for lease in finished.again] == ["1", "3"]
+    assert [lease.id for lease in finished.fenced] == ["1"]
+    assert [lease.id for lease in finished.missing] == ["3"]
     assert [outcome.id for outcome in finished.accepted] == ["0"]
 
 

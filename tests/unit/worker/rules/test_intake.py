@@ -440,7 +440,7 @@ def test_messages_never_offered_come_before_those_offered_once() -> None:
     worker = Worker(4)
     leases = worker.claim(run(), run())
     worker.intake.stopped([lease.id for lease in leases], 0.0, ended=False)
-    worker.intake.put_back([lease.delivery for lease in leases], 0.0, offered=True)
+    worker.intake.put_back([lease.delivery for lease in leases], 0.0, requeued=True)
     assert {2, 3} <= set(offered(worker, 2))
     assert worker.offsets() == [0, 1, 2, 3]
 
@@ -499,7 +499,7 @@ def test_polled_messages_are_claimed_although_the_window_has_shrunk() -> None:
 def test_a_refused_outcome_is_claimed_again_and_a_released_run_is_not() -> None:
     intake = streams()
     intake.put_back([delivery(0), delivery(1)], 0.0)
-    intake.put_back([delivery(2)], 0.0, offered=True)
+    intake.put_back([delivery(2)], 0.0, requeued=True)
     assert [one.offset for one in intake.next_batch(9, 0.0)] == [0, 1]
 
 

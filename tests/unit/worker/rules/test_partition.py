@@ -21,8 +21,8 @@ def after(*froms: tuple[str, int], mark_ms: int = 90_000) -> Epoch:
 def test_a_commit_says_epoch_mark_and_a_safe_offset_two_heartbeats_old() -> None:
     progress = PartitionProgress(None, "", FIRST)
     for offset in range(3):
-        progress.mark.delivered(offset)
-        progress.mark.done(offset)
+        progress.watermark.delivered(offset)
+        progress.watermark.done(offset)
         progress.beat(Epoch("a", 50_000 + offset))
     assert progress.to_commit(FIRST) == (3, "1 a 50002 1")
     assert progress.to_commit(FIRST) is None
@@ -31,7 +31,7 @@ def test_a_commit_says_epoch_mark_and_a_safe_offset_two_heartbeats_old() -> None
 def test_in_the_same_epoch_reading_continues_at_the_commit() -> None:
     progress = PartitionProgress(700, "1 a 50000 650", FIRST)
     assert progress.belongs_to(FIRST)
-    assert progress.mark.low == 700
+    assert progress.watermark.low == 700
     assert progress.safe[0] == 650
 
 
@@ -39,7 +39,7 @@ def test_a_commit_of_another_epoch_means_a_rewind_before_any_commit() -> None:
     now = after(("b", 60_000))
     progress = PartitionProgress(700, "1 a 55000 650", now)
     assert not progress.belongs_to(now)
-    progress.mark.delivered(700)
+    progress.watermark.delivered(700)
     assert progress.to_commit(now) is None
     progress.beat(now)
     assert not progress.belongs_to(now)  # a heartbeat alone must not adopt it
@@ -70,7 +70,7 @@ def test_an_unknown_epoch_goes_back_at_least_to_its_own_mark() -> None:
 def test_foreign_metadata_leaves_the_committed_offset(metadata: str) -> None:
     progress = PartitionProgress(700, metadata, FIRST)
     assert progress.belongs_to(FIRST)
-    assert progress.mark.low == 700
+    assert progress.watermark.low == 700
 
 
 def test_intake_passes_over_messages_until_the_partition_was_rewound() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.unit.worker.office import Office
 from yadtq_core.child.pipe import Done
 from yadtq_core.worker.executor import ChildEvents
+from yadtq_core.worker.rules.completion import Finished
 
 
 def test_the_progress_of_a_run_that_ended_in_the_same_reports_is_dropped() -> None:
@@ -14,3 +17,14 @@ def test_the_progress_of_a_run_that_ended_in_the_same_reports_is_dropped() -> No
     done = Done(1, "success", b"3", "application/json", None, None, 0.1)
     office.parts.completion_thread._heard(ChildEvents([(lease, done)], [("id0", "0.5 half")]))
     assert office.parts.completion.progress == {}
+
+
+def test_the_log_tells_a_lost_lease_from_a_lost_record(caplog: pytest.LogCaptureFixture) -> None:
+    office = Office()
+    office.claim(2)
+    fenced, missing = office.children.given
+    office.parts.completion_thread._written(Finished([], [], [fenced], [missing]))
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        "late outcome refused for 1 task(s): another run has the record, or it was ended or requeued: id0",
+        "outcome refused for 1 task(s): the record is gone, claiming the message again: id1",
+    ]
