@@ -11,7 +11,7 @@ from verification.simulation.run import run
 from verification.simulation.server import Server
 
 ALL: tuple[Mutant, ...] = (*SCRIPTS, *RULES)
-WITHIN = 200
+WITHIN = 300
 """Seeds within which a mutant that does harm is caught."""
 
 
