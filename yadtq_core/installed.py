@@ -146,9 +146,8 @@ def _bounded() -> Iterator[None]:
         yield
         return
     signal.signal(signal.SIGALRM, _interrupt)
-    signal.setitimer(
-        signal.ITIMER_REAL, IMPORT_SECONDS, 1.0
-    )  # and again each second, in case the code swallows the first
+    # And again each second, in case the code swallows the first.
+    signal.setitimer(signal.ITIMER_REAL, IMPORT_SECONDS, 1.0)
     try:
         yield
     finally:

@@ -56,6 +56,7 @@ def parse(url: str, password: str = "") -> RedisAddress:
 
     parts = _parts(url, shown, refuse)
     sentinel, tls = parts.scheme.endswith("+sentinel"), parts.scheme.startswith("rediss")
+    unix = parts.scheme == "unix"
     known = {"db", PASSWORD_FILE} | (TLS_OPTIONS if tls else set()) | (_SENTINEL_OPTIONS if sentinel else set())
     options = options_of(parts.query, known, refuse)
     login, _, where = parts.netloc.rpartition("@")
@@ -64,10 +65,8 @@ def parse(url: str, password: str = "") -> RedisAddress:
     return RedisAddress(
         shown=shown,
         scheme=parts.scheme,
-        servers=()
-        if parts.scheme == "unix"
-        else _servers(where, SENTINEL_PORT if sentinel else PORT, sentinel, refuse),
-        socket=unquote(parts.path) if parts.scheme == "unix" else "",
+        servers=() if unix else _servers(where, SENTINEL_PORT if sentinel else PORT, sentinel, refuse),
+        socket=unquote(parts.path) if unix else "",
         service=service,
         db=_number(number, options, refuse),
         user=unquote(user),

@@ -52,9 +52,8 @@ class Task(Generic[P, R]):
     ) -> None:
         if not callable(function) or isinstance(function, type) or not hasattr(function, "__qualname__"):
             raise InvalidTask(f"@task takes a function, got {function!r}")
-        update_wrapper(
-            self, function
-        )  # first, because a function may have attributes of the same names (tenacity's `retry`)
+        # First, because a function may have attributes of the same names (tenacity's `retry`).
+        update_wrapper(self, function)
         self.function = function
         self.declared_name = None if name is None else check_task_name(name)
         self.retry = retry or RetryPolicy()

@@ -57,7 +57,6 @@ class EngineWorker:
         self._clock = clock
         self._intake = Intake(margin=0.0, replayable=False)
         self._completion = Completion(self._identity)
-        self._executed = 0
 
     def start(self) -> None:
         """Tell the plugins that worker and child have started."""
@@ -66,7 +65,7 @@ class EngineWorker:
 
     def stop(self, queues: tuple[str, ...]) -> None:
         """Tell the plugins that worker and child stop."""
-        stats = WorkerStats("offline", self._executed, 0, 1, 0, queues, ())
+        stats = WorkerStats("offline", self._completion.executed, 0, 1, 0, queues, ())
         self._announce("yadtq_worker_stopping", worker=self._identity)
         self._announce("yadtq_child_stopping", child=self._child)
         self._announce("yadtq_worker_stopped", worker=self._identity, stats=stats)
@@ -111,6 +110,5 @@ class EngineWorker:
             codes = self._backend.finish([outcome for _, outcome in batch], self._identity)
             outcomes += self._completion.answered(batch, codes).accepted
         self._intake.stopped([lease.id for lease in leases], self._clock())
-        self._executed += len(outcomes)
         self._announce("yadtq_tasks_finished", worker=self._identity, outcomes=tuple(outcomes))
         return outcomes

@@ -138,9 +138,8 @@ class KafkaGroupConsumer:
 
     def _begin(self) -> None:
         """Create the client and subscribe; it joins with the first poll."""
-        settings = consumer_settings(
-            self._cluster, self._member
-        )  # read again: the password may have changed in its file
+        # Read again, because the password may have changed in its file.
+        settings = consumer_settings(self._cluster, self._member)
         self._consumer = KafkaConsumer(partition_assignment_strategy=[CooperativeStickyAssignor], **settings)
         workarounds.never_create_topics(self._consumer)
         workarounds.finish_joins(self._consumer)
