@@ -14,7 +14,8 @@ from kafka.errors import KafkaError
 from msgspec import Struct
 
 from verification.faults import history as h
-from verification.faults.checker import check, restarts
+from verification.faults.checker import check
+from verification.faults.recovery import restarts
 from verification.faults.scene import NotAtRest, Scene
 from verification.faults.stage import Stage
 from verification.faults.view import Rules, View
