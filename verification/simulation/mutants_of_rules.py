@@ -77,7 +77,7 @@ RULES = (
     Mutant("never leaves the group", KEEPER, "return now - self._answered_at >= self._lease", "return False",
            missed="others have its partitions when it dies or comes back: nothing is lost, it only takes longer"),
     # Sweeps and dead letters
-    Mutant("nothing is swept", SWEEPER_LOOP, "                self._sweep()\n", "                pass\n"),
+    Mutant("nothing is swept", SWEEPER_LOOP, "            self._attempt(self._sweep)\n", "            pass\n"),
     Mutant("nothing is published again", REPUBLISHER, "positions = self.broker.publish(letters, timestamp_ms=now_ms).wait(ACK_SECONDS)", "positions = ['0:0' for _ in letters]"),
     Mutant("dead letters are never marked as published", REPUBLISHER, "        self.backend.buried([*buried, *without])", "        pass"),
     Mutant("confirmed where it is not", REPUBLISHER, "for due, lost in zip(placed, gone, strict=True) if not lost])", "for due, lost in zip(placed, gone, strict=True)])\n        gone = [False for _ in placed]",

@@ -46,7 +46,7 @@ encode: Callable[[Message], bytes] = msgspec.json.Encoder().encode
 class _Head(Struct):
     """The fields that every version has."""
 
-    id: str
+    id: str = ""
     v: int = 0
 
 

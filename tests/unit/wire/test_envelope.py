@@ -101,6 +101,11 @@ def test_a_newer_message_keeps_its_id() -> None:
     assert str(refusal(body(v=2))) == "format version 2, this yadtq reads 1"
 
 
+@pytest.mark.parametrize("data", [b"{}", b'{"task":"add"}'])
+def test_an_object_without_id_and_version_names_the_versions_that_are_read(data: bytes) -> None:
+    assert str(refusal(data)) == "format version 0, this yadtq reads 1"
+
+
 @pytest.mark.parametrize(
     "fields",
     [

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from yadtq_core.errors import BrokerUnavailable, YadtqError
@@ -45,15 +45,22 @@ class SweeperThread(ThreadLoop):
     def run(self) -> None:
         """Sweep until the worker stops."""
         while not self.lifecycle.stopping.is_set():
-            now = self.looped_at = time.monotonic()
-            try:
-                if self.sweeps.due(now):
-                    self._sweep()
-                self.unreadable.send()
-            except YadtqError as error:
-                self.outages.failed("broker" if isinstance(error, BrokerUnavailable) else "backend", error)
+            self.looped_at = time.monotonic()
+            self._pass()
             self.sweeps.wait(MAX_WAIT_SECONDS)
         self.claimer.claim(())  # repeats a claim without an answer: its leases are then requeued
+
+    def _pass(self) -> None:
+        """Sweep if it is time, and send the unreadable messages, also after a sweep that failed."""
+        if self.sweeps.due(time.monotonic()):
+            self._attempt(self._sweep)
+        self._attempt(self.unreadable.send)
+
+    def _attempt(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except YadtqError as error:
+            self.outages.failed("broker" if isinstance(error, BrokerUnavailable) else "backend", error)
 
     def _sweep(self) -> None:
         """Sweep once. A claim without an answer comes first: the next one needs its reply.

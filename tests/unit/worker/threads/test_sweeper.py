@@ -11,8 +11,9 @@ from msgspec import structs
 
 from verification import wire_version2
 from yadtq_core.backends.memory import MemoryStore
+from yadtq_core.errors import BackendUnavailable
 from yadtq_core.interfaces import Broker, Outgoing
-from yadtq_core.model import Delivery, ReleaseReason, Status, WorkerStats
+from yadtq_core.model import Delivery, Partition, ReleaseReason, Status, Unreadable, WorkerStats
 from yadtq_core.plugin import load_plugins
 from yadtq_core.records import StoreBackend
 from yadtq_core.settings import Settings
@@ -222,3 +223,16 @@ def test_nothing_is_published_while_messages_are_unacknowledged(scene: Scene) ->
     scene.post.pending = 0
     scene.swept()
     assert (scene.post.published, scene.post.letters) == ([unpublished.message.id], [failed.message.id])
+
+
+def test_unreadable_messages_are_dead_lettered_also_after_a_sweep_that_failed(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise BackendUnavailable("one shard does not answer")
+
+    monkeypatch.setattr(scene.sweeper.backend, "sweep", fail)
+    scene.sweeper.unreadable.add([Unreadable(b"?", Partition("default", 0), 7, "malformed")])
+    scene.sweeper.sweeps.request()
+    scene.sweeper._pass()
+    assert scene.post.letters == ["0:7"]
