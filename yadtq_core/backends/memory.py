@@ -71,7 +71,7 @@ class MemoryStore:
             else:
                 self.due_at[entry.id] = entry.due_ms
         if ended := [entry.id for entry in entries if entry.ended]:
-            for listener in self._listeners:
+            for listener in tuple(self._listeners):  # another thread may close one
                 listener.push(ended)
 
     def due(self, now_ms: int, limit: int) -> Sequence[str]:

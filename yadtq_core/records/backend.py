@@ -126,6 +126,7 @@ class StoreBackend:
         with self._store.transaction() as tx:
             now = self._store.now_us() // 1000
             batch = self._read(tx, tx.due(now, limit))
+            batch.reindex()
             leave = len(batch.ids) < limit
             rooms = [Room(number < with_messages, leave) for number in range(len(batch.ids))]
             found = [swept for swept in batch.each(rooms, sweep, batch.postpone) if swept is not None]

@@ -6,7 +6,7 @@ records when these are written, so they cannot disagree with them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from typing import TypeVar
 
@@ -42,6 +42,7 @@ class RecordBatch:
         self._before: dict[str, str] = {}
         self._values: dict[str, bytes | None] = {}
         self._entries: list[Entry] = []
+        self._reindexed: Collection[str] = ()
         self._epoch_read = b""
 
     @cached_property
@@ -78,6 +79,10 @@ class RecordBatch:
         self._values[MESSAGE + record.id] = body
         return record
 
+    def reindex(self) -> None:
+        """Write every record of the call, even one that has not changed: its place in an index may be wrong."""
+        self._reindexed = frozenset(self.ids)
+
     def postpone(self, task_id: str, _reason: str) -> None:
         """Make a damaged record due again half an hour later, and leave its bytes as they are."""
         later = self.moment.now + LONGEST_CHECK_MS
@@ -88,7 +93,7 @@ class RecordBatch:
         deltas: dict[str, int] = {}
         for task_id, record in self._found.items():
             data = encode(record)
-            if data != self._stored.get(task_id):
+            if data != self._stored.get(task_id) or task_id in self._reindexed:
                 self._write_one(record, data, deltas)
         if self._entries:
             self.tx.write(self._entries)
