@@ -61,7 +61,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     worker_id: Name = msgspec.field(default_factory=lambda: default_worker_id())  # noqa: PLW0108 - defined below
     """Name of the worker; also the variable WORKER_ID."""
     queues: Annotated[tuple[str, ...], Meta(min_length=1, max_length=64)] = ("default",)
-    """The queues that a worker serves."""
+    """The queues that a worker serves; a worker or client creates their missing topics."""
     imports: tuple[str, ...] = ()
     """Modules whose @task functions are registered; they may be in the working directory."""
     claim_stale_seconds: Annotated[float, Meta(ge=1, le=86400)] = 15.0

@@ -376,7 +376,7 @@ CASES = [
     Case(
         "service", "a Redis that loads its data", "yadtq submit add '[1]'", _loading, 3, "still loading its data: wait"
     ),
-    _topic(None, ADD, "topic .* does not exist: run `yadtq provision`", "no topic"),
+    _topic(None, [*ADD, "--queue", "slow"], "topic .* does not exist: run `yadtq provision`", "no topic"),
     _topic(
         "2",
         ADD,

@@ -49,6 +49,7 @@ class Services:
             timeout=settings.submit_timeout,
             shards=settings.shards,
             confirm=confirm,
+            queues={"default", *settings.queues},
             accepted=partial(_notify_submitted, plugins)
             if plugins.manager.implemented("yadtq_tasks_submitted")
             else None,

@@ -7,6 +7,7 @@ A submission has one of three outcomes. *Refused*: nothing was written, or a rec
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -26,6 +27,8 @@ from yadtq_core.errors import (
 from yadtq_core.interfaces import Backend, Broker, Outgoing, Publication
 from yadtq_core.model import CreateCode, Created, Message, Status, Submission, shard_of
 from yadtq_core.wire.envelope import stamp
+
+log = logging.getLogger("yadtq.client")
 
 MAX_OUTSTANDING = 10_000
 """Messages that the broker has not acknowledged: kafka-python does not limit its memory."""
@@ -83,6 +86,7 @@ class Submitter:
     open_broker: called once, before the first write. reached: called once, after the first answer of the broker.
     timeout: seconds that a submit may take once both services are open. shards: their number in the backend.
     confirm: `broker`, or `record`: accepted when the record exists, and published in the background.
+    queues: created by the first submit if they do not exist; any other missing queue is refused.
     accepted: called with the messages of new tasks when they are accepted; must not raise.
     """
 
@@ -96,6 +100,7 @@ class Submitter:
         timeout: float,
         shards: int,
         confirm: Confirm,
+        queues: Iterable[str] = (),
         accepted: Callable[[Sequence[Message]], None] | None = None,
     ) -> None:
         self._accepted = accepted
@@ -106,6 +111,7 @@ class Submitter:
         self._timeout = timeout
         self._shards = shards
         self._awaits_broker = confirm == "broker"
+        self._named = frozenset(queues)
         self._lock = threading.Lock()
         self.broker: Broker | None = None
         """None before the first submit."""
@@ -164,7 +170,22 @@ class Submitter:
         try:
             self._ensure(broker, [queue], create=False)
         except ConfigurationRefused as error:
-            batch.refuse([i for i in batch.open() if batch.submissions[i].message.queue == queue], error)
+            if not self._create_queue(broker, queue):
+                batch.refuse([i for i in batch.open() if batch.submissions[i].message.queue == queue], error)
+
+    def _create_queue(self, broker: Broker, queue: str) -> bool:
+        """Create the topic of a queue that the settings name, as a worker does.
+
+        Return False if they do not, or if the broker refuses: the first refusal says what to do.
+        """
+        if queue not in self._named:
+            return False
+        try:
+            self._ensure(broker, [queue], create=True)
+        except ConfigurationRefused as error:
+            log.debug("creating queue %s: %s", queue, error)
+            return False
+        return True
 
     def _ensure(self, broker: Broker, queues: Sequence[str], *, create: bool) -> None:
         broker.ensure(queues, create=create)

@@ -26,6 +26,7 @@ from yadtq_core import (
     WaitTimeout,
     call,
 )
+from yadtq_core.plugin import open_broker
 from yadtq_core.settings import Settings
 
 
@@ -82,6 +83,28 @@ def test_a_queue_without_topic_is_refused_before_anything_is_written(client: Cli
         client.using(queue="nowhere").submit("t.double", 1)
     assert sum(client.counts().total(status) for status in Status) == 0
     assert client.using(queue="slow").submit("t.double", 1).record().queue == "slow"
+
+
+@pytest.fixture(params=["kafka_url", "streams"])
+def broker_url(request: pytest.FixtureRequest, redis_url: str) -> str:
+    """The address of Kafka, then that of the streams beside the records."""
+    if request.param == "streams":
+        return redis_url.replace("://", "+streams://", 1)
+    url: str = request.getfixturevalue(request.param)
+    return url
+
+
+def test_the_first_submit_creates_default_and_the_queues_of_the_settings(
+    broker_url: str, redis_url: str, namespace: str
+) -> None:
+    with Client.connect(broker_url, redis_url, namespace=namespace, queues=["slow"], partitions=3) as client:
+        with pytest.raises(ConfigurationRefused, match="yadtq provision"):
+            client.using(queue="nowhere").submit("t.double", 1)
+        assert client.submit("t.double", 1).status() is Status.QUEUED
+        assert asyncio.run(client.using(queue="slow").asubmit("t.double", 1)).status() is Status.QUEUED
+        broker = open_broker(client.settings)
+        broker.ensure(["default", "slow"], create=False)
+        broker.close(1.0)
 
 
 def test_threads_and_coroutines_share_one_client(client: Client) -> None:

@@ -93,6 +93,14 @@ def test_a_task_is_carried_and_no_secret_shown(place: Place) -> None:
     assert "worker one: broker kafka+ssl://" in place.log.read_text()
 
 
+def test_a_client_that_may_not_create_topics_says_who_may(place: Place, secure_kafka: SecureKafka) -> None:
+    fresh = place.environment["YADTQ_NAMESPACE"] + "x"
+    secure_kafka.allow(fresh, ("READ", "WRITE", "DESCRIBE"), ("READ",))
+    done = place.run("submit", "add", "[1]", YADTQ_NAMESPACE=fresh)
+    assert done.returncode == 7
+    assert done.stderr == f"Error: topic yadtq.{fresh}.default does not exist: run `yadtq provision`\n"
+
+
 def test_settings_are_shown_without_secrets(place: Place) -> None:
     environment = {"YADTQ_BROKER_PASSWORD": PASSWORD, "YADTQ_BACKEND_PASSWORD": PASSWORD}
     shown = place.run("config", "--origin", **environment).stdout

@@ -207,6 +207,7 @@ class MemoryBroker:
         self.positions: dict[str, str] = {}
         self.queues: set[str] | None = None
         self.created: list[str] = []
+        self.may_create = True
         self.ensured: list[str] = []
         self.changed = threading.Condition()
         self.silent = False
@@ -217,6 +218,8 @@ class MemoryBroker:
         if self.unreachable:
             raise BrokerUnavailable("the memory broker is away")
         self.ensured += queues
+        if create and not self.may_create:
+            raise ConfigurationRefused("the memory broker refuses: not authorized")
         if create:
             self.created += queues
         elif self.queues is not None and not set(queues) <= self.queues:

@@ -119,6 +119,21 @@ def test_a_queue_without_a_topic_is_refused_and_does_not_touch_others(place: Ins
     assert client.submit("total").status() is Status.QUEUED
 
 
+def test_a_queue_that_the_settings_name_is_created(place: Installation, client: Client) -> None:
+    place.broker.queues = set()
+    assert client.submit("total").status() is Status.QUEUED
+    assert client.submit("total").status() is Status.QUEUED
+    assert place.broker.created == ["default"], "once"
+
+
+def test_a_broker_that_may_not_create_a_topic_refuses_with_the_command(place: Installation, client: Client) -> None:
+    place.broker.queues = set()
+    place.broker.may_create = False
+    with pytest.raises(ConfigurationRefused, match="topic of default does not exist: run `yadtq provision`"):
+        client.submit("total")
+    assert place.backend.records == {}
+
+
 def test_a_backend_that_is_away_at_the_start_refuses(place: Installation) -> None:
     place.backend.before = failing("check", BackendUnavailable("away"))
     client = place.client()

@@ -101,7 +101,8 @@ def _configs(admin: Admin, topics: Sequence[str]) -> dict[str, dict[str, str]]:
 def _missing(wanted: Sequence[str], topics: Mapping[str, Topic]) -> Iterator[Finding]:
     for name in wanted:
         if name not in topics:
-            yield problem("topic", f"topic {name} does not exist: submits to it are refused", "run `yadtq provision`")
+            found = f"topic {name} does not exist yet: the first worker or client creates it"
+            yield warning("topic", found, "start a worker, or run `yadtq provision`")
 
 
 def partitions(topic: Topic, settings: Settings, *, wanted: bool) -> Iterator[Finding]:

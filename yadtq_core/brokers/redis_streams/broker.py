@@ -14,7 +14,7 @@ from yadtq_core.brokers.redis_streams.consumer import StreamsConsumer, make_grou
 from yadtq_core.brokers.redis_streams.streams import GONE, GROUP, PUBLISH, Streams
 from yadtq_core.errors import BrokerUnavailable, ConfigurationRefused
 from yadtq_core.interfaces import Outgoing
-from yadtq_core.model import Finding, Partition, ok, problem
+from yadtq_core.model import Finding, Partition, ok, warning
 from yadtq_core.net.redis_client import Store, open_store
 from yadtq_core.net.redis_errors import ServerError
 from yadtq_core.net.redis_scripts import BATCH, ScriptCall, evaluate
@@ -167,7 +167,8 @@ class RedisStreamsBroker:
     def _finding(self, queue: str) -> Finding:
         keys = [self._streams.key(partition) for partition in self._streams.of(queue)]
         if 0 in self._store.run_many([("EXISTS", key) for key in keys]):
-            return problem("queue", f"queue {queue} does not exist: submits are refused", "run `yadtq provision`")
+            found = f"queue {queue} does not exist yet: the first worker or client creates it"
+            return warning("queue", found, "start a worker, or run `yadtq provision`")
         waiting = sum(self._store.run("XLEN", key) for key in keys)
         return ok("lag", f"queue {queue}: {waiting} messages are waiting")
 
