@@ -124,7 +124,7 @@ class Registry:
         """Return the name of a task in workers: of its entry point, else the declared one, else module.function.
 
         Imports nothing. Raises InvalidTask for a task that no worker could import, because it is defined in the
-        program itself (`__main__`) or inside a function, and if entry point and declaration differ.
+        program itself (`__main__`) or inside a function, or a lambda, and if entry point and declaration differ.
         """
         if task.function.__module__ == "__main__":
             raise InvalidTask(
@@ -135,6 +135,10 @@ class Registry:
         if offer is not None:
             _check_declared(offer, task)
             return offer.name
+        if task.declared_name is None and task.place.endswith("<lambda>"):
+            raise InvalidTask(
+                f"task {task.place!r} is a lambda, which has no name: define a function at the top of a module"
+            )
         if task.declared_name is None and "<" in task.place:
             raise InvalidTask(
                 f"task {task.place!r} is defined inside a function, where no worker can find it; "
@@ -181,20 +185,22 @@ class Registry:
         found: dict[str, AnyTask] = {}
         for module in self._imports:
             for name, task in self._module(module).items():
-                other = found.setdefault(name, task)
-                if other is not task:
-                    raise _claimed(name, other.place, task.place)
+                found[name] = _one_of(name, found.get(name, task), task)
                 for offer in self._offered().get(name, ()):
                     if not _names(offer, task):
                         raise _claimed(name, task.place, _described(offer))
         return found
 
     def _module(self, module: str) -> dict[str, AnyTask]:
-        """Return a module's tasks by name, imported once."""
+        """Return a module's tasks by name, imported once. Raises TaskLoadError if two tasks claim one name."""
         with self._lock:
             if module not in self._modules:
-                tasks = [value for value in vars(_import(module)).values() if isinstance(value, Task)]
-                self._modules[module] = {self.name_of(task): task for task in tasks}
+                tasks: dict[str, AnyTask] = {}
+                for value in list(vars(_import(module)).values()):
+                    if isinstance(value, Task):
+                        name = self.name_of(value)
+                        tasks[name] = _one_of(name, tasks.get(name, value), value)
+                self._modules[module] = tasks
             return self._modules[module]
 
 
@@ -204,6 +210,20 @@ def unknown_task(name: str, known: Sequence[str], remedy: str = "") -> UnknownTa
     hint = f"did you mean {close[0]!r}? " if close else ""
     listed = ", ".join(known[:MAX_LISTED]) + (", …" if len(known) > MAX_LISTED else "")
     return UnknownTask(f"unknown task {name!r}; {hint}known: {listed or 'none'}{remedy}")
+
+
+def _one_of(name: str, one: AnyTask, other: AnyTask) -> AnyTask:
+    """Return the task of a name for which two objects were found. Raises TaskLoadError unless one replaces the other.
+
+    After a reload the old task of a place may still have another attribute, or be imported in another module.
+    """
+    if one is other:
+        return one
+    module = sys.modules.get(one.function.__module__)
+    current = getattr(module, one.function.__qualname__, None)
+    if one.place != other.place or current not in (one, other):
+        raise _claimed(name, one.place, other.place)
+    return one if current is one else other
 
 
 def _claimed(name: str, *places: str) -> TaskLoadError:

@@ -20,6 +20,7 @@ from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, overload
 
 from yadtq_core.errors import InvalidArguments, InvalidTask
 from yadtq_core.model import check_task_name
+from yadtq_core.tasks.definition import check_definition
 from yadtq_core.tasks.retry import RetryPolicy
 from yadtq_core.tasks.signature import Arguments, Signature, shown
 
@@ -39,6 +40,7 @@ class Task(Generic[P, R]):
     `name`: its name in workers: the declared one, else `module.function`; an entry point that names the function
     overrides both (`registry`). `retry`: its retry policy. `check`: called with the arguments before a submit and
     before a run; raises InvalidArguments. `version`: the author's version of the task, which travels with each call.
+    `defined_by`: the code of the module that defines it (`definition`).
     """
 
     def __init__(
@@ -50,11 +52,13 @@ class Task(Generic[P, R]):
         check: Callable[..., None] | None = None,
         version: str | None = None,
     ) -> None:
+        defined_by = check_definition(function, Task)
         if not callable(function) or isinstance(function, type) or not hasattr(function, "__qualname__"):
             raise InvalidTask(f"@task takes a function, got {function!r}")
         # First, because a function may have attributes of the same names (tenacity's `retry`).
         update_wrapper(self, function)
         self.function = function
+        self.defined_by = defined_by
         self.declared_name = None if name is None else check_task_name(name)
         self.retry = retry or RetryPolicy()
         self.check = check
@@ -210,7 +214,7 @@ def task(
         names it.
 
     Returns the task, which can be called like the function. Raises InvalidTask for an unusable name, number or
-    function.
+    function, in the body of a class, and for a second task of the same Python name in one module.
     """
     if isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= MAX_RETRIES:
         raise InvalidTask(f"retries takes a whole number from 0 to {MAX_RETRIES}, got {retries!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import signal
 import subprocess
@@ -118,6 +119,71 @@ def test_a_module_s_task_does_not_take_the_name_of_an_entry_point(installed: Dis
         Registry(["shop"]).names()
 
 
+TWICE = """
+from yadtq_core import task
+
+@task(name="shop.mail")
+def send(address): ...
+
+@task(name="shop.mail")
+def post(address): ...
+"""
+
+
+def test_two_tasks_of_one_module_with_one_name_are_both_named(folder: Path) -> None:
+    (folder / "twice.py").write_text(TWICE)
+    text = "two tasks are named 'shop.mail': twice:send and twice:post; rename"
+    with pytest.raises(TaskLoadError, match=text):
+        Registry(["twice"]).names()
+    loaded, errors = Registry(["twice"]).load_all()
+    assert "shop.mail" not in loaded
+    assert [re.match(text, str(error)) is not None for error in errors] == [True]
+    (row,) = [row for row in Registry(["twice"]).describe() if row.error]
+    assert (row.name, re.match(text, row.error or "") is not None) == ("twice", True)
+
+
+def test_two_tasks_that_a_function_has_made_under_one_name_are_an_error(folder: Path) -> None:
+    (folder / "made.py").write_text(
+        "from yadtq_core import task\ndef make(n):\n    @task(name='shop.made')\n    def f(): return n\n    return f\n"
+        "one, two = make(1), make(2)\n"
+    )
+    with pytest.raises(TaskLoadError, match=r"two tasks are named 'shop.made': made:make.<locals>.f and"):
+        Registry(["made"]).names()
+
+
+def test_a_task_defined_over_another_one_makes_its_module_unusable(folder: Path) -> None:
+    (folder / "again.py").write_text(TWICE.replace('(name="shop.mail")', "").replace("post", "send"))
+    text = "module 'again' cannot be imported: two tasks are defined as again:send, in line 4 and in line 7"
+    with pytest.raises(TaskLoadError, match=text):
+        Registry(["again"]).names()
+
+
+def test_a_reloaded_module_has_its_new_tasks(folder: Path) -> None:
+    (folder / "more.py").write_text("from shop import resize, send\n")
+    (folder / "shop.py").write_text(SHOP + "scale = resize\n")
+    assert Registry(["shop", "more"]).get("shop.resize")("a.png") == "a.png@800"
+    (folder / "shop.py").write_text("# one line more, and without `scale`, which stays\n" + SHOP.replace("800", "90"))
+    module = importlib.reload(sys.modules["shop"])
+    assert vars(module)["scale"] is not vars(module)["resize"]
+    for imports in (["shop"], ["shop", "more"], ["more", "shop"]):
+        assert Registry(imports).get("shop.resize")("a.png") == "a.png@90"
+
+
+def test_one_task_under_two_attributes_is_one_task(folder: Path) -> None:
+    (folder / "alias.py").write_text(SHOP + "scale = resize\n")
+    assert "alias.resize" in Registry(["alias"]).names()
+
+
+@pytest.mark.slow
+def test_a_program_may_import_its_own_module_once_more(folder: Path) -> None:
+    (folder / "twice.py").write_text(
+        SHOP + "if __name__ == '__main__':\n    from yadtq_core.plugin.registry import Registry\n"
+        "    print(Registry(['twice']).get('shop.mail').place)\n"
+    )
+    done = subprocess.run([sys.executable, "twice.py"], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("twice:send\n", "")
+
+
 def test_an_entry_point_and_a_decorator_that_differ_are_an_error(installed: Distributions) -> None:
     installed.add("acme-images", "1.2", SHOP, tasks={"acme.mail": "acme_images:send"})
     text = "acme_images:send declares the name 'shop.mail', but its entry point in acme-images 1.2 is named"
@@ -210,6 +276,17 @@ def test_a_task_made_inside_a_function_is_refused() -> None:
 
     with pytest.raises(InvalidTask, match="defined inside a function"):
         Registry().name_of(inner)
+
+
+def test_a_lambda_needs_a_name() -> None:
+    with pytest.raises(
+        InvalidTask, match=r"registry:<lambda>' is a lambda, which has no name: define a function at the"
+    ):
+        Registry().name_of(double)
+    assert Registry().name_of(Task(lambda: 2, name="shop.double")) == "shop.double"
+
+
+double = task(lambda: 2)
 
 
 def test_the_description_of_a_task(folder: Path) -> None:

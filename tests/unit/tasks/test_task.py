@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 import datetime
 import functools
+import importlib.util
 import math
 import operator
+import sys
+import textwrap
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -171,3 +176,116 @@ def test_attributes_of_the_function_do_not_replace_those_of_the_task() -> None:
     assert made.function is fetch
     assert made.is_async is False
     assert made.kept == 1  # type: ignore[attr-defined]
+
+
+def defined(tmp_path: Path, code: str) -> ModuleType:
+    """Return the module of this code, imported under the name `defined`."""
+    (tmp_path / "defined.py").write_text("from yadtq_core import task\n" + textwrap.dedent(code))
+    spec = importlib.util.spec_from_file_location("defined", tmp_path / "defined.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["defined"] = module
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        del sys.modules["defined"]
+    return module
+
+
+IN_A_CLASS = "is in the body of a class, where no worker can find it: define it at the top of a module, and let it call"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "    @task\n    def resize(self, path): ...",
+        "    @task(name='shop.resize')\n    def resize(self, path): ...",
+        "    @task\n    async def resize(self, path): ...",
+        "    @staticmethod\n    @task\n    def resize(path): ...",
+        "    @task\n    @staticmethod\n    def resize(path): ...",
+        "    @task\n    @classmethod\n    def resize(cls, path): ...",
+        "    @classmethod\n    @task\n    def resize(cls, path): ...",
+        "    def mine(function): return task(retries=1)(function)\n    @mine\n    def resize(path): ...",
+    ],
+)
+def test_a_task_in_the_body_of_a_class_is_refused(tmp_path: Path, body: str) -> None:
+    with pytest.raises(InvalidTask, match=rf"task 'defined:Shop.resize' {IN_A_CLASS} Shop.resize"):
+        defined(tmp_path, f"class Shop:\n{body}\n")
+    with pytest.raises(InvalidTask, match=rf"task 'defined:make.<locals>.Shop.resize' {IN_A_CLASS}"):
+        defined(tmp_path, f"def make():\n  class Shop:\n{textwrap.indent(body, '  ')}\nmake()\n")
+
+
+def test_a_class_may_hold_a_task_and_a_task_may_be_made_of_its_function(tmp_path: Path) -> None:
+    module = defined(
+        tmp_path,
+        """
+        class Shop:
+            @staticmethod
+            def scale(path): return f"{path} made small"
+
+        @task
+        def resize(path): return Shop.scale(path)
+
+        scale = task(name="defined.scale")(Shop.scale)
+
+        class Jobs:
+            job = resize
+        """,
+    )
+    assert module.Jobs.job is module.resize
+    assert module.resize("a.png") == module.scale("a.png") == "a.png made small"
+
+
+def test_a_task_defined_over_another_one_is_refused(tmp_path: Path) -> None:
+    text = "two tasks are defined as defined:resize, in line 2 and in line 5; the first would never run: rename one"
+    with pytest.raises(InvalidTask, match=text):
+        defined(tmp_path, "@task\ndef resize(path): ...\n\n@task\ndef resize(path, width): ...\n")
+    with pytest.raises(InvalidTask, match=text):
+        defined(tmp_path, "@task(name='a')\ndef resize(): ...\n\n@task(name='b')\nasync def resize(): ...\n")
+
+
+def test_a_task_may_be_defined_anew_by_what_is_no_second_definition(tmp_path: Path) -> None:
+    """A reload, a cell of a notebook that is run again, other options for the same function, an import replaced."""
+    module = defined(tmp_path, "@task\ndef resize(): return 1\nresize = task(name='x', retries=3)(resize)\n")
+    assert (module.resize.name, module.resize()) == ("x", 1)
+
+    (tmp_path / "defined.py").write_text(
+        "from yadtq_core import task\n# one more line\n@task\ndef resize(): return 2\n"
+    )
+    sys.modules["defined"] = module
+    try:
+        sys.path.insert(0, str(tmp_path))
+        importlib.reload(module)
+    finally:
+        sys.path.remove(str(tmp_path))
+        del sys.modules["defined"]
+    assert module.resize() == 2
+
+    for _ in range(2):
+        exec("@task\ndef resize(): return 3\n", vars(module))
+    assert module.resize() == 3
+
+    other = defined(
+        tmp_path,
+        """
+        from tests.unit.tasks.test_task import resize
+        @task
+        def resize(): return 4
+
+        def factory(n):
+            @task(name=f"defined.{n}")
+            def made(): return n
+            return made
+        one = factory(1)
+        made = factory(2)
+        made = factory(3)
+        if made() == 3:
+            @task
+            def chosen(): ...
+        else:
+            @task
+            def chosen(): ...
+        """,
+    )
+    assert (other.resize(), other.one(), other.made.name) == (4, 1, "defined.3")
