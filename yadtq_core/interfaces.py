@@ -6,7 +6,7 @@ Every method takes many and returns many, in the given order. An implementation 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from yadtq_core.model import (
@@ -34,6 +34,7 @@ from yadtq_core.model import (
     Partition,
     Past,
     Place,
+    Placed,
     Record,
     Refuse,
     Release,
@@ -41,6 +42,8 @@ from yadtq_core.model import (
     Reset,
     Status,
     Submission,
+    Sweep,
+    Taken,
     Unreadable,
     Verdict,
     WorkerIdentity,
@@ -99,11 +102,10 @@ class Broker(Protocol):
     def unacknowledged(self) -> int:
         """Return how many published messages the broker has not acknowledged yet."""
 
-    def undeliverable(self, positions: Sequence[tuple[str, str]]) -> Sequence[bool]:
-        """For each (queue, position): True if no consumer will receive that message again.
+    def stream(self, queue: str, shard: int) -> str | None:
+        """Return the key, in the backend's own store, of the stream that carries this queue.
 
-        Kafka: below the committed offset or the log's start, or at or past the log's end. Streams: missing, or
-        delivered and pending for no consumer. A position of another broker is undeliverable. Raises BrokerUnavailable.
+        `create` then appends the message itself, in one step with the record. None if messages are published apart.
         """
 
     def consumer(self, queues: Sequence[str], *, member: str) -> Consumer:
@@ -171,6 +173,9 @@ class ReplayableConsumer(Consumer, Protocol):
     def position(self, partition: Partition) -> int | None:
         """Return the offset of the next message; None if it is not known yet or another member has the partition."""
 
+    def end(self, partition: Partition) -> int | None:
+        """Return the offset after the last message of the log; None if it is not known. Raises BrokerUnavailable."""
+
     def offset_at(self, partition: Partition, time_ms: int) -> int | None:
         """Return the first offset whose message is not older than `time_ms`; None if there is none."""
 
@@ -203,11 +208,21 @@ class Backend(Protocol):
     when it answers but cannot be used (full, read-only, a missing permission).
     """
 
-    def create(self, submissions: Sequence[Submission]) -> Sequence[Created]:
-        """Write the record of each: `queued`, or `scheduled` if it has a delay. Sets no position."""
+    def create(
+        self, submissions: Sequence[Submission], *, stream: Callable[[str, int], str | None] | None = None
+    ) -> Sequence[Created]:
+        """Write the record of each: `queued`, or `scheduled` if it has a delay.
 
-    def confirm(self, positions: Sequence[tuple[str, str]]) -> None:
-        """Store (id, position) of acknowledged messages; moves the time of the next check of a queued record."""
+        stream: `Broker.stream`. Where it names a stream, the message of each new `queued` record is appended to it in
+        the same step, so that a `queued` record always has its message; the answer says that it is published.
+        """
+
+    def confirm(self, positions: Sequence[Placed]) -> None:
+        """Store the positions of acknowledged messages.
+
+        A record that waits for its first run then waits in the log, and costs nothing until it is claimed or missed
+        there (`recover`). Any other record ignores its position.
+        """
 
     def claim(
         self, deliveries: Sequence[Delivery], worker: WorkerIdentity, nonce: str, *, nothing_stale: bool = False
@@ -220,7 +235,7 @@ class Backend(Protocol):
         """
 
     def offer(self, deliveries: Sequence[Delivery]) -> Sequence[Answer]:
-        """Leave each to any worker with a free slot, by the next sweep (a requeue request). Never answers RUN."""
+        """Make each ready for any worker with a free slot (a requeue request). Never answers RUN."""
 
     def extend(self, holds: Sequence[Hold], worker: WorkerIdentity) -> Sequence[ExtendCode]:
         """Extend leases by their full length from now; store progress if a hold has some."""
@@ -234,13 +249,32 @@ class Backend(Protocol):
     def held(self, worker: WorkerIdentity) -> Sequence[Hold]:
         """Return the records that this incarnation holds, for restart recovery; a hint, and fences decide."""
 
-    def sweep(self, limit: int, with_messages: int) -> tuple[int, Sequence[Due]]:
-        """Return (now_ms, due records), at most `limit` a shard, and push the times of their next checks.
+    def sweep(self, limit: int, queues: Sequence[str]) -> Sweep:
+        """Look at the records that are due, at most `limit` a shard; count what is ready in these queues.
 
-        A stale `processing` or due `scheduled` record is `queued` again by then. The first `with_messages` come with
-        their messages, and so does every record without a position. Further released records stay due so that another
-        worker can take them, unless `limit` records are due.
+        Ended leases, unconfirmed records whose publish grace is over, and records that were taken and not claimed come
+        before due delays and retries. Each of them becomes ready, ends as cancelled if that was requested, or fails
+        beyond `lost_limit`. A failed record without its dead letter is returned, and again after the publish grace.
         """
+
+    def take(self, wanted: Mapping[str, int], elsewhere: Collection[str]) -> Taken:
+        """Take ready records for an immediate claim: the longest ready of each queue, at most so many.
+
+        elsewhere: names of tasks that the caller lacks and a peer has loaded; their records are left to that peer. The
+        bodies of one answer have at most `TAKE_BYTES` (model.terms), unless the first alone has more. A record that is
+        taken and not claimed is ready again after a few seconds; so is one whose message the caller cannot read.
+        """
+
+    def recover(self, queue: str, ranges: Sequence[tuple[int, int, int]], epochs: Sequence[Epoch]) -> int:
+        """Make those records ready that wait in these parts of the log; return how many there were.
+
+        ranges: (partition, first offset, offset after the last), of which the caller knows that no consumer will
+        receive these messages, or that it has passed them. epochs: as of the last heartbeat; a shard in another epoch
+        answers nothing.
+        """
+
+    def highest(self, queue: str, partitions: Sequence[int]) -> Mapping[int, int]:
+        """Return the highest offset at which a record waits in each partition; without those where none does."""
 
     def messages(self, ids: Sequence[str]) -> Sequence[bytes | None]:
         """Return the bodies of the kept messages, with their times, to publish them again; None if there is none.
@@ -364,6 +398,7 @@ __all__ = [
     "Partition",
     "Past",
     "Place",
+    "Placed",
     "Publication",
     "Record",
     "Refuse",
@@ -374,6 +409,8 @@ __all__ = [
     "Status",
     "Submission",
     "Subscription",
+    "Sweep",
+    "Taken",
     "Unreadable",
     "Verdict",
     "WorkerIdentity",

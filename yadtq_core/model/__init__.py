@@ -54,8 +54,11 @@ from yadtq_core.model.runs import (
     Hold,
     Lease,
     Outcome,
+    Placed,
     Release,
     ReleaseReason,
+    Sweep,
+    Taken,
     Verdict,
 )
 from yadtq_core.model.workers import (
@@ -98,6 +101,7 @@ __all__ = [
     "Partition",
     "Past",
     "Place",
+    "Placed",
     "Record",
     "Refuse",
     "Release",
@@ -105,6 +109,8 @@ __all__ = [
     "Reset",
     "Status",
     "Submission",
+    "Sweep",
+    "Taken",
     "Unreadable",
     "Verdict",
     "WorkerIdentity",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -58,9 +59,10 @@ class Lease(Struct, frozen=True, gc=False):
 
 
 class Hold(NamedTuple):
-    """A lease to extend: task ID, fence and, if it is new, the progress (a fraction 0..1 and a text)."""
+    """A lease to extend: task ID, queue, fence and, if it is new, the progress (a fraction 0..1 and a text)."""
 
     id: str
+    queue: str
     fence: int
     progress: str = ""
 
@@ -128,6 +130,7 @@ class Release(Struct, frozen=True, gc=False):
     """
 
     id: str
+    queue: str
     fence: int
     reason: ReleaseReason
     delay: float = 0.0
@@ -136,16 +139,37 @@ class Release(Struct, frozen=True, gc=False):
 
 
 class Due(Struct, frozen=True, gc=False):
-    """An open record whose next check is due.
-
-    `delivery` has the message if the sweep asked for messages or the record has no position, else None.
-    """
+    """A record that a sweep has found: its lease had ended, or it failed and needs a dead letter."""
 
     id: str
     task: str
     queue: str
-    status: Status
+
+
+class Sweep(Struct, frozen=True, gc=False):
+    """What a sweep has found and done.
+
+    `reclaimed`: their leases had ended, because a worker was lost. `failed`: they need a dead letter. `ready`: how many
+    records of each queue wait for a free slot, for the queues that the caller named. `more`: further records are due.
+    """
+
+    now_ms: int
+    reclaimed: Sequence[Due]
+    failed: Sequence[Due]
+    ready: Mapping[str, int]
+    more: bool
+
+
+class Taken(Struct, frozen=True, gc=False):
+    """Ready records that a worker may claim now, as deliveries without a partition, and how many are left by queue."""
+
+    deliveries: Sequence[Delivery]
+    ready: Mapping[str, int]
+
+
+class Placed(NamedTuple):
+    """The position at which the broker has acknowledged the message of a record."""
+
+    id: str
+    queue: str
     position: str
-    delivery: Delivery | None
-    reclaimed: bool
-    """True when its lease had ended: a worker was lost."""

@@ -8,9 +8,11 @@ from yadtq_core.model.record import Error, Record, Reset, Status
 from yadtq_core.model.runs import Answer, Verdict
 
 LONGEST_CHECK_MS = 30 * 60 * 1000
-"""The longest time between two checks of one queued record, and the time until a damaged one is due again."""
-RELEASED_CHECK_MS = 1000
-"""A released, offered or reclaimed record only waits for a free slot: a sweep finds it every second."""
+"""The time until a damaged record is due again."""
+TAKEN_MS = 5000
+"""A record that a worker has taken and not claimed is ready again after this time: the worker was lost in between."""
+TAKE_BYTES = 8 * 1024 * 1024
+"""Bodies in one answer of `take`, and in one of `messages` to a worker: it bounds what one reply holds in memory."""
 LISTED_MS = 3600 * 1000
 """A worker is listed for this long after its last heartbeat."""
 HISTORY = 10
