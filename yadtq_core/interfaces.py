@@ -173,8 +173,8 @@ class ReplayableConsumer(Consumer, Protocol):
     def position(self, partition: Partition) -> int | None:
         """Return the offset of the next message; None if it is not known yet or another member has the partition."""
 
-    def end(self, partition: Partition) -> int | None:
-        """Return the offset after the last message of the log; None if it is not known. Raises BrokerUnavailable."""
+    def ends(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+        """Return the offset after the last message of each log. Raises BrokerUnavailable."""
 
     def offset_at(self, partition: Partition, time_ms: int) -> int | None:
         """Return the first offset whose message is not older than `time_ms`; None if there is none."""

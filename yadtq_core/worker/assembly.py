@@ -1,10 +1,10 @@
 """Builds the parts of one worker and gives each of them what it uses.
 
 thread      mainly calls                     decides by                     owns
-intake      broker; backend: claim, offer    rules/intake, rules/partition  the consumer (GroupMember), a Claimer
+intake      broker; backend: claim, take     rules/intake, lanes, partition the consumer (GroupMember), the Claimer
 completion  children; backend: finish        rules/completion               the reports of the children
 keeper      backend: heartbeat, extend       rules/keeper                   the epochs of the last heartbeat
-sweeper     broker; backend: sweep, claim    rules/keeper                   a Claimer, unreadable messages
+sweeper     broker; backend: sweep           rules/keeper                   dead letters, unreadable messages
 main        children: start, replace, kill   supervisor                     signals, the watchdog, the shutdown
 listeners   hooks of plugins                 events                         the batches of events that wait
 
@@ -24,8 +24,10 @@ from yadtq_core.interfaces import Backend, Broker
 from yadtq_core.model import WorkerIdentity
 from yadtq_core.settings import Settings
 from yadtq_core.worker.claimer import Claimer
+from yadtq_core.worker.dead_letters import DeadLetters
 from yadtq_core.worker.events import Events
 from yadtq_core.worker.executor import Executor
+from yadtq_core.worker.missed import MissedMessages
 from yadtq_core.worker.peers import Peers
 from yadtq_core.worker.requeue import Requeue
 from yadtq_core.worker.rules.completion import Completion
@@ -36,7 +38,6 @@ from yadtq_core.worker.threads.completion import CompletionThread
 from yadtq_core.worker.threads.group_member import GroupMember
 from yadtq_core.worker.threads.intake import IntakeThread
 from yadtq_core.worker.threads.keeper import KeeperThread
-from yadtq_core.worker.threads.republisher import Republisher
 from yadtq_core.worker.threads.sweeper import SweeperThread
 from yadtq_core.worker.unreadable import UnreadableMessages
 
@@ -70,18 +71,19 @@ class Assembly:
         unreadable = UnreadableMessages(broker, backend, intake)
         self.requeue = requeue = Requeue(backend, identity, intake, keeper, peers, outages)
 
-        def claimer() -> Claimer:
-            return Claimer(backend, identity, intake, keeper, executor, events, requeue, outages, lifecycle)
-
-        member = GroupMember(broker, queues, identity, intake, keeper, outages)
-        republisher = Republisher(broker, backend, executor, peers)
-        self.intake_thread = IntakeThread(member, intake, unreadable, claimer(), executor, requeue, lifecycle)
+        claimer = Claimer(backend, identity, intake, keeper, executor, events, requeue, outages, lifecycle)
+        member = GroupMember(broker, queues, identity, intake, keeper, peers, outages)
+        missed = MissedMessages(backend, intake)
+        self.intake_thread = IntakeThread(
+            backend, member, intake, unreadable, missed, claimer, executor, requeue, peers, outages, lifecycle
+        )
         self.completion_thread = CompletionThread(
             backend, identity, completion, executor, intake, requeue, sweeps, events, outages, lifecycle
         )
         self.keeper_thread = KeeperThread(
             backend, identity, queues, keeper, executor, completion, intake, events, outages, lifecycle
         )
+        dead_letters = DeadLetters(broker, backend)
         self.sweeper_thread = SweeperThread(
-            backend, queues, executor, intake, claimer(), sweeps, republisher, unreadable, events, outages, lifecycle
+            backend, queues, intake, sweeps, dead_letters, unreadable, events, outages, lifecycle
         )

@@ -23,7 +23,7 @@ log = logging.getLogger("yadtq.worker")
 
 @dataclass(eq=False)
 class Claimer:
-    """Belongs to one thread: intake and the sweeper have one each.
+    """Used by the intake thread alone.
 
     A claim without an answer is kept with its nonce and sent again, so that the same call gets the same leases.
     """

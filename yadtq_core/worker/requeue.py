@@ -10,19 +10,17 @@ from dataclasses import dataclass, field
 
 from yadtq_core.errors import YadtqError
 from yadtq_core.interfaces import Backend
-from yadtq_core.model import Delivery, Lease, Release, ReleaseReason, WorkerIdentity
+from yadtq_core.model import Lease, Release, ReleaseReason, WorkerIdentity
 from yadtq_core.worker.peers import Peers
 from yadtq_core.worker.rules.keeper import Keeper
+from yadtq_core.worker.rules.lanes import Waiting
+from yadtq_core.worker.rules.offers import FreePeers
 from yadtq_core.worker.shared import GuardedIntake, Outages
 
 log = logging.getLogger("yadtq.worker")
 
-UNKNOWN_FIRST = 5.0
-UNKNOWN_MOST = 300.0
-"""Seconds for which a task that is not loaded here waits: a quarter of its age, within these limits.
-
-It does not wait when a peer that has loaded it has a free slot.
-"""
+UNKNOWN_DELAY = 5.0
+"""The first delay of a task that no worker has loaded; the backend makes it longer with the time that it waits."""
 OFFER_SECONDS = 1.2
 """The longest time between two sweeps of a worker: after it every peer has seen the last request."""
 
@@ -66,18 +64,16 @@ class Requeue:
                     intake.settled(lease.delivery)
             else:
                 polled = [lease.delivery for lease in leases if lease.delivery.partition is not None]
-                intake.put_back(polled, now, requeued=True)
+                intake.put_back(polled, requeued=True)
             self.intake.notify()
 
     def _release_of(self, lease: Lease, reason: ReleaseReason, note: str, lost: bool) -> Release:
+        message = lease.delivery.message
         delay = 0.0
         if reason is ReleaseReason.UNKNOWN_TASK:
-            message = lease.delivery.message
-            if not self.peers.can_run(message.queue, message.task):
-                age = (lease.started_at_ms - message.submitted_at_ms) / 1000
-                delay = min(max(age / 4, UNKNOWN_FIRST), UNKNOWN_MOST)
+            delay = 0.0 if self.peers.has_loaded(message.queue, message.task) else UNKNOWN_DELAY
             note = f"unknown task {message.task!r}: no worker has loaded it yet; start one that does"
-        return Release(lease.id, lease.fence, reason, delay, lost, note)
+        return Release(lease.id, message.queue, lease.fence, reason, delay, lost, note)
 
     def offer(self, now: float) -> None:
         """Send a requeue request, if it is time: peers may take tasks that wait here for a slot.
@@ -88,16 +84,16 @@ class Requeue:
             return
         self._next_offer = now + OFFER_SECONDS
         try:
-            free = self.peers.free_slots()
+            peers = FreePeers(self.peers.online())
             with self.intake as intake:
-                batch = intake.to_offer(free)
+                batch = intake.to_offer(peers)
             if batch:
-                self._offer(batch, free)
+                self._offer(batch)
         except YadtqError as error:
             self.outages.failed("backend", error)
 
-    def _offer(self, batch: Sequence[Delivery], free: int) -> None:
-        answers = self.backend.offer(batch)
+    def _offer(self, batch: Sequence[Waiting]) -> None:
+        answers = self.backend.offer([entry.delivery for entry in batch])
         with self.intake as intake:
             intake.offered(batch, answers, time.monotonic())
-        log.debug("requeue requests for %d free slots: %s", free, Counter(a.verdict.value for a in answers))
+        log.debug("requeue requests: %s", Counter(answer.verdict.value for answer in answers))

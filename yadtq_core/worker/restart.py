@@ -37,7 +37,9 @@ def recover(backend: Backend, me: WorkerIdentity) -> None:
 def _requeue(backend: Backend, row: WorkerRow) -> None:
     gone = row.identity
     holds = backend.held(gone)
-    backend.release([Release(one.id, one.fence, ReleaseReason.WORKER_LOST, lost=True) for one in holds], gone)
+    backend.release(
+        [Release(one.id, one.queue, one.fence, ReleaseReason.WORKER_LOST, lost=True) for one in holds], gone
+    )
     # Only now: the next recovery ignores a worker that is offline and idle.
     backend.heartbeat(gone, replace(row.stats, state="offline", running=0, free=0), ())
     log.warning("worker %s (process %d) is gone: %d of its tasks were requeued", gone.id, gone.pid, len(holds))

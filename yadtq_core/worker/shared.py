@@ -70,8 +70,6 @@ class SweepTimer:
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
         self._woken = threading.Event()
-        self.found_work = False
-        """The last sweep gave this worker runs: completion requests another one as soon as a slot is free."""
 
     def request(self) -> None:
         """Make the sweeper sweep now."""

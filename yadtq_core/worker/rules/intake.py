@@ -14,15 +14,15 @@ import heapq
 import itertools
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from yadtq_core.model import Answer, Delivery, Epoch, Lease, Partition, Place, Unreadable, Verdict
+from yadtq_core.worker.rules.lanes import Lanes, Share, Waiting
+from yadtq_core.worker.rules.offers import FreePeers, Offers
 from yadtq_core.worker.rules.partition import PartitionProgress, Rewind
+from yadtq_core.worker.rules.saturation import Saturation
 
 POLL_MOST = 500
 """Messages asked for at a time."""
-ENOUGH_WAITING = 200
-"""When this many wait to be claimed, no more are polled: other workers could take them sooner."""
 MAX_SPAN = 10_000
 """A partition pauses when its position is this far ahead of its watermark: after a crash all of it is read again."""
 MAX_WINDOW = 200
@@ -35,20 +35,8 @@ WORTH_A_CALL = 50
 """At a high pace a claim waits for this many deliveries, or a quarter of the window: a call costs as much as ten."""
 WINDOW_SECONDS = 0.2
 """The window is about the number of runs that ended within this time."""
-MAX_OFFERS = 200
-OFFER_GROWTH = 4
-"""The factor by which offers grow after peers took all of a round: they have short tasks, many a second for a slot."""
 SETTLED = frozenset({Verdict.DONE, Verdict.LATER, Verdict.POISON, Verdict.TOO_OLD, Verdict.ERROR})
 """Verdicts after which a delivery is done. A damaged record (ERROR) needs a person; another claim changes nothing."""
-
-
-@dataclass(slots=True)
-class Waiting:
-    """A delivery that was polled and is not claimed yet."""
-
-    delivery: Delivery
-    since: float
-    offered: bool = False
 
 
 class Intake:
@@ -63,7 +51,8 @@ class Intake:
         """Places to settle, on a broker that is not replayable."""
         self._margin_ms = int(margin * 1000)
         self._partitions: dict[Partition, PartitionProgress] = {}
-        self._waiting: deque[Waiting] = deque()
+        self._queues: list[str] = []
+        self.lanes = Lanes()
         self._parked: list[tuple[float, int, Delivery]] = []
         """A heap of (when to claim it again, a tie-breaker, delivery)."""
         self._tie = itertools.count()
@@ -72,10 +61,10 @@ class Intake:
         self._ended: deque[tuple[float, int]] = deque()
         """(time, number) of runs that ended within WINDOW_SECONDS; their sum is `_ended_count`."""
         self._ended_count = 0
-        self._epochs: tuple[Epoch, ...] = ()
-        self._saturated_since: float | None = None
-        self._offers = 0
-        """How many new deliveries the next round of offers holds."""
+        self.epochs: tuple[Epoch, ...] = ()
+        """Those of the last answered heartbeat."""
+        self.saturation = Saturation()
+        self._offers = Offers()
         self._restarted: list[Partition] = []
 
     # Partitions and messages
@@ -83,21 +72,27 @@ class Intake:
     def gained(self, partition: Partition, committed: int | None, metadata: str = "") -> None:
         """Add a partition that was assigned to this worker; `committed` is its committed offset, None without one."""
         self._partitions[partition] = PartitionProgress(committed, metadata, self._epoch_of(partition))
+        self._queues = sorted({each.queue for each in self._partitions})
 
     def _epoch_of(self, partition: Partition) -> Epoch | None:
-        return self._epochs[partition.number % len(self._epochs)] if self._epochs else None
+        return self.epochs[partition.number % len(self.epochs)] if self.epochs else None
 
     def partitions(self) -> list[Partition]:
         """Return the assigned partitions."""
         return list(self._partitions)
 
+    def queues(self) -> list[str]:
+        """Return the queues of the assigned partitions."""
+        return self._queues
+
     def lost(self, partition: Partition) -> None:
         """Forget a partition that is not assigned any more. Its tasks that run go on."""
         self._partitions.pop(partition, None)
+        self._queues = sorted({each.queue for each in self._partitions})
         self._drop(partition)
 
     def _drop(self, partition: Partition) -> None:
-        self._waiting = deque(entry for entry in self._waiting if entry.delivery.partition != partition)
+        self.lanes.drop(partition)
         self._parked = [entry for entry in self._parked if entry[2].partition != partition]
         heapq.heapify(self._parked)
 
@@ -122,7 +117,7 @@ class Intake:
             if not progress.watermark.delivered(message.offset):
                 continue
             if isinstance(message, Delivery):
-                self._waiting.append(Waiting(message, now))
+                self.lanes.append(message)
             else:
                 unreadable.append(message)
         return unreadable
@@ -131,7 +126,7 @@ class Intake:
         unreadable = []
         for message in messages:
             if isinstance(message, Delivery):
-                self._waiting.append(Waiting(message, now))
+                self.lanes.append(message)
             else:
                 unreadable.append(message)
         return unreadable
@@ -146,20 +141,20 @@ class Intake:
     def appetite(self, window: int) -> int:
         """Return how many messages to poll when `window` more runs may be claimed.
 
-        A replayable broker is asked for POLL_MOST, unless enough deliveries wait. Another broker is asked for as many
-        as may be claimed and do not wait here yet. At the full pace it is asked for MAX_WINDOW more, and only when at
-        least half of them are lacking, so that there are fewer polls.
+        A replayable broker is asked for POLL_MOST, unless enough deliveries of each lane wait. Another broker is asked
+        for as many as may be claimed and do not wait here yet. At the full pace it is asked for MAX_WINDOW more, and
+        only when at least half of them are lacking, so that there are fewer polls.
         """
         if self._replayable:
-            return POLL_MOST if len(self._waiting) < ENOUGH_WAITING else 0
+            return POLL_MOST if self.lanes.hungry(self.queues()) else 0
         ahead = MAX_WINDOW if self._ended_count >= MAX_WINDOW else 0
-        lacking = window + ahead - len(self._waiting)
+        lacking = window + ahead - len(self.lanes)
         return lacking if lacking > ahead // 2 else 0
 
     @property
     def waiting(self) -> int:
         """How many deliveries wait to be claimed, without the parked ones."""
-        return len(self._waiting)
+        return len(self.lanes)
 
     def next_parked(self) -> float | None:
         """Return when to claim the next parked delivery again, None if none is parked."""
@@ -177,20 +172,31 @@ class Intake:
         more = pace - len(self._running)
         if more < min(pace // 4, WORTH_A_CALL):
             more = 0  # a claim of so few is not worth a call yet
-        if not self._replayable and len(self._waiting) > pace:
-            more = len(self._waiting)  # no other worker can get them
+        if not self._replayable and len(self.lanes) > pace:
+            more = len(self.lanes)  # no other worker can get them
         return max(min(free, MAX_WINDOW), more)
 
-    def next_batch(self, window: int, now: float) -> list[Delivery]:
-        """Take up to `window` deliveries to claim: parked ones that are due, then the others by arrival.
+    def share(self, window: int, now: float) -> Share:
+        """Divide the next `window` runs, without those of parked deliveries that are due, among lanes and sources."""
+        due = sum(until <= now for until, _, _ in self._parked) if self._parked and self._parked[0][0] <= now else 0
+        return self.lanes.share(max(0, window - due))
 
-        A batch contains no ID twice and none that runs here: such a delivery is parked for a second, or spent.
+    def next_batch(
+        self, window: int, now: float, polled: Mapping[str, int], taken: Sequence[Delivery] = ()
+    ) -> list[Delivery]:
+        """Return up to `window` deliveries to claim: those `taken` from the store, due parked ones, and others.
+
+        polled: how many of each lane, as `share` said; if fewer were taken from the store, more of them come. A batch
+        contains no ID twice and none that runs here: such a delivery is parked for a second, or spent.
         """
-        batch: dict[str, Delivery] = {}
+        batch = {one.message.id: one for one in taken if one.message.id not in self._running}
         while len(batch) < window and self._parked and self._parked[0][0] <= now:
             self._take(heapq.heappop(self._parked)[2], batch, now)
-        while len(batch) < window and self._waiting:
-            self._take(self._waiting.popleft().delivery, batch, now)
+        if len(batch) < window:
+            for delivery in self.lanes.take(polled):
+                self._take(delivery, batch, now)
+                if len(batch) >= window:
+                    break
         return list(batch.values())
 
     def _take(self, delivery: Delivery, batch: dict[str, Delivery], now: float) -> None:
@@ -205,7 +211,7 @@ class Intake:
     def _park(self, delivery: Delivery, until: float) -> None:
         heapq.heappush(self._parked, (until, next(self._tie), delivery))
 
-    def put_back(self, deliveries: Sequence[Delivery], now: float, *, requeued: bool = False) -> None:
+    def put_back(self, deliveries: Sequence[Delivery], *, requeued: bool = False) -> None:
         """Queue deliveries first again: their outcomes were refused, or their leases were requeued (`requeued`).
 
         Peers may take a requeued task, so its delivery counts as offered. If the broker is not replayable, deliveries
@@ -213,10 +219,10 @@ class Intake:
         """
         if not self._replayable:
             ours = [] if requeued else list(deliveries)
-            self._waiting.extendleft(Waiting(delivery, now) for delivery in reversed(ours))
+            self.lanes.put_first([Waiting(delivery) for delivery in ours])
             return
         ours = [entry for entry in deliveries if entry.partition is None or entry.partition in self._partitions]
-        self._waiting.extendleft(Waiting(delivery, now, offered=requeued) for delivery in reversed(ours))
+        self.lanes.put_first([Waiting(delivery, offered=requeued) for delivery in ours])
 
     def claimed(self, batch: Sequence[Delivery], answers: Sequence[Answer], now: float) -> list[Lease]:
         """Process the answers of a claim; return the leases to run."""
@@ -240,57 +246,31 @@ class Intake:
 
     # Requeue requests of a saturated worker
 
-    def saturated(self, free: int, now: float) -> bool:
-        """True when no slot has been free for more than a second; `free` is the number of free slots at this call."""
-        if free:
-            self._saturated_since = None
-            return False
-        if self._saturated_since is None:
-            self._saturated_since = now
-        return now - self._saturated_since > 1.0
+    def to_offer(self, peers: FreePeers) -> list[Waiting]:
+        """Return the waiting deliveries to offer to peers now."""
+        return self._offers.batch(self.lanes, self._running, peers)
 
-    def to_offer(self, elsewhere: int) -> list[Delivery]:
-        """Return up to MAX_OFFERS deliveries to offer, the longest-waiting first.
-
-        A round contains new deliveries, one for each of the `elsewhere` slots that peers have free. While peers take
-        all that was offered, each round contains OFFER_GROWTH times as many new ones as the round before. It also
-        contains the deliveries before them that were offered and still wait: the answer shows whether a peer took them.
-        """
-        self._offers = min(max(self._offers, elsewhere), MAX_OFFERS)
-        if not self._offers:
-            return []
-        batch: dict[str, Delivery] = {}
-        fresh = 0
-        for entry in self._waiting:
-            if len(batch) == MAX_OFFERS or fresh == self._offers:
-                break
-            task_id = entry.delivery.message.id
-            if task_id not in self._running and task_id not in batch:
-                batch[task_id] = entry.delivery
-                fresh += not entry.offered
-        return list(batch.values())
-
-    def offered(self, batch: Sequence[Delivery], answers: Sequence[Answer], now: float) -> None:
+    def offered(self, batch: Sequence[Waiting], answers: Sequence[Answer], now: float) -> None:
         """Process the answers of an offer: settle deliveries that are done, mark the others as offered."""
-        by_place = {
-            (delivery.partition, delivery.offset): answer for delivery, answer in zip(batch, answers, strict=True)
-        }
-        left: deque[Waiting] = deque()
-        untaken = 0
-        for entry in self._waiting:
-            answer = by_place.get((entry.delivery.partition, entry.delivery.offset))
-            if answer is None:
-                left.append(entry)
-            elif answer.verdict in SETTLED:
+        gone: list[Waiting] = []
+        untaken: list[Waiting] = []
+        for entry, answer in zip(batch, answers, strict=True):
+            if answer.verdict in SETTLED:
                 self.settled(entry.delivery)
             elif answer.verdict is Verdict.BUSY:
                 self._park_busy(entry.delivery, answer, now)
             else:
-                untaken += entry.offered
+                if entry.offered:
+                    untaken.append(entry)
                 entry.offered = True
-                left.append(entry)
-        self._waiting = left
-        self._offers = 0 if untaken else self._offers * OFFER_GROWTH
+                continue
+            gone.append(entry)
+        self.lanes.remove(gone)
+        self._offers.answered(untaken)
+
+    def waiting_names(self) -> set[tuple[str, str]]:
+        """Return (queue, task) of what waits here for a slot."""
+        return {(entry.delivery.message.queue, entry.delivery.message.task) for entry in self.lanes}
 
     # Runs and settled messages
 
@@ -328,7 +308,7 @@ class Intake:
 
     def beat(self, epochs: tuple[Epoch, ...]) -> None:
         """Process the answer of a heartbeat, the epochs of all shards: keep the present watermarks as safe offsets."""
-        self._epochs = epochs
+        self.epochs = epochs
         for partition, progress in self._partitions.items():
             if (current := self._epoch_of(partition)) is not None:
                 progress.beat(current)
@@ -359,6 +339,32 @@ class Intake:
         }
         return {partition: point for partition, point in points.items() if point is not None}
 
+    def lows(self) -> dict[Partition, int]:
+        """Return the lowest offset of each partition that may still be claimed; below it, all were claimed or settled.
+
+        Without the partitions that must be rewound, and those of which nothing is known yet.
+        """
+        lows: dict[Partition, int] = {}
+        for partition, progress in self._partitions.items():
+            if progress.belongs_to(self._epoch_of(partition)):
+                waiting = self.lanes.lowest(partition)
+                lows[partition] = progress.watermark.position if waiting is None else waiting
+        return lows
+
+    def lanes_to_pause(self) -> tuple[list[Partition], list[Partition]]:
+        """Return (partitions to pause now, partitions to resume now) because of what waits in their lanes."""
+        pause, resume = self.lanes.to_pause(self._queues)
+        if not pause and not resume:
+            return [], []
+        return (
+            [partition for partition in self._partitions if partition.queue in pause],
+            [
+                partition
+                for partition, progress in self._partitions.items()
+                if partition.queue in resume and not progress.paused
+            ],
+        )
+
     def to_pause(self) -> tuple[list[Partition], list[Partition]]:
         """Return (partitions to pause now, partitions to resume now)."""
         pause, resume = [], []
@@ -368,5 +374,6 @@ class Intake:
                 pause.append(partition)
             elif progress.paused and progress.watermark.span < MAX_SPAN // 2:
                 progress.paused = False
-                resume.append(partition)
+                if not self.lanes.paused(partition.queue):
+                    resume.append(partition)
         return pause, resume

@@ -62,8 +62,6 @@ class CompletionThread(ThreadLoop):
             with self.intake as intake:
                 intake.stopped([lease.id for lease, _ in heard.ended], time.monotonic())
                 self.intake.notify()
-            if self.sweeps.found_work and self.executor.free:
-                self.sweeps.request()
         for death in heard.deaths:
             self._requeue(death)
         if heard.ready:
@@ -97,7 +95,7 @@ class CompletionThread(ThreadLoop):
         with self.intake as intake:
             for lease in finished.settled:
                 intake.settled(lease.delivery)
-            intake.put_back([lease.delivery for lease in finished.again], time.monotonic())
+            intake.put_back([lease.delivery for lease in finished.again])
         _log_refused(finished)
         if log.isEnabledFor(logging.DEBUG):
             _log_outcomes(finished.accepted)

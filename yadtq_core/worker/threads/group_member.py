@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 from yadtq_core.errors import BrokerUnavailable, YadtqError
 from yadtq_core.interfaces import Broker, Consumer, ReplayableConsumer
 from yadtq_core.model import Delivery, Partition, Unreadable, WorkerIdentity
+from yadtq_core.worker.peers import Peers
 from yadtq_core.worker.rules.keeper import Keeper
+from yadtq_core.worker.rules.saturation import replaceable
 from yadtq_core.worker.shared import GuardedIntake, Outages
 
 log = logging.getLogger("yadtq.worker")
 
 CLOSE_SECONDS = 2.0
+PEERS_SECONDS = 1.0
 
 
 @dataclass(eq=False)
@@ -29,22 +32,40 @@ class GroupMember:
     identity: WorkerIdentity
     intake: GuardedIntake
     keeper: Keeper
+    peers: Peers
     outages: Outages
     _consumer: Consumer | None = field(default=None, init=False)
+    _next_look: float = field(default=0.0, init=False)
+    """When a full worker asks for its peers again."""
+    _full_out: bool = field(default=False, init=False)
+    """The worker has left the group because it is full."""
     _gained: set[Partition] = field(default_factory=set, init=False)
     """Partitions whose committed offsets were not read yet."""
     _paused: set[Partition] = field(default_factory=set, init=False)
     """Partitions to resume when all rewinds are done."""
 
-    def in_group(self, now: float) -> bool:
+    def in_group(self, free: int, now: float) -> bool:
         """Join the group when the backend answers; leave it when the backend was silent for a whole lease.
 
-        Return True while the worker is a member.
+        A worker whose `free` slots were 0 for long leaves it too, if its peers can do its work: the messages of its
+        partitions would wait for its slots. It joins again when it has had a free slot for a second. Return True while
+        the worker is a member.
         """
+        with self.intake as intake:
+            intake.saturation.note(free, now)
         if self.keeper.must_leave(now):
             if self._consumer is not None:
                 log.error("the backend has been silent for a whole lease: leaving the group until it answers")
                 self.leave()
+            return False
+        if self._full_out:
+            with self.intake as intake:
+                self._full_out = not intake.saturation.may_join(now)
+        elif self._is_replaceable(now):
+            log.info("no free slot for long, and other workers have some: leaving the group until a slot is free")
+            self._full_out = True
+            self.leave()
+        if self._full_out:
             return False
         if self._consumer is None and self.keeper.may_claim(now):
             try:
@@ -53,6 +74,25 @@ class GroupMember:
             except YadtqError as error:
                 self.outages.failed("broker", error)
         return self._consumer is not None
+
+    def _is_replaceable(self, now: float) -> bool:
+        """True when this worker is full, and peers with free slots can run all that waits here."""
+        if self._consumer is None or not self.broker.replayable:
+            return False
+        with self.intake as intake:
+            names = intake.waiting_names() if intake.saturation.may_leave(now) else set()
+        if not names or now < self._next_look:
+            return False
+        self._next_look = now + PEERS_SECONDS
+        try:
+            if not replaceable(self.queues, names, self.peers.online()):
+                return False
+        except YadtqError as error:
+            self.outages.failed("backend", error)
+            return False
+        with self.intake as intake:
+            intake.saturation.left(now)
+        return True
 
     def leave(self) -> None:
         """Commit, settle, and leave the group."""
@@ -73,7 +113,8 @@ class GroupMember:
         return self._consumer
 
     @property
-    def _replayable(self) -> ReplayableConsumer:
+    def replayable(self) -> ReplayableConsumer:
+        """The consumer of a replayable broker, while the worker is a member."""
         assert isinstance(self._consumer, ReplayableConsumer)  # no other consumer gains partitions
         return self._consumer
 
@@ -97,7 +138,7 @@ class GroupMember:
         with self.intake as intake:
             offsets = intake.to_commit()
         if offsets:
-            self._replayable.commit(offsets)
+            self.replayable.commit(offsets)
 
     def pause(self) -> None:
         """Pause partitions that are too far ahead of their watermarks, and resume those that are not any more."""
@@ -106,6 +147,15 @@ class GroupMember:
         if pause:
             self._joined.pause(pause)
             log.warning("paused until older messages are done: %s", names(pause))
+        if resume:
+            self._joined.resume(resume)
+
+    def pause_lanes(self) -> None:
+        """Pause the partitions of lanes of which enough waits here, and resume those of the others."""
+        with self.intake as intake:
+            pause, resume = intake.lanes_to_pause()
+        if pause:
+            self._joined.pause(pause)
         if resume:
             self._joined.resume(resume)
 
@@ -130,7 +180,7 @@ class GroupMember:
     def _take_over(self) -> None:
         if not self._gained:
             return
-        committed = self._replayable.committed(list(self._gained))
+        committed = self.replayable.committed(list(self._gained))
         with self.intake as intake:
             for partition in self._gained:
                 intake.gained(partition, *committed.get(partition, (None, "")))
@@ -146,9 +196,9 @@ class GroupMember:
             partition = rewind.partition
             self._joined.pause([partition])
             self._paused.add(partition)
-            found = self._replayable.offset_at(partition, rewind.since_ms)
+            found = self.replayable.offset_at(partition, rewind.since_ms)
             offset = rewind.safe if found is None else min(rewind.safe, found)
-            self._replayable.seek(partition, offset)
+            self.replayable.seek(partition, offset)
             with self.intake as intake:
                 intake.rewound(rewind, offset)
             log.warning("the backend may have lost writes: reading %s again from offset %d", names([partition]), offset)

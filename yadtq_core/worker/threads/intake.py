@@ -1,17 +1,21 @@
-"""The intake thread: polls messages, claims them, and commits the offsets of those that are done."""
+"""The intake thread: polls messages, takes ready records from the store, claims both, and commits what is done."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from yadtq_core.errors import BrokerUnavailable, YadtqError
+from yadtq_core.interfaces import Backend
 from yadtq_core.model import Delivery, Unreadable
 from yadtq_core.worker.claimer import Claimer
 from yadtq_core.worker.executor import Executor
+from yadtq_core.worker.missed import MissedMessages
+from yadtq_core.worker.peers import Peers
 from yadtq_core.worker.requeue import Requeue
-from yadtq_core.worker.shared import GuardedIntake, Lifecycle, ThreadLoop
+from yadtq_core.worker.shared import GuardedIntake, Lifecycle, Outages, ThreadLoop
 from yadtq_core.worker.threads.group_member import GroupMember, names
 from yadtq_core.worker.unreadable import UnreadableMessages
 
@@ -22,6 +26,7 @@ KEEP_ALIVE_SECONDS = 1.0
 """A saturated worker still polls this often, or the broker would remove it from the group."""
 COMMIT_SECONDS = 0.5
 TEND_SECONDS = 0.25
+MISSED_SECONDS = 1.0
 UNSTARTED_SECONDS = 1.0
 """A saturated worker requeues claimed tasks that have waited this long for a slot."""
 
@@ -30,16 +35,21 @@ UNSTARTED_SECONDS = 1.0
 class IntakeThread(ThreadLoop):
     """The loop of intake; `run` returns when the worker stops."""
 
+    backend: Backend
     member: GroupMember
     intake: GuardedIntake
     unreadable: UnreadableMessages
+    missed: MissedMessages
     claimer: Claimer
     executor: Executor
     requeue: Requeue
+    peers: Peers
+    outages: Outages
     lifecycle: Lifecycle
     _next_poll: float = field(default=0.0, init=False)
     _next_commit: float = field(default=0.0, init=False)
     _next_tend: float = field(default=0.0, init=False)
+    _next_missed: float = field(default=0.0, init=False)
 
     def run(self) -> None:
         """Take in messages until the worker stops; then commit and leave the group."""
@@ -53,17 +63,16 @@ class IntakeThread(ThreadLoop):
 
     def _step(self) -> None:
         now = time.monotonic()
-        if not self.member.in_group(now):
-            self.lifecycle.stopping.wait(0.2)
-            return
-        self.member.follow_assignment()
-        if now >= self._next_tend:
-            self._next_tend = now + TEND_SECONDS
-            self._tend(now)
         free = self.executor.free
-        hungry = self._poll(free, now)
+        joined = self.member.in_group(free, now)
+        if joined:
+            self.member.follow_assignment()
+            if now >= self._next_tend:
+                self._next_tend = now + TEND_SECONDS
+                self._tend(free, now)
+        hungry = self._poll(free, now) if joined else False
         if not self._claim(free):
-            self._wait_for_slot(hungry)
+            self._wait_for_slot(hungry, 0.05 if joined else 0.2)
 
     def _poll(self, free: int, now: float) -> bool:
         """Fetch messages when few are left to claim; wait for them only when there is nothing else to do.
@@ -71,14 +80,15 @@ class IntakeThread(ThreadLoop):
         Return True if more messages are wanted.
         """
         with self.intake as intake:
-            waiting, parked = intake.waiting, intake.next_parked()
+            waiting, parked, ready = intake.waiting, intake.next_parked(), intake.lanes.ready
             most = 0 if self.unreadable.full() else intake.appetite(self.claimer.window(intake, free, now))
         if not most and now < self._next_poll:
             return False
         idle = most > 0 and not waiting and not self.claimer.unanswered
-        timeout = IDLE_POLL_SECONDS if idle else 0.0
+        timeout = IDLE_POLL_SECONDS if idle and not (free and ready) else 0.0
         if parked is not None and free:
             timeout = max(0.0, min(timeout, parked - now))
+        self.member.pause_lanes()
         messages = self.member.poll(most, timeout)
         self._next_poll = time.monotonic() + KEEP_ALIVE_SECONDS
         if messages:
@@ -101,28 +111,55 @@ class IntakeThread(ThreadLoop):
                 self.lifecycle.stopping.wait(0.2)
             return True
         with self.intake as intake:
-            batch = intake.next_batch(self.claimer.window(intake, free, now), now)
+            window = self.claimer.window(intake, free, now)
+            share = intake.share(window, now)
+        taken = self._take(share.ready) if share.ready else ()
+        with self.intake as intake:
+            batch = intake.next_batch(window, now, share.polled, taken)
         if not batch:
             return False
         self.claimer.claim(batch)
         return True
 
-    def _wait_for_slot(self, hungry: bool) -> None:
+    def _take(self, wanted: Mapping[str, int]) -> Sequence[Delivery]:
+        """Take ready records from the store; without an answer none, until the next sweep says what is ready."""
+        try:
+            taken = self.backend.take(wanted, self.peers.elsewhere(self.executor.tasks))
+            ready, deliveries = taken.ready, taken.deliveries
+        except YadtqError as error:
+            self.outages.failed("backend", error)
+            ready, deliveries = dict.fromkeys(wanted, 0), ()
+        with self.intake as intake:
+            intake.lanes.note_ready(ready)
+        return deliveries
+
+    def _wait_for_slot(self, hungry: bool, timeout: float) -> None:
         """Wait until a run ends, if messages wait for a slot. Otherwise the poll has waited already."""
         with self.intake as intake:
             parked = intake.next_parked()
             if not hungry or intake.waiting or (parked is not None and parked <= time.monotonic()):
-                self.intake.wait(0.05)
+                self.intake.wait(timeout)
 
-    def _tend(self, now: float) -> None:
-        """Commit and pause; in a saturated worker, let peers have what waits for a slot."""
+    def _tend(self, free: int, now: float) -> None:
+        """Commit and pause; look for lost messages; in a saturated worker, let peers have what waits for a slot."""
         if now >= self._next_commit:
             self._next_commit = now + COMMIT_SECONDS
             self.member.commit()
         self.member.pause()
+        if self.member.broker.replayable and now >= self._next_missed and not self.claimer.unanswered:
+            self._next_missed = now + MISSED_SECONDS
+            self._look_for_missed()
         with self.intake as intake:
-            saturated = intake.saturated(self.executor.free, now)
+            saturated = intake.saturation.offers(now)
         if saturated:
             self.requeue.unstarted(self.executor.take_back(older_than=UNSTARTED_SECONDS))
             if self.member.broker.replayable:  # other brokers hand out no more than this worker claims at once
                 self.requeue.offer(now)
+
+    def _look_for_missed(self) -> None:
+        try:
+            self.missed.look(self.member.replayable)
+        except BrokerUnavailable as error:
+            self.outages.failed("broker", error)
+        except YadtqError as error:
+            self.outages.failed("backend", error)

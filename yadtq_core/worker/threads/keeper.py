@@ -119,7 +119,7 @@ class KeeperThread(ThreadLoop):
     def _holds(self, running: Sequence[Lease]) -> list[Hold]:
         leases: list[Lease] = [*running, *self.completion.held()]
         return [
-            Hold(lease.id, lease.fence, self.completion.progress.pop(lease.id, ""))
+            Hold(lease.id, lease.delivery.message.queue, lease.fence, self.completion.progress.pop(lease.id, ""))
             for lease in {lease.id: lease for lease in leases}.values()
             if (lease.id, lease.fence) not in self._lost
         ]

@@ -1,4 +1,4 @@
-"""The sweeper thread: runs due tasks here, publishes them again, or dead-letters them.
+"""The sweeper thread: moves due records on, and publishes dead letters.
 
 It is a thread of its own because it waits for the broker, and leases must be extended during an outage of the broker.
 """
@@ -12,12 +12,10 @@ from dataclasses import dataclass
 
 from yadtq_core.errors import BrokerUnavailable, YadtqError
 from yadtq_core.interfaces import Backend
-from yadtq_core.model import Delivery, Due, Status
-from yadtq_core.worker.claimer import Claimer
+from yadtq_core.model import Due, Sweep
+from yadtq_core.worker.dead_letters import DeadLetters
 from yadtq_core.worker.events import Events
-from yadtq_core.worker.executor import Executor
 from yadtq_core.worker.shared import GuardedIntake, Lifecycle, Outages, SweepTimer, ThreadLoop
-from yadtq_core.worker.threads.republisher import Republisher
 from yadtq_core.worker.unreadable import UnreadableMessages
 
 log = logging.getLogger("yadtq.worker")
@@ -32,11 +30,9 @@ class SweeperThread(ThreadLoop):
 
     backend: Backend
     queues: Sequence[str]
-    executor: Executor
     intake: GuardedIntake
-    claimer: Claimer
     sweeps: SweepTimer
-    republisher: Republisher
+    dead_letters: DeadLetters
     unreadable: UnreadableMessages
     events: Events
     outages: Outages
@@ -48,7 +44,6 @@ class SweeperThread(ThreadLoop):
             self.looped_at = time.monotonic()
             self._pass()
             self.sweeps.wait(MAX_WAIT_SECONDS)
-        self.claimer.claim(())  # repeats a claim without an answer: its leases are then requeued
 
     def _pass(self) -> None:
         """Sweep if it is time, and send the unreadable messages, also after a sweep that failed."""
@@ -63,45 +58,20 @@ class SweeperThread(ThreadLoop):
             self.outages.failed("broker" if isinstance(error, BrokerUnavailable) else "backend", error)
 
     def _sweep(self) -> None:
-        """Sweep once. A claim without an answer comes first: the next one needs its reply.
-
-        Raises what broker and backend raise.
-        """
-        if self.claimer.unanswered and not self.claimer.claim(()):
-            return
-        free = self.executor.free
+        """Sweep once, tell intake what is ready, and publish dead letters. Raises what broker and backend raise."""
+        found = self.backend.sweep(SWEEP_LIMIT, self.queues)
         with self.intake as intake:
-            room = self.claimer.window(intake, free, time.monotonic()) if free else 0
-        now_ms, dues = self.backend.sweep(SWEEP_LIMIT, room)
-        rest = self._take_over(dues, room)
-        handled = len(dues) - len(rest)
-        handled += self.republisher.publish([due for due in rest if due.status is not Status.FAILED], now_ms)
-        handled += self.republisher.dead_letter([due for due in rest if due.status is Status.FAILED], now_ms)
-        if handled >= SWEEP_LIMIT // 2:
+            intake.lanes.note_ready(found.ready)
+            self.intake.notify()
+        if found.more:
             self.sweeps.request()  # more records are due behind these
+        self._report(found)
+        self.dead_letters.publish(found.failed, found.now_ms)
 
-    def _take_over(self, dues: Sequence[Due], room: int) -> list[Due]:
-        """Claim the due tasks that this worker can run now; return the others."""
-        taken: list[Delivery] = []
-        rest: list[Due] = []
-        with self.intake as intake:
-            for due in dues:
-                if intake.runs(due.id):
-                    continue
-                if due.delivery is not None and len(taken) < room and self._can_run(due):
-                    taken.append(due.delivery)
-                else:
-                    rest.append(due)
-        reclaimed = [due for due in dues if due.reclaimed]
+    def _report(self, found: Sweep) -> None:
+        reclaimed: Sequence[Due] = found.reclaimed
         if reclaimed:
             log.warning("reclaimed from lost workers: %s", ", ".join(due.id for due in reclaimed[:10]))
             self.events.reclaimed(reclaimed)
-        self.sweeps.found_work = bool(taken)
-        if dues:
-            log.debug("sweep with room for %d: %d due, %d taken over", room, len(dues), len(taken))
-        if taken:
-            self.claimer.claim(taken)
-        return rest
-
-    def _can_run(self, due: Due) -> bool:
-        return due.status is Status.QUEUED and due.queue in self.queues and due.task in self.executor.tasks
+        if found.failed or any(found.ready.values()):
+            log.debug("sweep: %d failed, ready: %s", len(found.failed), dict(found.ready))

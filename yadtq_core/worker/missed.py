@@ -1,0 +1,51 @@
+"""Finds the records whose messages this worker will not receive any more, and makes them ready."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+
+from yadtq_core.interfaces import Backend, ReplayableConsumer
+from yadtq_core.model import Partition
+from yadtq_core.worker.rules.passed import Passed, lost_at_end
+from yadtq_core.worker.shared import GuardedIntake
+
+log = logging.getLogger("yadtq.worker")
+
+
+@dataclass(eq=False)
+class MissedMessages:
+    """Used by the intake thread alone, which owns the positions in the log."""
+
+    backend: Backend
+    intake: GuardedIntake
+    _passed: Passed = field(default_factory=Passed, init=False)
+
+    def look(self, consumer: ReplayableConsumer) -> None:
+        """Ask the backend about the parts of the log that were passed, and about what waits past the ends of the logs.
+
+        Partitions that must be rewound are left out. Raises what broker and backend raise.
+        """
+        now = time.monotonic()
+        with self.intake as intake:
+            lows, epochs = intake.lows(), intake.epochs
+        for queue, ranges in self._passed.ranges(lows, now).items():
+            self._found(queue, self.backend.recover(queue, ranges, epochs), "were passed in the log")
+        by_queue: dict[str, list[int]] = {}
+        for partition in self._passed.ends_due(lows, now):
+            by_queue.setdefault(partition.queue, []).append(partition.number)
+        for queue, numbers in by_queue.items():
+            highest = self.backend.highest(queue, numbers)
+            if not highest:
+                continue
+            ends = consumer.ends([Partition(queue, number) for number in highest])
+            lost = lost_at_end(highest, {partition.number: end for partition, end in ends.items()})
+            if lost:
+                self._found(queue, self.backend.recover(queue, lost, epochs), "are past the end of the log")
+
+    def _found(self, queue: str, count: int, where: str) -> None:
+        if count:
+            log.warning(
+                "queue %s: the messages of %d waiting task(s) %s: they run from their records", queue, count, where
+            )
