@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from yadtq_core.errors import ConfigurationRefused
 from yadtq_core.model import Finding, ok
-from yadtq_core.records import Entry, StoreBackend
+from yadtq_core.records import OPEN, SCHEDULED, Entry, StoreBackend
 from yadtq_core.settings import Settings, masked_url
 
 _stores: dict[tuple[str, str], MemoryStore] = {}
@@ -41,9 +42,10 @@ class MemoryStore:
         self.clock = clock
         self.run_id = "1"
         """A test changes it to stand for a restart that may have lost writes."""
-        self.due_at: dict[str, int] = {}
-        """The due time (ms) of every record that has one."""
-        self._entries: dict[str, Entry] = {}
+        self.entries: dict[str, Entry] = {}
+        """The records as they were written last."""
+        self._indexes: dict[str, list[tuple[int, str]]] = {}
+        """Score and ID of what each index lists, in order."""
         self._values: dict[str, bytes] = {}
         self._listeners: list[MemoryListener] = []
         self._lock = threading.RLock()
@@ -60,34 +62,56 @@ class MemoryStore:
 
     def read(self, ids: Sequence[str]) -> Mapping[str, bytes]:
         """Return the bytes of the records that exist."""
-        return {task_id: self._entries[task_id].data for task_id in ids if task_id in self._entries}
+        return {task_id: self.entries[task_id].data for task_id in ids if task_id in self.entries}
 
     def write(self, entries: Sequence[Entry]) -> None:
         """Insert or replace these records; tell the listeners which have ended."""
         for entry in entries:
-            self._entries[entry.id] = entry
-            if entry.due_ms is None:
-                self.due_at.pop(entry.id, None)
-            else:
-                self.due_at[entry.id] = entry.due_ms
+            self._remove(entry.id)
+            self.entries[entry.id] = entry
+            if entry.listed:
+                name, score = entry.listed
+                insort(self._indexes.setdefault(name, []), (score, entry.id))
         if ended := [entry.id for entry in entries if entry.ended]:
             for listener in tuple(self._listeners):  # another thread may close one
                 listener.push(ended)
 
-    def due(self, now_ms: int, limit: int) -> Sequence[str]:
-        """Return the IDs of what is due, the longest due first."""
-        found = sorted((at, task_id) for task_id, at in self.due_at.items() if at <= now_ms)
-        return [task_id for _, task_id in found[:limit]]
+    def _remove(self, task_id: str) -> None:
+        before = self.entries.pop(task_id, None)
+        if before and before.listed:
+            name, score = before.listed
+            del self._indexes[name][bisect_left(self._indexes[name], (score, task_id))]
+
+    def first(self, index: str, low: int, high: int, limit: int) -> Sequence[str]:
+        """Return the IDs of the records with the lowest scores of this range."""
+        return [task_id for _, task_id in self._between(index, low, high)[:limit]]
+
+    def highest(self, index: str, low: int, high: int) -> int | None:
+        """Return the highest score of this range."""
+        found = self._between(index, low, high)
+        return found[-1][0] if found else None
+
+    def _between(self, index: str, low: int, high: int) -> list[tuple[int, str]]:
+        listed = self._indexes.get(index, [])
+        return listed[bisect_left(listed, (low, "")) : bisect_left(listed, (high, ""))]
+
+    def size(self, index: str) -> int:
+        """Return how many records an index lists."""
+        return len(self._indexes.get(index, ()))
+
+    def next_due(self) -> int | None:
+        """Return the time (ms) of the next record that a sweep looks at."""
+        return min((listed[0][0] for name in (OPEN, SCHEDULED) if (listed := self._indexes.get(name))), default=None)
 
     def held(self, holder: str) -> Sequence[str]:
         """Return the IDs of the records with this holder."""
-        return [entry.id for entry in self._entries.values() if entry.holder == holder]
+        return [entry.id for entry in self.entries.values() if entry.holder == holder]
 
     def purge(self, now_ms: int) -> None:
         """Remove what has expired."""
-        expired = [each.id for each in self._entries.values() if each.expires_ms and each.expires_ms <= now_ms]
+        expired = [each.id for each in self.entries.values() if each.expires_ms and each.expires_ms <= now_ms]
         for task_id in expired:
-            del self._entries[task_id]
+            self._remove(task_id)
 
     def get(self, names: Sequence[str]) -> Mapping[str, bytes]:
         """Return the values that exist."""
@@ -112,7 +136,7 @@ class MemoryStore:
 
     def findings(self) -> Sequence[Finding]:
         """Return one finding: the number of records."""
-        return [ok("backend", f"{len(self._entries)} records in this process's memory")]
+        return [ok("backend", f"{len(self.entries)} records in this process's memory")]
 
     def close(self) -> None:
         """Do nothing: the records stay until the process ends."""
@@ -120,7 +144,7 @@ class MemoryStore:
     def lose_everything(self) -> None:
         """Forget all records and values, as a Redis does that was flushed."""
         with self._lock:
-            for kept in (self._entries, self.due_at, self._values):
+            for kept in (self.entries, self._indexes, self._values):
                 kept.clear()
 
 

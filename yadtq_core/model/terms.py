@@ -13,6 +13,12 @@ TAKEN_MS = 5000
 """A record that a worker has taken and not claimed is ready again after this time: the worker was lost in between."""
 TAKE_BYTES = 8 * 1024 * 1024
 """Bodies in one answer of `take`, and in one of `messages` to a worker: it bounds what one reply holds in memory."""
+HEADS = 200
+"""Records that one call of `take` or `recover` looks at, a shard and queue."""
+PARTITIONS, OFFSETS = 2**15, 2**38
+"""A record that waits in the log has the score partition * OFFSETS + offset, which a double represents exactly."""
+BACK_OFF_MS = (5_000, 300_000)
+"""The shortest and the longest time until a task that a worker lacks is ready again; a quarter of its age between."""
 LISTED_MS = 3600 * 1000
 """A worker is listed for this long after its last heartbeat."""
 HISTORY = 10

@@ -11,15 +11,19 @@ A backend in Redis runs the rules as Lua scripts. Any other store with transacti
 the same promises.
 
 Each rule is a function of one record, what is asked, and the moment: `submits.py` (create, confirm, cancel),
-`claims.py` (claim, offer), `runs.py` (extend, finish, release), `sweeps.py`, `epochs.py`. `batch.py` reads and writes
-the records of a call, `record.py` is their encoding.
+`claims.py` (claim, offer), `runs.py` (extend, finish, release), `ready.py` (take, recover), `sweeps.py`, `epochs.py`.
+`batch.py` reads and writes the records of a call, `record.py` is their encoding, and `indexes.py` says where a store
+lists them.
 """
 
 from yadtq_core.records.backend import StoreBackend
+from yadtq_core.records.indexes import OPEN, SCHEDULED
 from yadtq_core.records.record import DamagedRecord, StoredRecord, decode, encode
 from yadtq_core.records.store import EndListener, Entry, RecordStore, Transaction
 
 __all__ = [
+    "OPEN",
+    "SCHEDULED",
     "DamagedRecord",
     "EndListener",
     "Entry",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -13,7 +13,6 @@ from yadtq_core.model import (
     CreateCode,
     Created,
     Delivery,
-    Due,
     Epoch,
     ExtendCode,
     Finding,
@@ -21,23 +20,25 @@ from yadtq_core.model import (
     Heartbeat,
     Hold,
     Outcome,
+    Placed,
     Record,
     Release,
     Reset,
     Status,
     Submission,
+    Sweep,
+    Taken,
     WorkerIdentity,
     WorkerRow,
     WorkerStats,
 )
 from yadtq_core.model.terms import damaged, milliseconds
-from yadtq_core.records import claims, runs, submits, sweeps
+from yadtq_core.records import claims, indexes, ready, runs, submits, sweeps
 from yadtq_core.records.batch import RecordBatch, counts, messages
 from yadtq_core.records.moment import Limits, Moment
 from yadtq_core.records.record import StoredRecord
 from yadtq_core.records.store import RecordStore, Transaction
 from yadtq_core.records.subscription import StoreSubscription
-from yadtq_core.records.sweeps import Room, sweep
 from yadtq_core.records.workers import WorkerList
 from yadtq_core.settings import Settings
 from yadtq_core.wire.envelope import kept_body
@@ -52,14 +53,18 @@ class StoreBackend:
         self._limits = Limits(
             lease=milliseconds(settings.claim_stale_seconds),
             grace=milliseconds(settings.publish_grace),
-            check=milliseconds(settings.queue_check),
             lost=settings.lost_limit,
             ttl=milliseconds(settings.result_ttl),
             unknown=milliseconds(settings.unknown_task_ttl),
         )
 
-    def create(self, submissions: Sequence[Submission]) -> Sequence[Created]:
-        """Write the record of each."""
+    def create(
+        self, submissions: Sequence[Submission], *, stream: Callable[[str, int], str | None] | None = None
+    ) -> Sequence[Created]:
+        """Write the record of each.
+
+        stream: not used. A broker with streams shares the Redis of its backend, and refuses any other backend.
+        """
         with self._batch([submission.message.id for submission in submissions]) as batch:
             batch.epoch.born = batch.epoch.born or batch.moment.now
 
@@ -72,10 +77,10 @@ class StoreBackend:
             conflict = Created(CreateCode.CONFLICT, 0, Status.FAILED, published=False)
             return batch.each(submissions, rule, lambda *_: conflict)
 
-    def confirm(self, positions: Sequence[tuple[str, str]]) -> None:
+    def confirm(self, positions: Sequence[Placed]) -> None:
         """Store the positions of acknowledged messages."""
-        with self._batch([task_id for task_id, _ in positions]) as batch:
-            batch.each([position for _, position in positions], submits.confirm, lambda *_: None)
+        with self._batch([placed.id for placed in positions]) as batch:
+            batch.each(positions, submits.confirm, lambda *_: None)
 
     def claim(
         self, deliveries: Sequence[Delivery], worker: WorkerIdentity, nonce: str, *, nothing_stale: bool = False
@@ -85,7 +90,7 @@ class StoreBackend:
         return self._claimed(deliveries, lambda record, one, moment: claims.claim(record, one, by, moment))
 
     def offer(self, deliveries: Sequence[Delivery]) -> Sequence[Answer]:
-        """Leave each to a worker with a free slot."""
+        """Make each ready for a worker with a free slot."""
         return self._claimed(deliveries, lambda record, _, moment: claims.offer(record, moment))
 
     def _claimed(
@@ -119,20 +124,52 @@ class StoreBackend:
         """Return what this incarnation holds."""
         with self._store.transaction() as tx:
             records = self._read(tx, tx.held(worker.incarnation)).records()
-        return [Hold(record.id, record.fence) for record in records if record is not None]
+        return [Hold(record.id, record.queue, record.fence) for record in records if record is not None]
 
-    def sweep(self, limit: int, with_messages: int) -> tuple[int, Sequence[Due]]:
-        """Return what is due, the longest due first."""
+    def sweep(self, limit: int, queues: Sequence[str]) -> Sweep:
+        """Look at what is due in `open`, then in `scheduled`, the longest due first."""
         with self._store.transaction() as tx:
-            now = self._store.now_us() // 1000
-            batch = self._read(tx, tx.due(now, limit))
-            batch.reindex()
-            leave = len(batch.ids) < limit
-            rooms = [Room(number < with_messages, leave) for number in range(len(batch.ids))]
-            found = [swept for swept in batch.each(rooms, sweep, batch.postpone) if swept is not None]
+            moment = self._moment()
+            ids = list(tx.first(indexes.OPEN, 0, moment.now + 1, limit))
+            ids += tx.first(indexes.SCHEDULED, 0, moment.now + 1, limit - len(ids))
+            batch = RecordBatch(tx, moment, ids)
+            batch.reindex(ids)
+            found = [due for due in batch.each(ids, sweeps.sweep, batch.postpone) if due is not None]
             batch.write()
-            bodies = messages(tx, [swept.record.id for swept in found if swept.wants_message])
-        return now, [swept.due(bodies.get(swept.record.id, b"")) for swept in found]
+            return Sweep(
+                moment.now,
+                [due for due, failed in found if not failed],
+                [due for due, failed in found if failed],
+                self._ready(tx, queues),
+                more=len(ids) == limit,
+            )
+
+    def take(self, wanted: Mapping[str, int], elsewhere: Collection[str]) -> Taken:
+        """Take the longest ready records of each queue."""
+        with self._store.transaction() as tx:
+            taking = ready.Taking(tx, self._moment(), elsewhere)
+            deliveries = [one for queue, most in wanted.items() for one in taking.take(queue, most)]
+            return Taken(deliveries, self._ready(tx, wanted))
+
+    def _ready(self, tx: Transaction, queues: Iterable[str]) -> dict[str, int]:
+        return {queue: tx.size(indexes.ready(queue)) for queue in queues}
+
+    def recover(self, queue: str, ranges: Sequence[tuple[int, int, int]], epochs: Sequence[Epoch]) -> int:
+        """Make ready what waits in these parts of the log; a store is one shard."""
+        with self._store.transaction() as tx:
+            if [epoch.id for epoch in epochs] != [self._read(tx, ()).epoch.id]:
+                return 0
+            batch = self._read(tx, ready.in_log(tx, queue, ranges))
+            batch.reindex(batch.ids)
+            recovered = batch.each(batch.ids, ready.recover, batch.postpone)
+            batch.write()
+            return sum(map(bool, recovered))
+
+    def highest(self, queue: str, partitions: Sequence[int]) -> Mapping[int, int]:
+        """Return the highest offset at which a record waits in each partition."""
+        with self._store.transaction() as tx:
+            found = {one: tx.highest(indexes.waiting(queue), *indexes.scores(one)) for one in partitions}
+        return {one: score - indexes.scores(one)[0] for one, score in found.items() if score is not None}
 
     def messages(self, ids: Sequence[str]) -> Sequence[bytes | None]:
         """Return the bodies of the kept messages."""

@@ -6,7 +6,7 @@ records when these are written, so they cannot disagree with them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ import msgspec
 from yadtq_core.model import Counts
 from yadtq_core.model.terms import LONGEST_CHECK_MS
 from yadtq_core.records.epochs import EpochState
+from yadtq_core.records.indexes import OPEN, index_of
 from yadtq_core.records.moment import Moment
 from yadtq_core.records.record import DamagedRecord, StoredRecord, decode, encode
 from yadtq_core.records.store import Entry, Transaction
@@ -42,7 +43,7 @@ class RecordBatch:
         self._before: dict[str, str] = {}
         self._values: dict[str, bytes | None] = {}
         self._entries: list[Entry] = []
-        self._reindexed: Collection[str] = ()
+        self._reindexed: set[str] = set()
         self._epoch_read = b""
 
     @cached_property
@@ -79,14 +80,14 @@ class RecordBatch:
         self._values[MESSAGE + record.id] = body
         return record
 
-    def reindex(self) -> None:
-        """Write every record of the call, even one that has not changed: its place in an index may be wrong."""
-        self._reindexed = frozenset(self.ids)
+    def reindex(self, ids: Sequence[str]) -> None:
+        """Write these records even if they have not changed: the store may have them in the wrong index."""
+        self._reindexed.update(ids)
 
     def postpone(self, task_id: str, _reason: str) -> None:
-        """Make a damaged record due again half an hour later, and leave its bytes as they are."""
+        """Let a sweep look at a damaged record half an hour later, and leave its bytes as they are."""
         later = self.moment.now + LONGEST_CHECK_MS
-        self._entries.append(Entry(task_id, self._stored[task_id], later, None, None, ended=False))
+        self._entries.append(Entry(task_id, self._stored[task_id], (OPEN, later), None, None, ended=False))
 
     def write(self) -> None:
         """Write what has changed."""
@@ -120,7 +121,7 @@ class RecordBatch:
             deltas[before] = deltas.get(before, 0) - 1
         deltas[after] = deltas.get(after, 0) + 1
         ended = record.ended and before != after
-        self._entries.append(Entry(record.id, data, record.due, record.incarnation, record.expires_at, ended))
+        self._entries.append(Entry(record.id, data, index_of(record), record.incarnation, record.expires_at, ended))
         if record.expires_at is not None:
             self._values[MESSAGE + record.id] = None
 

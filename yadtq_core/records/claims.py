@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from yadtq_core.model import DELAYED, Answer, Delivery, Status, Verdict, WorkerIdentity
 from yadtq_core.model.terms import OTHER_ARGUMENTS
-from yadtq_core.records.moment import Moment, end_outside, lose_run
+from yadtq_core.records.moment import Moment, end_outside, lose_run, make_ready
 from yadtq_core.records.record import StoredRecord
 
 DONE = Answer(Verdict.DONE)
@@ -56,7 +56,7 @@ def claim(record: StoredRecord, delivery: Delivery, by: Claimant, moment: Moment
 
 
 def offer(record: StoredRecord, moment: Moment) -> Answer:
-    """Leave a record to a worker with a free slot. Never answers RUN.
+    """Make a record ready for a worker with a free slot. Never answers RUN.
 
     The fence of an ended lease stays, so that a late outcome of its run counts until another claim.
     """
@@ -64,7 +64,7 @@ def offer(record: StoredRecord, moment: Moment) -> Answer:
         return refusal
     if record.status in DELAYED:
         record.fence += 1
-    record.status, record.released, record.due = Status.QUEUED, True, moment.now
+    make_ready(record, moment)
     return OFFERED
 
 
@@ -90,7 +90,8 @@ def _run(record: StoredRecord, by: Claimant, moment: Moment) -> Answer:
     record.fence = max(moment.us, record.fence + 1)
     record.attempt += 1
     record.nonce, record.worker_id, record.incarnation = by.nonce, by.worker.id, by.worker.incarnation
-    record.released, record.check, record.progress, record.note = False, None, None, None
+    record.released = record.taken = False
+    record.lost_fence = record.progress = record.note = None
     _lease(record, moment)
     return Answer(Verdict.RUN, record.fence, record.attempt, 0, record.lost, moment.now)
 

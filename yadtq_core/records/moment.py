@@ -11,13 +11,14 @@ from yadtq_core.model import Attempt, Error, Status
 from yadtq_core.model.terms import HISTORY, worker_lost
 from yadtq_core.records.record import StoredRecord
 
+LOST = "worker lost"
+
 
 class Limits(NamedTuple):
     """The settings of a backend; durations in milliseconds."""
 
     lease: int
     grace: int
-    check: int
     lost: int
     ttl: int
     unknown: int
@@ -56,8 +57,9 @@ def end_outside(record: StoredRecord, status: Status, moment: Moment, error: Err
 
 def forget_run(record: StoredRecord) -> None:
     """Clear what belongs to a run that is over, and to the message that brought it."""
-    record.nonce = record.incarnation = record.deadline = record.position = record.check = record.note = None
-    record.released = False
+    record.nonce = record.incarnation = record.deadline = record.position = record.note = None
+    record.lost_fence = record.unknown_since = None
+    record.released = record.taken = False
 
 
 def remember(record: StoredRecord, worker_id: str, reason: str, ended_at: int) -> None:
@@ -67,9 +69,28 @@ def remember(record: StoredRecord, worker_id: str, reason: str, ended_at: int) -
 
 
 def lose_run(record: StoredRecord, moment: Moment) -> None:
-    """Count a run whose lease has ended as lost. Past the limit the record fails: `record.ended` is then true."""
+    """Count a run whose lease has ended as lost. Past the limit the record fails: `record.ended` is then true.
+
+    Until the next claim the run may still report: `found_alive` takes the count back.
+    """
     ended_at = moment.now if record.deadline is None else record.deadline
-    remember(record, record.worker_id or "", "worker lost", ended_at)
+    remember(record, record.worker_id or "", LOST, ended_at)
     record.lost += 1
+    record.lost_fence = record.fence
     if record.lost > moment.limits.lost:
         end_outside(record, Status.FAILED, moment, worker_lost(record.lost))
+
+
+def found_alive(record: StoredRecord) -> None:
+    """Take back the loss of the current run if one was counted: its worker was only late."""
+    if record.lost_fence != record.fence:
+        return
+    record.lost_fence = None
+    record.lost -= 1
+    if record.history and record.history[-1].reason == LOST:
+        del record.history[-1]
+
+
+def make_ready(record: StoredRecord, moment: Moment) -> None:
+    """Let a record wait for a free slot of any worker of its queue, from now on."""
+    record.status, record.released, record.taken, record.due = Status.QUEUED, True, False, moment.now

@@ -44,13 +44,17 @@ class StoredRecord(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=Tru
     deadline: int | None = None
     """The end of the lease; for a scheduled record the time at which it is due."""
     due: int | None = None
-    """When a sweep must look at this record; None for one that has ended and needs no dead letter any more."""
+    """Its time in `open`, `scheduled` or `ready`; None for one that has ended and needs no dead letter any more."""
     position: str | None = None
     """Of its message in the broker."""
-    check: int | None = None
-    """Milliseconds that the last queue check waited, from the second check on."""
     released: bool = False
-    """Released, offered or reclaimed, and not claimed since."""
+    """Waits for a free slot, and no longer for its message: released, offered, reclaimed, or not found in the log."""
+    taken: bool = False
+    """A worker has taken it from `ready`, and is about to claim it."""
+    lost_fence: int | None = None
+    """The fence under which the last loss was counted, until the next claim: a late extend or finish takes it back."""
+    unknown_since: int | None = None
+    """The first release by a worker that lacks the task, since the last one for another reason."""
     note: str | None = None
     progress: str | None = None
     cancel: str | None = None
@@ -68,6 +72,11 @@ class StoredRecord(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=Tru
     def ended(self) -> bool:
         """True for a record that has ended."""
         return self.status in ENDED
+
+    @property
+    def unclaimed(self) -> bool:
+        """True for a record that waits for its first run, and for its message."""
+        return self.status is Status.QUEUED and not self.fence and not self.released
 
     def runs_under(self, fence: int) -> bool:
         """Return whether a run with this fence is the record's current run and has not ended.

@@ -12,16 +12,30 @@ from yadtq_core.model import (
     ReleaseReason,
     Status,
 )
-from yadtq_core.model.terms import milliseconds, worker_lost
-from yadtq_core.records.moment import Moment, end, end_outside, forget_run, remember
+from yadtq_core.model.terms import BACK_OFF_MS, milliseconds, worker_lost
+from yadtq_core.records.moment import (
+    LOST,
+    Moment,
+    end,
+    end_outside,
+    forget_run,
+    found_alive,
+    make_ready,
+    remember,
+)
 from yadtq_core.records.record import StoredRecord
+
+NOT_HERE = frozenset({"unknown_task", "binding_failed"})
+"""The reasons of a release by a worker that cannot run the task; another one can."""
+NOT_BEGUN = NOT_HERE | {"unstarted"}
 
 
 def extend(record: StoredRecord | None, hold: Hold, moment: Moment) -> ExtendCode:
     """Extend a lease by its full length from now; store progress if there is any."""
     if record is None or not record.runs_under(hold.fence):
         return ExtendCode.LOST
-    record.status = Status.PROCESSING
+    found_alive(record)
+    record.status, record.released, record.taken = Status.PROCESSING, False, False
     record.deadline = record.due = moment.now + moment.limits.lease
     record.progress = hold.progress or record.progress
     return ExtendCode.OK if record.cancel is None else ExtendCode.CANCEL
@@ -32,6 +46,7 @@ def finish(record: StoredRecord | None, outcome: Outcome, moment: Moment) -> Fin
     if record is None:
         return FinishCode.MISSING
     if record.runs_under(outcome.fence):
+        found_alive(record)
         _write(record, outcome, moment)
         return FinishCode.OK
     return FinishCode.ALREADY if record.fence == outcome.fence != 0 else FinishCode.FENCED
@@ -55,7 +70,7 @@ def _write(record: StoredRecord, outcome: Outcome, moment: Moment) -> None:
 
 
 def _retry(record: StoredRecord, due: int) -> None:
-    """Schedule the next run. The message is spent: a record without a position is published again when it is due."""
+    """Schedule the next run. The message is spent: the record is ready when it is due."""
     forget_run(record)
     record.status, record.progress = Status.SCHEDULED, None
     record.deadline = record.due = due
@@ -74,23 +89,31 @@ def release(worker_id: str, record: StoredRecord | None, given: Release, moment:
 
 
 def _release(worker_id: str, record: StoredRecord, given: Release, moment: Moment) -> None:
-    if given.lost:
+    counted = given.lost and record.status is Status.PROCESSING  # a sweep has counted the death of a queued one
+    if not given.lost:
+        found_alive(record)
+    elif counted:
         record.lost += 1
-        remember(record, worker_id, given.note or "worker lost", moment.now)
-    if error := _final_error(record, given, moment):
+        remember(record, worker_id, given.note or LOST, moment.now)
+    if given.reason is ReleaseReason.UNKNOWN_TASK:
+        record.unknown_since = record.unknown_since or moment.now
+    elif given.reason not in NOT_HERE:
+        record.unknown_since = None
+    if error := _final_error(record, given, moment, counted=counted):
         return end_outside(record, Status.FAILED, moment, error)
-    unknown = given.reason is ReleaseReason.UNKNOWN_TASK
-    if unknown or given.reason is ReleaseReason.UNSTARTED:  # the run did not begin, so it is no attempt
+    if record.cancel is not None:
+        return end_outside(record, Status.CANCELLED, moment)
+    if given.reason in NOT_BEGUN:  # so it is no attempt
         record.attempt -= 1
         record.worker_id = record.started_at = None
-    return _requeue(record, given, moment, scheduled=unknown or given.delay > 0)
+    return _requeue(record, given, moment)
 
 
-def _final_error(record: StoredRecord, given: Release, moment: Moment) -> Error | None:
+def _final_error(record: StoredRecord, given: Release, moment: Moment, *, counted: bool) -> Error | None:
     """Return the error with which the record fails, or None to requeue it."""
     unknown = given.reason is ReleaseReason.UNKNOWN_TASK
-    too_often = given.lost and record.lost > moment.limits.lost
-    too_long = unknown and moment.now - record.submitted_at >= moment.limits.unknown
+    too_often = counted and record.lost > moment.limits.lost
+    too_long = unknown and moment.now - (record.unknown_since or moment.now) >= moment.limits.unknown
     if not (too_often or too_long):
         return None
     if unknown:
@@ -98,11 +121,19 @@ def _final_error(record: StoredRecord, given: Release, moment: Moment) -> Error 
     return Error("WorkerLost", given.note) if given.note else worker_lost(record.lost)
 
 
-def _requeue(record: StoredRecord, given: Release, moment: Moment, *, scheduled: bool) -> None:
+def _requeue(record: StoredRecord, given: Release, moment: Moment) -> None:
     record.fence += 1
     record.nonce = record.incarnation = record.deadline = record.progress = None
-    record.released, record.note = True, given.note or None
-    record.status, record.due = Status.QUEUED, moment.now
-    if scheduled and record.cancel is None:  # one to be cancelled does not wait: the next sweep ends it
+    record.note = given.note or None
+    make_ready(record, moment)
+    if given.delay > 0:
         record.status = Status.SCHEDULED
-        record.deadline = record.due = moment.now + milliseconds(given.delay)
+        record.deadline = record.due = moment.now + _delay(record, given, moment)
+
+
+def _delay(record: StoredRecord, given: Release, moment: Moment) -> int:
+    """Return the milliseconds until the record is ready: with back-off if this worker cannot run the task."""
+    if given.reason not in NOT_HERE:
+        return milliseconds(given.delay)
+    shortest, longest = BACK_OFF_MS
+    return min(max((moment.now - (record.unknown_since or moment.now)) // 4, shortest), longest)

@@ -1,6 +1,6 @@
 """The seam of the kit: a store that implements it is a complete backend with `StoreBackend`.
 
-A store keeps two things for one namespace: records, found by ID and by the times at which they are due, and small
+A store keeps two things for one namespace: records, found by ID and in order of a score within an index, and small
 values by name (messages, the epoch, counters, workers). Every call of a backend is one transaction.
 
 A store raises only BackendUnavailable (it cannot be reached, or does not answer in time) and ConfigurationRefused (it
@@ -21,8 +21,8 @@ class Entry(NamedTuple):
 
     id: str
     data: bytes
-    due_ms: int | None
-    """Its place in the order of `due`; None: not in it."""
+    listed: tuple[str, int] | None
+    """The name of the one index that lists it, and its score there (0 to 2**53); None: no index does."""
     holder: str | None
     """Its place in the answer of `held`; None: not in any."""
     expires_ms: int | None
@@ -46,8 +46,16 @@ class Transaction(Protocol):
         """Insert or replace these records."""
         ...
 
-    def due(self, now_ms: int, limit: int) -> Sequence[str]:
-        """Return the IDs of at most `limit` records whose due time is `now_ms` or before, the longest due first."""
+    def first(self, index: str, low: int, high: int, limit: int) -> Sequence[str]:
+        """Return the IDs of at most `limit` records of an index, the lowest score first: low <= score < high."""
+        ...
+
+    def highest(self, index: str, low: int, high: int) -> int | None:
+        """Return the highest score in an index with low <= score < high; None if there is none."""
+        ...
+
+    def size(self, index: str) -> int:
+        """Return how many records an index lists."""
         ...
 
     def held(self, holder: str) -> Sequence[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from yadtq_core.model import CancelCode, CreateCode, Created, Status, Submission
-from yadtq_core.model.terms import LONGEST_CHECK_MS, RELEASED_CHECK_MS, milliseconds
+from yadtq_core.model import CancelCode, CreateCode, Created, Placed, Status, Submission
+from yadtq_core.model.terms import milliseconds
 from yadtq_core.records.moment import Moment, end_outside
 from yadtq_core.records.record import StoredRecord
 
@@ -29,27 +29,16 @@ def created(record: StoredRecord, submission: Submission) -> Created:
     return Created(code, record.submitted_at, record.status, published=bool(record.position))
 
 
-def confirm(record: StoredRecord | None, position: str, moment: Moment) -> None:
-    """Store the position of an acknowledged message.
+def confirm(record: StoredRecord | None, placed: Placed, _: Moment) -> None:
+    """Store the position of an acknowledged message: a record that waits for its first run waits there from now on.
 
-    Not for a scheduled record: its retry has cleared the position, and this is the position of the spent message.
+    A record that was claimed or released before has no use for it, except that a run whose submit is repeated answers
+    that it is published.
     """
-    if record is None or record.status not in (Status.QUEUED, Status.PROCESSING):
+    if record is None:
         return
-    if record.status is Status.QUEUED:
-        record.due = moment.now + _wait(record, position, moment.limits.check)
-    record.position = position
-
-
-def _wait(record: StoredRecord, position: str, check: int) -> int:
-    """Return the time until the next check: short for a released record, doubled while the message is the same."""
-    if record.released:
-        return RELEASED_CHECK_MS
-    if record.position != position:
-        record.check = None
-        return check
-    record.check = min(2 * (record.check or check), max(LONGEST_CHECK_MS, check))
-    return record.check
+    if record.unclaimed or (record.status is Status.PROCESSING and record.position is None):
+        record.position = placed.position
 
 
 def cancel(record: StoredRecord | None, reason: str, moment: Moment) -> CancelCode:

@@ -43,14 +43,14 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 def test_an_exception_undoes_what_its_transaction_wrote(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "a.db")
     with store.transaction() as tx:
-        tx.write([Entry("a", b"1", 5, "w", None, ended=False)])
+        tx.write([Entry("a", b"1", ("open", 5), "w", None, ended=False)])
     with pytest.raises(ZeroDivisionError), store.transaction() as tx:  # noqa: PT012  the write must come first
         tx.write([Entry("a", b"2", None, None, None, ended=False)])
         raise ZeroDivisionError
     store.close()
     again = SqliteStore(tmp_path / "a.db")  # what was committed survives its process
     with again.transaction() as tx:
-        assert (tx.read(["a", "b"]), tx.due(5, 10), tx.held("w")) == ({"a": b"1"}, ["a"], ["a"])
+        assert (tx.read(["a", "b"]), tx.first("open", 0, 6, 10), tx.held("w")) == ({"a": b"1"}, ["a"], ["a"])
     again.close()
 
 

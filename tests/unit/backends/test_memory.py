@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from yadtq_core import Client
@@ -11,10 +13,18 @@ from yadtq_core.brokers import memory as brokers
 from yadtq_core.brokers.memory import MemoryBroker, Queues
 from yadtq_core.cli.app import run
 from yadtq_core.errors import ConfigurationRefused
-from yadtq_core.model import Past, Status, Verdict
+from yadtq_core.model import Delivery, Past, Placed, ReleaseReason, Status, Verdict
 from yadtq_core.records import StoreBackend
 from yadtq_core.settings import Settings
-from yadtq_core.testing.contracts.backend_bed import STATS, BackendBed, delivery, outcome, submission, worker
+from yadtq_core.testing.contracts.backend_bed import (
+    STATS,
+    BackendBed,
+    delivery,
+    given_back,
+    outcome,
+    submission,
+    worker,
+)
 from yadtq_core.testing.contracts.broker_bed import Member, messages, publish
 
 DAY = 86_400.0
@@ -43,6 +53,10 @@ def store(clock: Clock) -> MemoryStore:
 @pytest.fixture
 def bed(store: MemoryStore) -> BackendBed:
     return BackendBed(lambda **given: StoreBackend(store, Settings(**given)))
+
+
+def taken(bed: BackendBed) -> Sequence[Delivery]:
+    return bed.backend.take({"default": 10}, ()).deliveries
 
 
 def test_a_result_is_kept_for_a_day_and_then_its_message_is_too_old(bed: BackendBed, clock: Clock) -> None:
@@ -76,30 +90,67 @@ def test_a_clock_that_goes_back_still_gives_a_larger_fence(bed: BackendBed, cloc
     assert bed.run(one).fence == first.fence + 1
 
 
-def test_the_queue_check_of_a_waiting_record_doubles(bed: BackendBed, clock: Clock) -> None:
+def test_an_unconfirmed_record_is_ready_after_the_grace(bed: BackendBed, clock: Clock) -> None:
+    unconfirmed, confirmed = bed.submit(2)
+    bed.backend.confirm([Placed(confirmed.message.id, "default", "0:1")])
+    clock.seconds += 9.999
+    assert bed.backend.sweep(10, ["default"]).ready == {"default": 0}
+    clock.seconds += 0.001
+    assert bed.backend.sweep(10, ["default"]).ready == {"default": 1}
+    clock.seconds += DAY
+    assert [one.message.id for one in taken(bed)] == [unconfirmed.message.id]
+
+
+def test_what_was_taken_and_not_claimed_is_ready_again_after_five_seconds(bed: BackendBed, clock: Clock) -> None:
     one = bed.submit()[0]
-    waits = []
-    for _ in range(7):
-        bed.backend.confirm([(one.message.id, "0:1")])
-        began = clock.seconds
-        while not bed.due():
-            clock.seconds += 15.0
-        waits.append((clock.seconds - began) / 60)
-    assert waits == [1, 2, 4, 8, 16, 30, 30]
+    bed.backend.offer([one])
+    assert len(taken(bed)) == 1
+    clock.seconds += 4.999
+    assert bed.backend.sweep(10, ["default"]).ready == {"default": 0}
+    clock.seconds += 0.001
+    assert bed.backend.sweep(10, ["default"]).ready == {"default": 1}
+    bed.run(taken(bed)[0])
+    clock.seconds += 5.0
+    assert bed.backend.sweep(10, ["default"]).ready == {"default": 0}
 
 
-def test_a_released_record_is_due_every_second_and_a_failed_one_after_the_grace(bed: BackendBed, clock: Clock) -> None:
-    offered, failed = bed.submit(2)
-    bed.backend.offer([offered])
+def test_a_failed_record_is_found_again_after_the_grace(bed: BackendBed, clock: Clock) -> None:
+    failed = bed.submit()[0]
     bed.fail(failed)
-    assert len(bed.backend.sweep(10, 10)[1]) == 2
-    clock.seconds += 1.0
-    assert [due.id for due in bed.backend.sweep(10, 10)[1]] == [offered.message.id]
-    clock.seconds += 9.0
-    assert {due.id for due in bed.backend.sweep(10, 10)[1]} == {offered.message.id, failed.message.id}
-    bed.backend.confirm([(offered.message.id, "0:1")])  # published again; it still waits only for a slot
-    clock.seconds += 1.0
-    assert bed.backend.sweep(10, 10)[1][0].id == offered.message.id
+    for _ in range(2):
+        assert [due.id for due in bed.backend.sweep(10, []).failed] == [failed.message.id]
+        assert bed.backend.sweep(10, []).failed == []
+        clock.seconds += 10.0
+    bed.backend.buried([failed.message.id])
+    assert bed.backend.sweep(10, []).failed == []
+
+
+def test_a_flood_of_due_delays_stands_behind_an_ended_lease(bed: BackendBed, clock: Clock) -> None:
+    bed.submit(20, delay=1.0)
+    one = bed.submit()[0]
+    bed.run(one)
+    clock.seconds += 15.0
+    found = bed.backend.sweep(5, ["default"])
+    assert [due.id for due in found.reclaimed] == [one.message.id]
+    assert (found.ready, found.more) == ({"default": 5}, True)
+    assert bed.backend.sweep(100, ["default"]).more is False
+
+
+def test_an_unknown_task_waits_a_quarter_of_its_time_since_the_first_release(bed: BackendBed, clock: Clock) -> None:
+    one = bed.submit(delay=DAY)[0]
+    clock.seconds += DAY
+    waits = []
+    for _ in range(14):
+        back = given_back(one.message.id, bed.run(one), ReleaseReason.UNKNOWN_TASK, delay=1.0)
+        assert bed.backend.release([back], bed.worker) == ["ok"]
+        waits.append((bed.record(one).due_at or 0) - clock.seconds)
+        clock.seconds += waits[-1]
+    assert [round(wait, 1) for wait in waits[:6]] == [5.0, 5.0, 5.0, 5.0, 5.0, 6.2]
+    assert waits[-1] > 30
+    clock.seconds += 1200.0
+    back = given_back(one.message.id, bed.run(one), ReleaseReason.UNKNOWN_TASK, delay=1.0)
+    bed.backend.release([back], bed.worker)
+    assert (bed.record(one).due_at or 0) - clock.seconds == pytest.approx(300.0)
 
 
 def test_a_worker_is_forgotten_an_hour_after_its_last_heartbeat(

@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 from yadtq_core.backends.memory import MemoryStore
-from yadtq_core.model import Attempt, Error, Record, Status, Verdict
-from yadtq_core.records import DamagedRecord, Entry, StoreBackend, StoredRecord, decode, encode
+from yadtq_core.model import Attempt, Error, Placed, Record, Status, Verdict
+from yadtq_core.records import OPEN, SCHEDULED, DamagedRecord, Entry, StoreBackend, StoredRecord, decode, encode
 from yadtq_core.settings import Settings
-from yadtq_core.testing.contracts.backend_bed import BackendBed, delivery, outcome, submission
+from yadtq_core.testing.contracts.backend_bed import STATS, BackendBed, delivery, outcome, submission
 
 FORMATS = Path(__file__).parents[2] / "formats"
 ID = "0b2f8c1e-5a0d-4c55-9d0e-3f5f7f0c9a{}"
@@ -86,6 +86,19 @@ STORED = {
         note="child killed by signal 9",
         history=(past_run(1, 1764000122.123, "worker-1", "child killed by signal 9"),),
     ),
+    "v1-taken": Record(
+        ID.format(17),
+        "shop.mail",
+        Status.QUEUED,
+        "default",
+        1764000000.123,
+        attempt=1,
+        lost=1,
+        fence=1764000122123456,
+        worker_id="worker-1",
+        started_at=1764000122.123,
+        history=(past_run(1, 1764000137.123, "worker-1", "worker lost"),),
+    ),
 }
 
 
@@ -108,7 +121,7 @@ def bed(store: MemoryStore) -> BackendBed:
 def replace(store: MemoryStore, task_id: str, **fields: Any) -> None:
     """Let another version write some fields of a record."""
     data = msgspec.json.encode(json.loads(store.read([task_id])[task_id]) | fields)
-    store.write([Entry(task_id, data, store.due_at.get(task_id), None, None, ended=False)])
+    store.write([Entry(task_id, data, (OPEN, 1), None, None, ended=False)])
 
 
 def stored(store: MemoryStore, task_id: str) -> Any:
@@ -184,7 +197,7 @@ def test_a_record_with_a_newer_status_is_left_as_it_is(bed: BackendBed, store: M
     assert bed.backend.cancel([task_id], "enough") == ["ended"]
     assert bed.backend.create([submission(id=task_id)])[0].code == "conflict"
     assert bed.backend.watch([task_id], "channel") == [True]
-    bed.backend.confirm([(task_id, "0:1")])
+    bed.backend.confirm([Placed(task_id, "default", "0:1")])
     bed.backend.buried([task_id])
     shown = bed.record(newer)
     assert shown.status is Status.FAILED
@@ -196,24 +209,49 @@ def test_a_record_with_a_newer_status_is_left_as_it_is(bed: BackendBed, store: M
 def test_a_damaged_record_is_postponed_and_hides_no_other(bed: BackendBed, store: MemoryStore) -> None:
     bad, good = bed.submit(2)
     before = store.read([bad.message.id])
-    replace(store, bad.message.id, status="paused")
-    bed.backend.offer([good])
-    store.due_at[bad.message.id] = 1
-    found = bed.backend.sweep(1, 1)[1]
-    assert found == []
-    assert store.due_at[bad.message.id] - bed.backend.time_ms() > 29 * 60_000
-    assert [due.id for due in bed.backend.sweep(1, 1)[1]] == [good.message.id]
+    bed.lost(good)
+    replace(store, bad.message.id, status="paused")  # the first in `open`
+    assert bed.backend.sweep(1, []).reclaimed == []
+    assert [due.id for due in bed.backend.sweep(1, []).reclaimed] == [good.message.id]
+    assert (store.next_due() or 0) - bed.backend.time_ms() > 29 * 60_000
     replace(store, bad.message.id, status="queued")
     assert store.read([bad.message.id]) == before
     assert bed.run(delivery(submission(id=bad.message.id), 1)).attempt == 1
 
 
-def test_a_live_lease_is_not_reclaimed_when_an_older_version_postponed_the_record(
-    bed: BackendBed, store: MemoryStore
+@pytest.mark.parametrize("name", ["ready:default", "waiting:default"])
+def test_a_damaged_record_that_waits_is_left_to_a_sweep(bed: BackendBed, store: MemoryStore, name: str) -> None:
+    epochs = bed.backend.heartbeat(bed.worker, STATS, ()).epochs
+    bad, good = bed.submit(2)
+    bed.backend.offer([good])
+    replace(store, bad.message.id, status="paused")
+    store.write([store.entries[bad.message.id]._replace(listed=(name, 1))])
+    assert [one.message.id for one in bed.backend.take({"default": 1}, ()).deliveries] == [good.message.id]
+    assert bed.backend.recover("default", [(0, 0, 10)], epochs) == 0
+    assert (store.size("ready:default"), store.size("waiting:default")) == (0, 0)
+    assert bad.message.id in store.first(OPEN, 0, bed.backend.time_ms() + 31 * 60_000, 10)
+
+
+@pytest.mark.parametrize("status", ["processing", "scheduled"])
+def test_a_record_is_not_ready_early_when_an_older_version_postponed_it(
+    bed: BackendBed, store: MemoryStore, status: str
 ) -> None:
+    one = bed.submit(delay=0.0 if status == "processing" else 60.0)[0]
+    if status == "processing":
+        bed.run(one)
+    right = store.entries[one.message.id]
+    store.write([right._replace(listed=(OPEN, 1))])  # what `postpone` leaves, half an hour later
+    assert bed.backend.sweep(10, ["default"]).ready == {"default": 0}
+    assert bed.record(one).status == status
+    assert store.entries[one.message.id] == right  # or each sweep would find it again, and others would wait
+
+
+def test_an_ended_record_in_the_wrong_index_is_dropped_from_it(bed: BackendBed, store: MemoryStore) -> None:
     one = bed.submit()[0]
-    bed.run(one)
-    store.due_at[one.message.id] = 1  # what `postpone` leaves, half an hour later
-    assert bed.backend.sweep(10, 10)[1] == []
-    assert bed.record(one).status is Status.PROCESSING
-    assert store.due_at[one.message.id] > 1  # or each sweep would find it again, and others would wait behind it
+    bed.finish(outcome(one.message.id, bed.run(one)))
+    right = store.entries[one.message.id]
+    for name in (OPEN, SCHEDULED, "ready:default"):
+        store.write([right._replace(listed=(name, 1))])
+        bed.backend.sweep(10, [])
+        bed.backend.take({"default": 10}, ())
+        assert store.entries[one.message.id] == right

@@ -22,9 +22,9 @@ SCHEMA = """
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;
 CREATE TABLE IF NOT EXISTS records (
-    id TEXT PRIMARY KEY, data BLOB NOT NULL, due INTEGER, holder TEXT, expires INTEGER
+    id TEXT PRIMARY KEY, data BLOB NOT NULL, listed TEXT, score INTEGER, holder TEXT, expires INTEGER
 );
-CREATE INDEX IF NOT EXISTS records_by_due ON records (due) WHERE due IS NOT NULL;
+CREATE INDEX IF NOT EXISTS records_by_score ON records (listed, score) WHERE listed IS NOT NULL;
 CREATE INDEX IF NOT EXISTS records_by_holder ON records (holder) WHERE holder IS NOT NULL;
 CREATE INDEX IF NOT EXISTS records_by_expiry ON records (expires) WHERE expires IS NOT NULL;
 CREATE TABLE IF NOT EXISTS named (name TEXT PRIMARY KEY, value BLOB NOT NULL);
@@ -109,12 +109,23 @@ class SqliteTransaction:
 
     def write(self, entries: Sequence[Entry]) -> None:
         """Insert or replace these records."""
-        rows = [(entry.id, entry.data, entry.due_ms, entry.holder, entry.expires_ms) for entry in entries]
-        self._run_many("REPLACE INTO records (id, data, due, holder, expires) VALUES (?, ?, ?, ?, ?)", rows)
+        rows = [(one.id, one.data, *(one.listed or (None, None)), one.holder, one.expires_ms) for one in entries]
+        query = "REPLACE INTO records (id, data, listed, score, holder, expires) VALUES (?, ?, ?, ?, ?, ?)"
+        self._run_many(query, rows)
 
-    def due(self, now_ms: int, limit: int) -> Sequence[str]:
-        """Return the IDs of what is due, the longest due first."""
-        return _column(self._run("SELECT id FROM records WHERE due <= ? ORDER BY due LIMIT ?", (now_ms, limit)))
+    def first(self, index: str, low: int, high: int, limit: int) -> Sequence[str]:
+        """Return the IDs of the records with the lowest scores of this range."""
+        query = "SELECT id FROM records WHERE listed = ? AND score >= ? AND score < ? ORDER BY score LIMIT ?"
+        return _column(self._run(query, (index, low, high, limit)))
+
+    def highest(self, index: str, low: int, high: int) -> int | None:
+        """Return the highest score of this range."""
+        query = "SELECT max(score) FROM records WHERE listed = ? AND score >= ? AND score < ?"
+        return _number(self._run(query, (index, low, high)))
+
+    def size(self, index: str) -> int:
+        """Return how many records an index lists."""
+        return _number(self._run("SELECT count(*) FROM records WHERE listed = ?", (index,))) or 0
 
     def held(self, holder: str) -> Sequence[str]:
         """Return the IDs of the records with this holder."""
@@ -137,7 +148,7 @@ class SqliteTransaction:
 
     def count(self) -> int:
         """Return the number of records."""
-        return int(self._run("SELECT count(*) FROM records").fetchone()[0])
+        return _number(self._run("SELECT count(*) FROM records")) or 0
 
 
 def _list(texts: Sequence[str]) -> tuple[str]:
@@ -146,6 +157,11 @@ def _list(texts: Sequence[str]) -> tuple[str]:
 
 def _column(cursor: sqlite3.Cursor) -> list[str]:
     return [row[0] for row in cursor]
+
+
+def _number(cursor: sqlite3.Cursor) -> int | None:
+    number: int | None = cursor.fetchone()[0]
+    return number
 
 
 @contextmanager
