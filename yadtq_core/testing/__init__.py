@@ -11,7 +11,18 @@ import pytest
 pytest.register_assert_rewrite(
     *(
         f"{__name__}.contracts.{name}"
-        for name in ("backend_bed", "submitting", "claiming", "ending", "sweeping", "backend", "broker")
+        for name in (
+            "backend_bed",
+            "submitting",
+            "claiming",
+            "ending",
+            "releasing",
+            "sweeping",
+            "taking",
+            "watching",
+            "backend",
+            "broker",
+        )
     )
 )
 

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from yadtq_core.testing.recorder import EventRecorder
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the marker of the contract suites' longer tests, so that `--strict-markers` accepts it everywhere."""
+    config.addinivalue_line("markers", "slow: starts processes, or takes more than a second")
+
+
 @pytest.fixture
 def yadtq_plugins() -> list[object]:
     """Objects with hooks, in addition to the installed plugins; a test module overrides this fixture."""

@@ -9,17 +9,28 @@ from msgspec import structs
 
 from yadtq_core.errors import BackendUnavailable
 from yadtq_core.interfaces import Backend
-from yadtq_core.model import Hold, Level, Release, ReleaseReason
+from yadtq_core.model import Epoch, Hold, Level, Placed, Release, ReleaseReason
 from yadtq_core.plugin.loading import open_backend
 from yadtq_core.settings import Settings
 from yadtq_core.testing.contracts.backend_bed import STATS, BackendBed, delivery, outcome, submission, worker
 from yadtq_core.testing.contracts.claiming import ClaimingContract
 from yadtq_core.testing.contracts.ending import EndingContract
+from yadtq_core.testing.contracts.releasing import ReleasingContract
 from yadtq_core.testing.contracts.submitting import SubmittingContract
 from yadtq_core.testing.contracts.sweeping import SweepingContract
+from yadtq_core.testing.contracts.taking import TakingContract
+from yadtq_core.testing.contracts.watching import WatchingContract
 
 
-class BackendContract(SubmittingContract, ClaimingContract, EndingContract, SweepingContract):
+class BackendContract(
+    SubmittingContract,
+    ClaimingContract,
+    EndingContract,
+    ReleasingContract,
+    SweepingContract,
+    TakingContract,
+    WatchingContract,
+):
     """The promises of the seam as tests: subclass it and give it the fixture `settings` of your backend.
 
         class TestMyBackend(BackendContract):
@@ -74,14 +85,17 @@ class BackendContract(SubmittingContract, ClaimingContract, EndingContract, Swee
         task_id = one.message.id
         calls: list[Callable[[], object]] = [
             lambda: backend.create([submission()]),
-            lambda: backend.confirm([(task_id, "0:1")]),
+            lambda: backend.confirm([Placed(task_id, "default", "0:1")]),
             lambda: backend.claim([one], by, "n"),
             lambda: backend.offer([one]),
-            lambda: backend.extend([Hold(task_id, 1)], by),
+            lambda: backend.extend([Hold(task_id, "default", 1)], by),
             lambda: backend.finish([outcome(task_id, 1)], by),
-            lambda: backend.release([Release(task_id, 1, ReleaseReason.UNSTARTED)], by),
+            lambda: backend.release([Release(task_id, "default", 1, ReleaseReason.UNSTARTED)], by),
             lambda: backend.held(by),
-            lambda: backend.sweep(1, 1),
+            lambda: backend.sweep(1, ["default"]),
+            lambda: backend.take({"default": 1}, ()),
+            lambda: backend.recover("default", [(0, 0, 1)], [Epoch("a", 1)]),
+            lambda: backend.highest("default", [0]),
             lambda: backend.messages([task_id]),
             lambda: backend.buried([task_id]),
             lambda: backend.get([task_id]),

@@ -15,11 +15,13 @@ from yadtq_core.model import (
     Hold,
     Outcome,
     Partition,
+    Placed,
     Record,
     Release,
     ReleaseReason,
     Status,
     Submission,
+    Sweep,
     Verdict,
     WorkerIdentity,
     WorkerStats,
@@ -75,7 +77,17 @@ def outcome(task_id: str, answer: Answer | int, status: Status = Status.SUCCESS,
 
 def given_back(task_id: str, answer: Answer, reason: ReleaseReason = ReleaseReason.UNSTARTED, **given: Any) -> Release:
     """Return the release of a run, under the fence of its claim."""
-    return Release(task_id, answer.fence, reason, **given)
+    return Release(task_id, given.pop("queue", "default"), answer.fence, reason, **given)
+
+
+def position_of(task_id: str, offset: int) -> str:
+    """Return a position in the log: a partition of the task's shard, for any number of shards."""
+    return f"{partition_of(task_id)}:{offset}"
+
+
+def partition_of(task_id: str) -> int:
+    """Return the number of a partition of the task's shard, for any number of shards."""
+    return int(task_id[-2:], 16)
 
 
 class BackendBed:
@@ -145,11 +157,28 @@ class BackendBed:
 
     def hold(self, one: Delivery, answer: Answer, progress: str = "") -> Hold:
         """Return a hold for `extend`."""
-        return Hold(one.message.id, answer.fence, progress)
+        return Hold(one.message.id, one.message.queue, answer.fence, progress)
 
-    def due(self) -> list[str]:
-        """Return the IDs that a sweep without a free slot finds now, in order."""
-        return [due.id for due in self.backend.sweep(100, 0)[1]]
+    def confirm(self, *ones: Delivery, offset: int = 7) -> None:
+        """Store positions in the log, from this offset on."""
+        numbered = enumerate((one.message for one in ones), offset)
+        self.backend.confirm([Placed(each.id, each.queue, position_of(each.id, number)) for number, each in numbered])
+
+    def sweep(self, *queues: str) -> Sweep:
+        """Sweep once, and count what is ready in these queues (`default` if none is named)."""
+        return self.backend.sweep(200, queues or ("default",))
+
+    def failed(self) -> list[str]:
+        """Sweep; return the IDs of those that need a dead letter."""
+        return [due.id for due in self.sweep().failed]
+
+    def take(self, wanted: int = 200, *elsewhere: str, queue: str = "default") -> list[str]:
+        """Take ready records of one queue; return their IDs in order."""
+        return [one.message.id for one in self.backend.take({queue: wanted}, elsewhere).deliveries]
+
+    def ready(self, queue: str = "default") -> int:
+        """Return how many records of a queue wait for a free slot."""
+        return self.sweep(queue).ready[queue]
 
     def pass_time(self, milliseconds: int = 4) -> None:
         """Wait until the store's clock has advanced by more than `milliseconds`."""

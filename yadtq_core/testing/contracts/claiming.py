@@ -21,7 +21,7 @@ class ClaimingContract:
         record = bed.record(one)
         assert (record.status, record.worker_id, record.attempt) == (Status.PROCESSING, "w", 1)
         assert (record.fence, record.started_at) == (answer.fence, answer.started_at_ms / 1000)
-        assert [(hold.id, hold.fence) for hold in bed.backend.held(bed.worker)] == [(one.message.id, answer.fence)]
+        assert list(bed.backend.held(bed.worker)) == [bed.hold(one, answer)]
 
     def test_a_claim_past_the_lost_limit_fails_the_record(self, bed: BackendBed) -> None:
         one = bed.submit()[0]
@@ -33,7 +33,7 @@ class ClaimingContract:
         assert record.status is Status.FAILED
         assert record.error is not None
         assert (record.error.type, record.error.message) == ("WorkerLost", "worker lost 4 times")
-        assert bed.due() == [one.message.id]
+        assert bed.failed() == [one.message.id]
         assert bed.backend.messages([one.message.id])[0] is not None
         assert bed.claim([one])[0].verdict is Verdict.DONE
         assert bed.backend.counts() == Counts({}, {"failed": 1})
@@ -52,21 +52,29 @@ class ClaimingContract:
         before_the_first_epoch = delivery(submission(), bed.backend.time_ms() - 3 * DAY_MS)
         bed.run(before_the_first_epoch)
 
-    def test_an_offered_record_is_found_by_the_next_sweep_and_runs_at_once(self, bed: BackendBed) -> None:
+    def test_an_offered_record_can_be_taken_at_once(self, bed: BackendBed) -> None:
         one = bed.submit()[0]
+        bed.confirm(one)
         assert bed.backend.offer([one])[0].verdict is Verdict.OFFERED
         assert bed.record(one).status is Status.QUEUED
-        found = bed.backend.sweep(10, 10)[1]
-        assert [due.id for due in found] == [one.message.id]
-        assert found[0].delivery is not None
-        assert bed.run(found[0].delivery).attempt == 1
+        assert bed.backend.highest("default", range(256)) == {}, "it no longer waits in the log"
+        (taken,) = bed.backend.take({"default": 9}, ()).deliveries
+        assert taken.message == one.message
+        assert bed.run(taken).attempt == 1
+        assert bed.ready() == 0
 
-    def test_an_offered_record_stays_due_for_a_worker_with_a_free_slot(self, bed: BackendBed) -> None:
+    def test_a_claim_from_the_log_takes_an_offered_record(self, bed: BackendBed) -> None:
         one = bed.submit()[0]
-        bed.backend.confirm([(one.message.id, "0:7")])
         bed.backend.offer([one])
-        assert bed.due() == []
-        assert [due.id for due in bed.backend.sweep(100, 1)[1]] == [one.message.id]
+        bed.run(one)
+        assert bed.take() == []
+        assert bed.ready() == 0
+
+    def test_a_claimed_record_waits_in_the_log_no_more(self, bed: BackendBed) -> None:
+        one = bed.submit(queue="fast")[0]
+        bed.confirm(one)
+        bed.run(one)
+        assert bed.backend.highest("fast", range(256)) == {}
 
     def test_an_offer_rebuilds_a_missing_record_as_queued(self, bed: BackendBed) -> None:
         one = delivery(submission(), bed.backend.time_ms())
@@ -75,6 +83,7 @@ class ClaimingContract:
         assert (record.status, record.position, record.attempt) == (Status.QUEUED, "0:7", 0)
         assert bed.backend.counts().queues == {"default": {"queued": 1}}
         assert bed.backend.messages([one.message.id])[0] is not None
+        assert bed.take() == [one.message.id]
 
     def test_a_claim_whose_reply_was_lost_gets_the_same_lease_again(self, bed: BackendBed) -> None:
         ones = bed.submit(3)
@@ -194,6 +203,18 @@ class ClaimingContract:
         assert bed.backend.offer([one])[0].verdict is Verdict.OFFERED
         assert (bed.record(one).status, bed.record(one).lost) == (Status.QUEUED, 1)
         assert bed.finish(outcome(one.message.id, answer), worker=dead) == ["ok"]
+        assert (bed.record(one).lost, bed.record(one).history) == (0, ()), "the run was not lost"
+        assert bed.take() == []
+
+    def test_after_an_offer_a_late_extend_takes_its_loss_back(self, bed: BackendBed) -> None:
+        one = bed.submit()[0]
+        answer = bed.lost(one)
+        for _ in range(5):  # more often than the limit
+            bed.backend.offer([one])
+            assert bed.record(one).lost == 1
+            assert bed.open(lease=SHORT).extend([bed.hold(one, answer)], bed.worker) == ["ok"]
+            assert (bed.record(one).lost, bed.record(one).history) == (0, ())
+            bed.pass_time()
 
     def test_an_offer_of_a_poison_task_fails_it(self, bed: BackendBed) -> None:
         one = bed.submit()[0]

@@ -1,26 +1,23 @@
-"""The backend's contract: extend, finish, release and cancel."""
+"""The backend's contract: extend, finish, buried and cancel."""
 
 from __future__ import annotations
 
 import pytest
 
-from yadtq_core.model import Counts, Error, Hold, Release, ReleaseReason, Status, Verdict
+from yadtq_core.model import Counts, Error, Hold, Status, Verdict
 from yadtq_core.testing.contracts.backend_bed import (
     SHORT,
     BackendBed,
     delivery,
-    given_back,
     outcome,
     submission,
     worker,
 )
 from yadtq_core.wire import envelope
 
-UNKNOWN, DIED, BACK = ReleaseReason.UNKNOWN_TASK, ReleaseReason.CHILD_DIED, ReleaseReason.HANDED_BACK
-
 
 class EndingContract:
-    """A run ends, or its record is requeued, only under the record's current fence."""
+    """A run ends only under the record's current fence."""
 
     def test_success_keeps_the_result_and_drops_message_and_hold(self, bed: BackendBed) -> None:
         one = bed.submit()[0]
@@ -58,7 +55,7 @@ class EndingContract:
 
     def test_a_retry_is_scheduled_without_a_position_under_the_same_fence(self, bed: BackendBed) -> None:
         one = bed.submit()[0]
-        bed.backend.confirm([(one.message.id, "0:7")])
+        bed.confirm(one)
         answer = bed.run(one)
         before_ms = bed.backend.time_ms()
         bed.finish(outcome(one.message.id, answer, Status.SCHEDULED, retry_in=60.0, error=Error("KeyError", "'é'\n")))
@@ -77,10 +74,13 @@ class EndingContract:
         error = Error("ValueError", 'no "good"', "Traceback …")
         bed.finish(outcome(one.message.id, bed.run(one), Status.FAILED, error=error))
         assert bed.record(one).error == error
-        found = bed.backend.sweep(10, 0)[1]
-        assert [(due.id, due.status) for due in found] == [(one.message.id, Status.FAILED)]
-        assert found[0].delivery is not None
-        assert bed.backend.sweep(10, 0)[1] == []
+        found = bed.sweep()
+        assert [(due.id, due.task, due.queue) for due in found.failed] == [(one.message.id, "add", "default")]
+        assert found.reclaimed == []
+        assert bed.backend.messages([one.message.id])[0] == one.body
+        assert bed.failed() == [], "it is asked about again after the publish grace"
+        bed.pass_time()
+        assert bed.open(publish_grace=SHORT).sweep(10, ()).failed == []
         for _ in range(2):
             bed.backend.buried([one.message.id])
         assert bed.backend.messages([one.message.id]) == [None]
@@ -115,52 +115,10 @@ class EndingContract:
         first, done = bed.lost(taken), bed.run(ended)
         bed.run(taken, worker=worker("b"))
         bed.finish(outcome(ended.message.id, done))
-        holds = [bed.hold(taken, first), bed.hold(ended, done), Hold(queued.message.id, 0)]
-        assert bed.backend.extend([*holds, Hold(submission().message.id, 1)], bed.worker) == ["lost"] * 4
-
-    def test_an_unstarted_release_is_queued_and_counts_no_attempt(self, bed: BackendBed) -> None:
-        one = bed.submit()[0]
-        answer = bed.run(one, nonce="n1")
-        assert bed.backend.release([given_back(one.message.id, answer)], bed.worker) == ["ok"]
-        record = bed.record(one)
-        assert (record.status, record.attempt, record.fence) == (Status.QUEUED, 0, answer.fence + 1)
-        assert (record.worker_id, record.started_at) == (None, None)
-        assert bed.backend.held(bed.worker) == []
-        assert bed.backend.extend([bed.hold(one, answer)], bed.worker) == ["lost"]
-        assert bed.finish(outcome(one.message.id, answer)) == ["fenced"]
-        again = bed.run(one, nonce="n1")  # the nonce is cleared, so this is a new lease
-        assert (again.attempt, again.fence > answer.fence + 1) == (1, True)
-
-    def test_a_repeated_release_is_ok(self, bed: BackendBed) -> None:
-        ones = bed.submit(3)
-        answers = bed.claim(ones)
-        releases = [
-            given_back(ones[0].message.id, answers[0]),
-            given_back(ones[1].message.id, answers[1], UNKNOWN, delay=5.0, note="unknown task 'add'"),
-            given_back(ones[2].message.id, answers[2], DIED, lost=True, note="child killed by signal 9"),
-        ]
-        assert bed.backend.release(releases, bed.worker) == ["ok"] * 3
-        before = [bed.record(one) for one in ones]
-        assert bed.backend.release(releases, bed.worker) == ["ok"] * 3
-        assert [bed.record(one) for one in ones] == before
-
-    def test_an_unknown_task_is_scheduled_with_a_note(self, bed: BackendBed) -> None:
-        one = bed.submit(task="nosuch")[0]
-        bed.backend.confirm([(one.message.id, "0:7")])
-        back = given_back(one.message.id, bed.run(one), UNKNOWN, delay=30.0, note="unknown task")
-        bed.backend.release([back], bed.worker)
-        record = bed.record(one)
-        assert (record.status, record.attempt) == (Status.SCHEDULED, 0)
-        assert (record.note, record.position) == ("unknown task", "0:7")
-        assert bed.claim([one])[0].verdict is Verdict.LATER
-
-    def test_a_claim_clears_the_note_of_a_release(self, bed: BackendBed) -> None:
-        one = bed.submit()[0]
-        back = given_back(one.message.id, bed.run(one), DIED, lost=True, note="child killed by signal 9")
-        bed.backend.release([back], bed.worker)
-        assert bed.record(one).note == "child killed by signal 9"
-        bed.run(one)
-        assert bed.record(one).note is None
+        holds = [bed.hold(taken, first), bed.hold(ended, done), Hold(queued.message.id, "default", 0)]
+        never = submission().message.id
+        assert bed.backend.extend([*holds, Hold(never, "default", 1)], bed.worker) == ["lost"] * 4
+        assert bed.backend.get([never]) == [None]
 
     def test_cancel_ends_a_record_that_has_not_started(self, bed: BackendBed) -> None:
         queued, delayed = bed.submit()[0], bed.submit(delay=60)[0]
@@ -173,6 +131,17 @@ class EndingContract:
             assert bed.claim([one])[0].verdict is Verdict.DONE
         assert bed.backend.messages(ids) == [None, None]
         assert bed.backend.counts() == Counts({}, {"cancelled": 2})
+
+    def test_a_cancelled_record_is_in_no_index(self, bed: BackendBed) -> None:
+        waiting, ready, fresh, delayed = *bed.submit(3, queue="fast"), bed.submit(delay=SHORT)[0]
+        bed.confirm(waiting)
+        bed.backend.offer([ready])
+        codes = bed.backend.cancel([one.message.id for one in (waiting, ready, fresh, delayed)], "enough")
+        assert codes == ["cancelled"] * 4
+        bed.pass_time()
+        assert bed.open(publish_grace=SHORT).sweep(10, ["fast", "default"]).ready == {"fast": 0, "default": 0}
+        assert bed.take(queue="fast") == []
+        assert bed.backend.highest("fast", range(256)) == {}
 
     def test_cancel_of_a_running_task_is_a_request(self, bed: BackendBed) -> None:
         one = bed.submit()[0]
@@ -231,6 +200,7 @@ class EndingContract:
         one = bed.submit()[0]
         assert bed.finish(outcome(one.message.id, bed.lost(one))) == ["ok"]
         assert bed.record(one).lost == 0
+        assert bed.sweep().reclaimed == []
 
     def test_history_keeps_the_last_ten(self, bed: BackendBed) -> None:
         one = bed.submit()[0]
@@ -254,109 +224,6 @@ class EndingContract:
         assert [record.id for record in bed.backend.get([one.message.id for one in ones]) if record] == [
             one.message.id for one in ones
         ]
-
-    def test_a_release_under_an_old_fence_is_fenced(self, bed: BackendBed) -> None:
-        one = bed.submit()[0]
-        answer = bed.lost(one)
-        bed.run(one)
-        missing = submission().message.id
-        assert bed.backend.release([given_back(one.message.id, answer), given_back(missing, answer)], bed.worker) == [
-            "fenced",
-            "missing",
-        ]
-        assert bed.record(one).status is Status.PROCESSING
-
-    def test_a_release_of_an_ended_record_changes_nothing(self, bed: BackendBed) -> None:
-        one = bed.submit()[0]
-        answer = bed.run(one)
-        bed.finish(outcome(one.message.id, answer))
-        assert bed.backend.release([given_back(one.message.id, answer)], bed.worker) == ["ok"]
-        assert bed.record(one).status is Status.SUCCESS
-
-    def test_a_requeued_run_keeps_its_attempt(self, bed: BackendBed) -> None:
-        one = bed.submit()[0]
-        bed.backend.release([given_back(one.message.id, bed.run(one), BACK)], bed.worker)
-        assert (bed.record(one).status, bed.record(one).attempt, bed.record(one).lost) == (Status.QUEUED, 1, 0)
-        assert bed.run(one).attempt == 2
-
-    def test_an_unknown_task_fails_after_its_ttl_and_keeps_its_message(self, bed: BackendBed) -> None:
-        one = bed.submit(task="nosuch")[0]
-        backend = bed.open(unknown_task_ttl=SHORT)
-        bed.pass_time()
-        note = "unknown task 'nosuch'; this worker knows add"
-        assert backend.release(
-            [given_back(one.message.id, bed.run(one), UNKNOWN, delay=30.0, note=note)], bed.worker
-        ) == ["ok"]
-        record = bed.record(one)
-        assert record.status is Status.FAILED
-        assert record.error is not None
-        assert (record.error.type, record.error.message) == ("UnknownTask", note)
-        found = backend.sweep(10, 0)[1]
-        assert [due.delivery is not None for due in found] == [True]
-
-    def test_a_dead_child_counts_as_lost_up_to_the_limit(self, bed: BackendBed) -> None:
-        one = bed.submit()[0]
-        for times in range(1, 4):
-            answer = bed.run(one)
-            note = "child killed by signal 9"
-            bed.backend.release([given_back(one.message.id, answer, DIED, lost=True, note=note)], bed.worker)
-            record = bed.record(one)
-            assert (record.status, record.lost, record.attempt, record.note) == (Status.QUEUED, times, times, note)
-        answer = bed.run(one)
-        assert (answer.attempt, answer.lost) == (4, 3)
-        last = given_back(one.message.id, answer, DIED, lost=True, note="child killed by signal 9")
-        assert bed.backend.release([last], bed.worker) == ["ok"]
-
-        record = bed.record(one)
-        assert (record.status, record.lost, record.fence) == (Status.FAILED, 4, answer.fence + 1)
-        assert record.error is not None
-        assert (record.error.type, record.error.message) == ("WorkerLost", "child killed by signal 9")
-        assert [run.reason for run in record.history] == ["child killed by signal 9"] * 4
-        assert bed.backend.release([last], bed.worker) == ["ok"]
-        assert bed.backend.counts().ended == {"failed": 1}
-
-    @pytest.mark.parametrize("reason", [ReleaseReason.UNSTARTED, BACK, DIED])
-    def test_a_release_with_a_delay_is_scheduled(self, bed: BackendBed, reason: ReleaseReason) -> None:
-        one = bed.submit()[0]
-        bed.backend.release([given_back(one.message.id, bed.run(one), reason, delay=5.0)], bed.worker)
-        assert bed.record(one).status is Status.SCHEDULED
-
-    def test_restart_recovery_requeues_what_the_last_incarnation_held(self, bed: BackendBed) -> None:
-        ones = bed.submit(3)
-        answers = bed.claim(ones)
-        bed.finish(outcome(ones[0].message.id, answers[0]))
-        holds = bed.backend.held(bed.worker)
-        assert {hold.id for hold in holds} == {one.message.id for one in ones[1:]}
-        back = [Release(hold.id, hold.fence, ReleaseReason.WORKER_LOST, lost=True) for hold in holds]
-        assert bed.backend.release(back, bed.worker) == ["ok", "ok"]
-        assert bed.backend.held(bed.worker) == []
-        assert bed.backend.release(back, bed.worker) == ["ok", "ok"]
-        assert [bed.record(one).lost for one in ones[1:]] == [1, 1]
-        assert [bed.run(one).attempt for one in ones[1:]] == [2, 2]
-        assert bed.backend.release(back, bed.worker) == ["fenced", "fenced"]
-
-    def test_held_is_per_incarnation(self, bed: BackendBed) -> None:
-        bed.run(bed.submit()[0])
-        assert bed.backend.held(worker(bed.worker.id)) == []
-
-    def test_restart_recovery_after_every_run_fails_the_record(self, bed: BackendBed) -> None:
-        one = bed.submit()[0]
-        for _ in range(4):
-            answer = bed.run(one)
-            back = given_back(one.message.id, answer, ReleaseReason.WORKER_LOST, lost=True)
-            assert bed.backend.release([back], bed.worker) == ["ok"]
-        record = bed.record(one)
-        assert record.error is not None
-        assert (record.status, record.lost, record.error.message) == (Status.FAILED, 4, "worker lost 4 times")
-        assert [run.reason for run in record.history] == ["worker lost"] * 4
-
-    def test_a_requeued_record_to_be_cancelled_is_ended_by_the_next_sweep(self, bed: BackendBed) -> None:
-        one = bed.submit()[0]
-        answer = bed.run(one)
-        bed.backend.cancel([one.message.id], "enough")
-        bed.backend.release([given_back(one.message.id, answer, UNKNOWN, delay=60.0)], bed.worker)
-        bed.backend.sweep(10, 10)
-        assert bed.record(one).status is Status.CANCELLED
 
     def test_cancel_of_an_ended_record_changes_nothing(self, bed: BackendBed) -> None:
         one, never = bed.submit()[0], submission().message.id
@@ -391,7 +258,7 @@ class EndingContract:
     def test_cancel_of_a_reclaimed_record_refuses_its_late_outcome(self, bed: BackendBed) -> None:
         one = bed.submit()[0]
         answer = bed.lost(one)
-        bed.backend.sweep(100, 100)
+        bed.sweep()
         assert bed.backend.cancel([one.message.id], "enough") == ["cancelled"]
         assert bed.finish(outcome(one.message.id, answer)) == ["fenced"]
         assert bed.backend.held(bed.worker) == []
