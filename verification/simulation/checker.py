@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
 from verification.simulation.history import short
-from verification.simulation.truth import ENDED, NONE, UNFINISHED
+from verification.simulation.truth import ENDED, INDEXES, NONE, UNFINISHED, misplaced
 from verification.simulation.world import World
 
 
 def moment(world: World, dump: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what is wrong (rule, sentence) with the store at one moment."""
     records = {key[-36:]: row for key, row in dump.items() if ":task:" in key}
-    due = {member: score for key, row in dump.items() if key.endswith(":open") for member, score in row.items()}
+    places: defaultdict[str, list[str]] = defaultdict(list)
+    for key, index, row in _indexes(dump):
+        for member in row:
+            places[member].append(index)
+            if member not in records:
+                yield "I5", f"{short(member)} is in {key} and has no record"
     for task_id, row in records.items():
-        status = row.get("st", "")
-        if status in UNFINISHED and task_id not in due:
-            yield "I5", f"{short(task_id)} is {status} and not in the index of open records"
-        if status in ("success", "cancelled") and task_id in due:
-            yield "I5", f"{short(task_id)} has ended as {status} and is still in the index of open records"
-    for task_id in due.keys() - records.keys():
-        yield "I5", f"{short(task_id)} is to be looked at and has no record"
+        if wrong := misplaced(row.get("st", ""), row.get("qu", ""), places[task_id]):
+            yield "I5", f"{short(task_id)} {wrong}"
     yield from _counters(world, dump, records)
+
+
+def _indexes(dump: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Yield (key, name, members) of each index."""
+    for key, row in dump.items():
+        name = key.partition("}:")[2]
+        if name in INDEXES:
+            yield key, name, row
 
 
 def _counters(world: World, dump: dict[str, Any], records: dict[str, dict[str, str]]) -> Iterator[tuple[str, str]]:
@@ -54,9 +62,10 @@ def end(world: World, dump: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield from _dead_letters(world)
     if world.plan.theme == "calm":
         yield from _no_repeats(world)
+    for key, _, row in _indexes(dump):
+        if row:
+            yield "I5", f"still in {key}: {', '.join(map(short, sorted(row)))}"
     for key, row in dump.items():
-        if key.endswith(":open") and row:
-            yield "I5", f"still to be looked at: {', '.join(map(short, sorted(row)))}"
         if ":held:" in key and row and world.plan.theme == "calm":  # elsewhere it is a hint, and may be left over
             yield "held", f"{key.rpartition(':')[2]} is said to hold {', '.join(map(short, sorted(row)))}"
 

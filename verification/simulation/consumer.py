@@ -159,6 +159,11 @@ class Consumer:
         """Return the offset of the next message to come."""
         return self._positions.get(partition)
 
+    def ends(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+        """Return the offset after the last message of each log."""
+        self._asked("ends")
+        return {each: self._kafka.end(each) for each in partitions}
+
     def offset_at(self, partition: Partition, time_ms: int) -> int | None:
         """Return the first offset whose message is not older than `time_ms`."""
         self._asked("an offset by time")

@@ -127,16 +127,9 @@ class Broker:
         """Return how many messages are not acknowledged."""
         return self._unacknowledged
 
-    def undeliverable(self, positions: Sequence[tuple[str, str]]) -> Sequence[bool]:
-        """For each position: True when it is below the committed offset or the log's start, or at or past its end."""
-        self._ask()
-        return [self._gone(queue, position) for queue, position in positions]
-
-    def _gone(self, queue: str, position: str) -> bool:
-        number, _, offset = position.partition(":")
-        partition = Partition(queue, int(number))
-        low = max(self._kafka.committed(partition), self._kafka.starts[partition])
-        return not low <= int(offset) < self._kafka.end(partition)
+    def stream(self, queue: str, shard: int) -> str | None:
+        """Return None: messages are published apart from their records."""
+        return None
 
     def consumer(self, queues: Sequence[str], *, member: str) -> Consumer:
         """Return a consumer; it joins with its first poll."""

@@ -10,7 +10,7 @@ import hiredis
 
 from verification.simulation.server import START_US, Server
 from verification.simulation.strands import SimulatedProcess
-from verification.simulation.truth import FIELDS, Carried, Truth
+from verification.simulation.truth import FIELDS, INDEXES, Carried, Truth
 from verification.simulation.weather import Fate, Weather
 from yadtq_core.errors import BackendUnavailable, YadtqError
 from yadtq_core.net.redis_errors import ServerError
@@ -89,10 +89,17 @@ class Line:
         else:
             keys = [key for key in command[3 : 3 + command[2]] if ":task:" in key]
             reads = [("HMGET", key, *FIELDS) for key in keys]
-            looks = [("ZSCORE", key.replace(f":task:{key[-36:]}", ":open"), key[-36:]) for key in keys]
+            looks = [("ZSCORE", f"{key[:-41]}{index}", key[-36:]) for key in keys for index in INDEXES]
             answer, *found = self._server.send([self._server.translated(command, micros), *reads, *looks])
             if isinstance(answer, hiredis.ReplyError):
                 raise AssertionError(f"{script.name} failed: {answer}")
             call = Carried(self._process, script.name, keys, command[3 + command[2] :], micros // 1000, late)
-            self._truth.executed(call, list(zip(found[: len(keys)], found[len(keys) :], strict=True)))
+            self._truth.executed(call, list(zip(found[: len(keys)], _places(found[len(keys) :]), strict=True)))
         return ServerError(str(answer)) if isinstance(answer, hiredis.ReplyError) else answer
+
+
+def _places(scores: Sequence[bytes | None]) -> list[list[str]]:
+    """Return the indexes in which each record is."""
+    size = len(INDEXES)
+    rows = [scores[start : start + size] for start in range(0, len(scores), size)]
+    return [[name for name, score in zip(INDEXES, row, strict=True) if score is not None] for row in rows]

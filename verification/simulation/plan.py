@@ -67,7 +67,6 @@ class Plan(NamedTuple):
     shards: int
     lease: float
     publish_grace: float
-    queue_check: float
     lost_limit: int
     result_ttl: float
     unknown_task_ttl: float
@@ -156,7 +155,6 @@ def plan_of(seed: int) -> Plan:
         shards=shards,
         lease=lease,
         publish_grace=rng.choice((1.0, 2.0)),
-        queue_check=rng.choice((2.0, 4.0)),
         lost_limit=rng.choice((1, 3, 3)),
         result_ttl=short_lived if absent or rng.random() < 0.25 else 86400.0,
         unknown_task_ttl=rng.choice((12.0, 86400.0)),

@@ -21,7 +21,20 @@ _VIRTUAL_TIME = (
 )
 _EXPIRE = re.compile(r"call\('PEXPIRE', (\w+), ([\w\[\]]+)\)")
 _TASK_KEYS = frozenset(
-    {"create", "confirm", "claim", "offer", "extend", "finish", "release", "sweep", "buried", "cancel"}
+    {
+        "create",
+        "confirm",
+        "claim",
+        "offer",
+        "extend",
+        "finish",
+        "release",
+        "sweep",
+        "take",
+        "recover",
+        "buried",
+        "cancel",
+    }
 )
 
 

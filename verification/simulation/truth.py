@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from verification.simulation.history import History, short
+from verification.simulation.plan import QUEUES
 from verification.simulation.strands import SimulatedProcess
 
 FIELDS = ("st", "fe", "at", "dl", "nc", "lo", "in", "re", "po", "ha", "tk", "qu", "ca")
@@ -28,6 +29,8 @@ ALLOWED = {
     "extend": {("queued", "processing")},
     "finish": {(before, after) for before in ("processing", "queued") for after in (*ENDED, "scheduled")},
     "release": {(before, after) for before in ("processing", "queued") for after in ("queued", "scheduled", "failed")},
+    "take": set[tuple[str, str]](),
+    "recover": set[tuple[str, str]](),
     "sweep": {
         *(("processing", after) for after in ("queued", "failed", "cancelled")),
         *(("scheduled", after) for after in ("queued", "cancelled")),
@@ -37,6 +40,18 @@ ALLOWED = {
     "buried": set[tuple[str, str]](),
 }
 """The status changes that each script may make ('' is no record)."""
+
+
+INDEXES = ("open", "scheduled", *(f"{index}:{queue}" for index in ("ready", "waiting") for queue in QUEUES))
+"""The indexes of a shard, by the end of their keys."""
+
+
+def misplaced(status: str, queue: str, indexes: Sequence[str]) -> str:
+    """Return what is wrong with the places of a record in the indexes; '' if they are right."""
+    of_queue = {f"{index}:{queue or 'default'}" for index in ("ready", "waiting")}
+    allowed = {"queued": {"open", *of_queue}, "processing": {"open"}, "scheduled": {"scheduled"}, "failed": {"open"}}
+    fits = set(indexes) <= allowed.get(status, set()) and len(indexes) <= 1 and (indexes or status not in UNFINISHED)
+    return "" if fits else f"is {status or 'gone'} and in the indexes {', '.join(indexes) or 'none'}"
 
 
 class State(NamedTuple):
@@ -137,20 +152,18 @@ class Truth:
         """Return who acts, for the history."""
         return f"{process.name}/{process.loom.current.name}"
 
-    def executed(self, call: Carried, found: Sequence[tuple[Sequence[bytes | None], bytes | None]]) -> None:
-        """A script was carried out; check its change of each record, by the record and `open` as they are now."""
+    def executed(self, call: Carried, found: Sequence[tuple[Sequence[bytes | None], Sequence[str]]]) -> None:
+        """A script was carried out; check its change of each record, by the record and its indexes as they are now."""
         changed = []
         named: defaultdict[str, set[str]] = defaultdict(set)
         for index, key in enumerate(call.keys):
             named[key].add(_fence_of(call, index))  # one batch may end two runs of one task
-        for key, (fields, score) in zip(call.keys, found, strict=True):
+        for key, (fields, indexes) in zip(call.keys, found, strict=True):
             task_id = key[-36:]
             after = State(*[field.decode() if field is not None else "" for field in fields])
             before = self.states.get(task_id, NONE)
-            if (after.st in UNFINISHED) != (score is not None) and after.st != "failed":
-                raise self.history.violated(
-                    "I5", f"after {call.script} {short(task_id)} is {after.st or 'gone'}, to be looked at: {score!r}"
-                )
+            if wrong := misplaced(after.st, after.qu, indexes):
+                raise self.history.violated("I5", f"after {call.script} {short(task_id)} {wrong}")
             if after != before:
                 changed.append(f"{short(task_id)} {_told(before, after)}")
                 self.states[task_id] = after

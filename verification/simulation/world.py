@@ -98,7 +98,6 @@ class World:
             shards=plan.shards,
             partitions=len(plan.partitions),
             publish_grace=plan.publish_grace,
-            queue_check=plan.queue_check,
             lost_limit=plan.lost_limit,
             result_ttl=plan.result_ttl,
             unknown_task_ttl=plan.unknown_task_ttl,

@@ -99,7 +99,7 @@ class Office:
         self.requeue = self.parts.requeue
 
     def claim(self, most: int = 9) -> bool:
-        return self.claimer.claim(self.intake.next_batch(most, 1e9))
+        return self.claimer.claim(self.intake.next_batch(most, 1e9, {}))
 
     @property
     def low(self) -> int:

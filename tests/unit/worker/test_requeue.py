@@ -17,14 +17,14 @@ def office() -> Office:
 
 def test_the_message_of_an_unknown_task_is_kept_until_the_backend_has_confirmed_its_release(office: Office) -> None:
     """Found by the simulation: after a release without an answer only the lease kept the task."""
-    unknown = [delivery for delivery in office.intake.next_batch(9, 1e9) if delivery.message.task == "strange"]
+    unknown = [delivery for delivery in office.intake.next_batch(9, 1e9, {}) if delivery.message.task == "strange"]
     (lease,) = office.intake.claimed(unknown, [RUN], 0.0)
     office.store.away = True
     office.requeue.release([lease], ReleaseReason.UNKNOWN_TASK)
     office.intake.done(P0, 0)
     office.intake.done(P0, 1)
     assert office.low == 2
-    assert office.intake.next_batch(9, 1e9) == unknown
+    assert office.intake.next_batch(9, 1e9, {}) == unknown
 
 
 @pytest.mark.parametrize("away", [False, True])
@@ -40,7 +40,7 @@ def test_a_requeued_delivery_is_claimed_again_so_that_it_does_not_block_its_part
         assert office.store.released == [Release("id0", 7, reason, 0.0, True, "why")]
     assert not office.intake.runs("id0")
     assert office.low == 0
-    batch = office.intake.next_batch(1, 1e9)
+    batch = office.intake.next_batch(1, 1e9, {})
     assert [delivery.offset for delivery in batch] == [0]
     office.intake.claimed(batch, [Answer(Verdict.DONE)], 0.0)
     assert office.low == 1

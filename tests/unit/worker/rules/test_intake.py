@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import pytest
-from msgspec import Raw
+from msgspec import Raw, structs
 
-from yadtq_core.model import Answer, Delivery, Epoch, Lease, Message, Partition, Unreadable, Verdict
+from yadtq_core.model import (
+    Answer,
+    Delivery,
+    Epoch,
+    Lease,
+    Message,
+    Partition,
+    Unreadable,
+    Verdict,
+    WorkerIdentity,
+    WorkerRow,
+)
+from yadtq_core.testing.contracts.backend_bed import STATS
 from yadtq_core.worker.rules.intake import MAX_SPAN, Intake
+from yadtq_core.worker.rules.offers import FreePeers
 
 P0, P1 = Partition("default", 0), Partition("default", 1)
 
@@ -50,7 +63,7 @@ class Worker:
 
     def offsets(self, window: int = 1000, now: float = 0.0) -> list[int]:
         """What would be claimed now; it is taken."""
-        return [delivery.offset for delivery in self.intake.next_batch(window, now)]
+        return [delivery.offset for delivery in self.intake.next_batch(window, now, {})]
 
     def end(self, leases: list[Lease], now: float = 0.0) -> None:
         """Runs ended and were written."""
@@ -75,7 +88,7 @@ def test_messages_are_claimed_in_the_order_in_which_they_came() -> None:
     worker.poll(range(2), P1)
     worker.poll(range(2, 4))
     assert worker.intake.waiting == 6
-    assert [(d.partition, d.offset) for d in worker.intake.next_batch(9, 0.0)] == [
+    assert [(d.partition, d.offset) for d in worker.intake.next_batch(9, 0.0, {})] == [
         (P0, 0),
         (P0, 1),
         (P1, 0),
@@ -238,14 +251,14 @@ def test_a_window_of_nothing_takes_nothing() -> None:
 
 def test_requeued_messages_come_next_in_their_order() -> None:
     worker = Worker(6)
-    batch = worker.intake.next_batch(3, 0.0)
-    worker.intake.put_back(batch, 1.0)
+    batch = worker.intake.next_batch(3, 0.0, {})
+    worker.intake.put_back(batch)
     assert worker.offsets(4) == [0, 1, 2, 3]
 
 
 def test_a_requeued_swept_record_is_claimed_with_the_polled_message() -> None:
     worker = Worker(1)
-    worker.intake.put_back([delivery(9, None), delivery(5, P1)], 1.0)
+    worker.intake.put_back([delivery(9, None), delivery(5, P1)])
     assert worker.offsets() == [9, 0]  # partition 1 is not ours
 
 
@@ -259,7 +272,7 @@ def test_a_lost_partition_is_forgotten() -> None:
     worker.claim(busy(1000), DONE)
     worker.intake.lost(P0)
     assert worker.intake.partitions() == [P1]
-    assert [(d.partition, d.offset) for d in worker.intake.next_batch(9, 100.0)] == [(P1, 0), (P1, 1), (P1, 2)]
+    assert [(d.partition, d.offset) for d in worker.intake.next_batch(9, 100.0, {})] == [(P1, 0), (P1, 1), (P1, 2)]
     assert worker.intake.next_parked() is None
     assert P0 not in worker.intake.to_commit()
     worker.intake.settled(delivery(2))
@@ -278,7 +291,7 @@ def test_a_run_goes_on_when_its_partition_is_lost() -> None:
 
 def test_an_answer_that_comes_after_the_loss_parks_nothing() -> None:
     worker = Worker(2)
-    batch = worker.intake.next_batch(2, 0.0)
+    batch = worker.intake.next_batch(2, 0.0, {})
     worker.intake.lost(P0)
     worker.intake.claimed(batch, [busy(), DONE], 0.0)
     assert worker.intake.next_parked() is None
@@ -388,22 +401,21 @@ def test_one_open_message_pauses_its_partition_whatever_came_after_it() -> None:
 # Saturation and offers
 
 
-def test_saturated_is_a_second_without_a_free_slot() -> None:
-    intake = Intake()
-    assert not intake.saturated(0, 10.0)
-    assert not intake.saturated(0, 11.0)
-    assert intake.saturated(0, 11.1)
-    assert not intake.saturated(1, 11.2)
-    assert not intake.saturated(0, 11.3)
-    assert intake.saturated(0, 12.4)
+PEER = WorkerRow(WorkerIdentity("w2", "i2", "host", 2, 0.0), STATS, 0.0, online=True)
+
+
+def peers(slots: int) -> FreePeers:
+    """Return one peer that serves the default queue, has loaded `add`, and has so many free slots."""
+    stats = structs.replace(STATS, free=slots, queues=("default",), tasks=("add",))
+    return FreePeers([structs.replace(PEER, stats=stats)])
 
 
 def offered(worker: Worker, slots: int, *answers: Answer) -> list[int]:
-    """Offer to `slots` free slots elsewhere; answer in order, OFFERED if no answer is given."""
-    batch = worker.intake.to_offer(slots)
+    """Offer to a peer with so many free slots; the first ones get these answers, the others OFFERED."""
+    batch = worker.intake.to_offer(peers(slots))
     rest = [Answer(Verdict.OFFERED)] * (len(batch) - len(answers))
     worker.intake.offered(batch, [*answers, *rest], 0.0)
-    return [delivery.offset for delivery in batch]
+    return [entry.delivery.offset for entry in batch]
 
 
 def test_the_longest_waiting_are_offered_to_free_slots_elsewhere_and_wait_on() -> None:
@@ -440,7 +452,7 @@ def test_messages_never_offered_come_before_those_offered_once() -> None:
     worker = Worker(4)
     leases = worker.claim(run(), run())
     worker.intake.stopped([lease.id for lease in leases], 0.0, ended=False)
-    worker.intake.put_back([lease.delivery for lease in leases], 0.0, requeued=True)
+    worker.intake.put_back([lease.delivery for lease in leases], requeued=True)
     assert {2, 3} <= set(offered(worker, 2))
     assert worker.offsets() == [0, 1, 2, 3]
 
@@ -458,7 +470,7 @@ def streams(*messages: Delivery | Unreadable, now: float = 0.0) -> Intake:
 def test_every_answered_claim_is_spent_whatever_the_answer() -> None:
     answers = [run(), busy(), *(Answer(verdict) for verdict in Verdict if verdict not in (Verdict.RUN, Verdict.BUSY))]
     intake = streams(*map(delivery, range(len(answers))), delivery(99, None))
-    batch = intake.next_batch(100, 0.0)
+    batch = intake.next_batch(100, 0.0, {})
     assert intake.spent() == []
     leases = intake.claimed(batch, [*answers, run()], 0.0)
     assert [lease.delivery.offset for lease in leases] == [0, 99]
@@ -469,12 +481,12 @@ def test_every_answered_claim_is_spent_whatever_the_answer() -> None:
 
 def test_a_second_copy_of_a_claimed_or_running_task_is_settled() -> None:
     intake = streams(delivery(0, id="a"), delivery(1, id="a"))
-    batch = intake.next_batch(9, 0.0)
+    batch = intake.next_batch(9, 0.0, {})
     assert [one.offset for one in batch] == [0]
     assert intake.spent() == [(P0, 1)]
     intake.claimed(batch, [run()], 0.0)
     intake.polled([delivery(2, id="a")], 0.0)
-    assert intake.next_batch(9, 0.0) == []
+    assert intake.next_batch(9, 0.0, {}) == []
     assert intake.spent() == [(P0, 0), (P0, 2)]
 
 
@@ -483,7 +495,7 @@ def test_intake_polls_no_more_than_it_may_claim_unless_tasks_are_short() -> None
     assert intake.appetite(intake.window(3, 0.0)) == 3
     assert intake.appetite(intake.window(0, 0.0)) == 0
     intake.polled(map(delivery, range(200)), 0.0)
-    leases = intake.claimed(intake.next_batch(200, 0.0), [run()] * 200, 0.0)
+    leases = intake.claimed(intake.next_batch(200, 0.0, {}), [run()] * 200, 0.0)
     intake.stopped([lease.id for lease in leases], 0.1)
     assert intake.appetite(intake.window(1, 0.1)) == 400  # 200 now, and 200 that take a fifth of a second
     assert intake.appetite(intake.window(1, 0.5)) == 1
@@ -492,15 +504,15 @@ def test_intake_polls_no_more_than_it_may_claim_unless_tasks_are_short() -> None
 def test_polled_messages_are_claimed_although_the_window_has_shrunk() -> None:
     intake = streams(*map(delivery, range(50)))
     assert intake.window(0, 0.0) == 50
-    assert len(intake.next_batch(50, 0.0)) == 50
+    assert len(intake.next_batch(50, 0.0, {})) == 50
     assert intake.window(0, 0.0) == 0
 
 
 def test_a_refused_outcome_is_claimed_again_and_a_released_run_is_not() -> None:
     intake = streams()
-    intake.put_back([delivery(0), delivery(1)], 0.0)
-    intake.put_back([delivery(2)], 0.0, requeued=True)
-    assert [one.offset for one in intake.next_batch(9, 0.0)] == [0, 1]
+    intake.put_back([delivery(0), delivery(1)])
+    intake.put_back([delivery(2)], requeued=True)
+    assert [one.offset for one in intake.next_batch(9, 0.0, {})] == [0, 1]
 
 
 def test_an_unreadable_message_is_done_once_it_was_sent() -> None:
