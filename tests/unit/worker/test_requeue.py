@@ -37,7 +37,7 @@ def test_a_requeued_delivery_is_claimed_again_so_that_it_does_not_block_its_part
     office.store.away = away
     office.requeue.release([lease], reason, note="why", lost=True)
     if not away:
-        assert office.store.released == [Release("id0", 7, reason, 0.0, True, "why")]
+        assert office.store.released == [Release("id0", "default", 7, reason, 0.0, True, "why")]
     assert not office.intake.runs("id0")
     assert office.low == 0
     batch = office.intake.next_batch(1, 1e9, {})

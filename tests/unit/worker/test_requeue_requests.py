@@ -10,6 +10,7 @@ import pytest
 from tests.unit.worker.office import Office
 from yadtq_core.model import Answer, Delivery, Verdict, WorkerIdentity, WorkerRow
 from yadtq_core.testing.contracts.backend_bed import STATS
+from yadtq_core.worker.missed import MissedMessages
 from yadtq_core.worker.threads.group_member import GroupMember
 
 
@@ -27,16 +28,18 @@ class Saturated:
         monkeypatch.setattr(children, "free", 0, raising=False)
         monkeypatch.setattr(children, "take_back", lambda older_than: [], raising=False)
         monkeypatch.setattr(GroupMember, "commit", lambda _: None)
+        monkeypatch.setattr(MissedMessages, "look", lambda *_: None)
+        monkeypatch.setattr(GroupMember, "replayable", None)
         self.thread = office.parts.intake_thread
         self.now = time.monotonic()
-        office.intake.saturated(0, self.now - 2.0)
+        office.intake.saturation.note(0, self.now - 2.0)
 
     def _offered(self, deliveries: Sequence[Delivery]) -> Sequence[Answer]:
         self.offers.append([delivery.message.id for delivery in deliveries])
         return [Answer(Verdict.OFFERED) for _ in deliveries]
 
     def tended(self) -> list[list[str]]:
-        self.thread._tend(self.now)
+        self.thread._tend(0, self.now)
         return self.offers
 
 

@@ -58,7 +58,7 @@ class Worker:
 
     def claim(self, *answers: Answer, now: float = 0.0) -> list[Lease]:
         """Take a batch as large as there are answers, and answer it."""
-        batch = self.intake.next_batch(len(answers), now)
+        batch = self.intake.next_batch(len(answers), now, {})
         return self.intake.claimed(batch, answers, now)
 
     def offsets(self, window: int = 1000, now: float = 0.0) -> list[int]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 import pytest
-from msgspec import Raw
+from msgspec import Raw, structs
 
 from yadtq_core.errors import BrokerUnavailable
 from yadtq_core.interfaces import Broker, ReplayableConsumer
-from yadtq_core.model import Delivery, Epoch, Message, Partition, Place, Unreadable, WorkerIdentity
+from yadtq_core.model import Delivery, Epoch, Message, Partition, Place, Unreadable, WorkerIdentity, WorkerRow
+from yadtq_core.testing.contracts.backend_bed import STATS
+from yadtq_core.worker.peers import Peers
 from yadtq_core.worker.rules.intake import Intake
 from yadtq_core.worker.rules.keeper import Keeper
 from yadtq_core.worker.shared import GuardedIntake, Outages
@@ -46,6 +48,9 @@ class Consumer:
         if self.away:
             raise BrokerUnavailable("away")
         return dict.fromkeys(partitions, (7, self.metadata))
+
+    def ends(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+        return {}
 
     def offset_at(self, partition: Partition, time_ms: int) -> int | None:
         return self.since
@@ -89,14 +94,35 @@ class Scene:
             identity=WorkerIdentity("w1", "i1", "host", 1, 0.0),
             intake=GuardedIntake(self.intake),
             keeper=self.keeper,
+            peers=cast(Peers, self),
             outages=Outages(),
         )
+        self.rows: list[WorkerRow] = []
         self.keeper.beat_answered(0.0, 0.0)
         self.intake.beat((Epoch("e2", 9000),))
 
+    def online(self) -> list[WorkerRow]:
+        return self.rows
+
+    def peer(self, **given: Any) -> None:
+        """Let a peer say so in its heartbeat."""
+        stats = structs.replace(STATS, **given)
+        self.rows.append(WorkerRow(WorkerIdentity("w2", "i2", "host", 2, 0.0), stats, 0.0, online=True))
+
+    def full(self, until: float) -> list[bool]:
+        """Let a message wait while no slot is free; return for each second whether the worker is in the group."""
+        self.follow()
+        message = Message(v=1, id="id7", task="add", arguments=Raw(b"[[],{}]"))
+        self.intake.polled([Delivery(message, b"", P0, 7)], 0.0)
+        found = []
+        for second in range(int(until)):
+            self.keeper.beat_answered(second, second)
+            found.append(self.member.in_group(0, float(second)))
+        return found
+
     def follow(self) -> list[tuple[object, ...]]:
         """Return the calls that an assignment of partition 0 makes."""
-        assert self.member.in_group(0.0)
+        assert self.member.in_group(1, 0.0)
         self.consumer.gained = frozenset({P0})
         self.consumer.calls.clear()
         self.member.follow_assignment()
@@ -109,21 +135,21 @@ def scene() -> Scene:
 
 
 def test_it_joins_when_the_backend_answers_and_leaves_after_a_lease_of_silence(scene: Scene) -> None:
-    assert scene.member.in_group(LEASE / 2 - 1)
-    assert scene.member.in_group(LEASE - 1)
-    assert not scene.member.in_group(LEASE)
+    assert scene.member.in_group(1, LEASE / 2 - 1)
+    assert scene.member.in_group(1, LEASE - 1)
+    assert not scene.member.in_group(1, LEASE)
     assert scene.consumer.calls == [("join", "w1"), ("leave",)]
-    assert not scene.member.in_group(LEASE + 1)
+    assert not scene.member.in_group(1, LEASE + 1)
 
 
 def test_an_outage_of_the_broker_is_logged_and_the_worker_joins_later(
     scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
     scene.consumer.away = True
-    assert not scene.member.in_group(0.0)
+    assert not scene.member.in_group(1, 0.0)
     assert "the broker is away: away" in caplog.text
     scene.consumer.away = False
-    assert scene.member.in_group(1.0)
+    assert scene.member.in_group(1, 1.0)
 
 
 def test_a_gained_partition_of_this_epoch_is_resumed(scene: Scene) -> None:
@@ -143,7 +169,7 @@ def test_a_partition_of_another_epoch_is_rewound_before_it_is_resumed(
 
 def test_a_gained_partition_stays_paused_until_its_committed_offset_was_read(scene: Scene) -> None:
     scene.consumer.metadata = "1 e2 9000 5"
-    assert scene.member.in_group(0.0)
+    assert scene.member.in_group(1, 0.0)
     scene.consumer.away = True
     assert scene.follow() == []
     scene.consumer.away = False
@@ -162,3 +188,33 @@ def test_it_commits_before_it_leaves_and_forgets_its_partitions(scene: Scene) ->
     assert scene.intake.partitions() == []
     scene.member.leave()
     assert scene.consumer.calls[2:] == []
+
+
+def test_a_full_worker_leaves_the_group_after_three_seconds_if_a_peer_can_do_its_work(scene: Scene) -> None:
+    scene.peer(free=2, queues=("default",), tasks=("add",))
+    assert scene.full(6) == [True, True, True, True, False, False]
+    assert scene.consumer.calls[-1] == ("leave",)
+
+
+@pytest.mark.parametrize(
+    "peer",
+    [None, {"free": 0}, {"queues": ("other",)}, {"tasks": ("sub",)}],
+    ids=["alone", "is full too", "serves another queue", "lacks the task"],
+)
+def test_a_full_worker_stays_if_no_peer_can_do_its_work(scene: Scene, peer: dict[str, Any] | None) -> None:
+    if peer is not None:
+        scene.peer(**{"free": 2, "queues": ("default",), "tasks": ("add",), **peer})
+    assert scene.full(9) == [True] * 9
+
+
+def test_it_joins_again_after_a_second_with_a_free_slot_and_leaves_again_half_a_minute_later(scene: Scene) -> None:
+    scene.peer(free=2, queues=("default",), tasks=("add",))
+    scene.full(6)
+    found = []
+    for second in range(6, 50):
+        scene.keeper.beat_answered(second, second)
+        if scene.member.in_group(1 if second in (6, 7) else 0, float(second)) and second == 7:
+            scene.full(0)
+        found.append(scene.member._consumer is not None)
+    assert found.index(True) == 1, "at 7, after a second with a free slot"
+    assert 35 - 6 - 1 <= found.index(False, 1) <= 36 - 6, "30 s after it left at 4"

@@ -1,4 +1,4 @@
-"""The sweeper on the memory backend: publishing again, leaving records to other workers, and dead letters."""
+"""The sweeper on the memory backend: what it tells intake, dead letters, and unknown tasks that other workers have."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from verification import wire_version2
 from yadtq_core.backends.memory import MemoryStore
 from yadtq_core.errors import BackendUnavailable
 from yadtq_core.interfaces import Broker, Outgoing
-from yadtq_core.model import Delivery, Partition, ReleaseReason, Status, Unreadable, WorkerStats
+from yadtq_core.model import Delivery, Partition, Status, Unreadable, WorkerStats
 from yadtq_core.plugin import load_plugins
 from yadtq_core.records import StoreBackend
 from yadtq_core.settings import Settings
-from yadtq_core.testing.contracts.backend_bed import STATS, BackendBed, given_back, worker
+from yadtq_core.testing.contracts.backend_bed import STATS, BackendBed, worker
 from yadtq_core.worker.assembly import Assembly
 from yadtq_core.worker.events import Events
 from yadtq_core.worker.executor import Executor
@@ -54,25 +54,19 @@ class Sent:
 
 
 class Post:
-    """A broker that delivers no old message again and notes each publish. `pending`: unacknowledged messages."""
+    """A broker that notes each dead letter. `pending`: unacknowledged messages."""
 
     replayable = True
 
     def __init__(self) -> None:
-        self.published: list[str] = []
         self.letters: list[str] = []
-        self.delivers = False
         self.silent = False
         self.pending = 0
 
     def unacknowledged(self) -> int:
         return self.pending
 
-    def undeliverable(self, places: Sequence[tuple[str, str]]) -> Sequence[bool]:
-        return [not self.delivers for _ in places]
-
     def publish(self, messages: Sequence[Outgoing], *, timestamp_ms: int) -> Sent:
-        self.published += [message.id for message in messages]
         return self._sent(messages)
 
     def publish_dead(self, messages: Sequence[Outgoing], *, timestamp_ms: int) -> Sent:
@@ -103,25 +97,19 @@ class Scene:
         self.parts.keeper.beat_answered(time.monotonic(), time.monotonic())
         self.sweeper = self.parts.sweeper_thread
 
-    def strange(self, *, confirmed: bool = True) -> Delivery:
+    def strange(self) -> Delivery:
         """Submit a task unknown here."""
-        one = self.bed.submit(task="strange")[0]
-        if confirmed:
-            self.bed.backend.confirm([(one.message.id, "0:7")])
-        return one
+        return self.bed.submit(task="strange")[0]
 
-    def given_up(self) -> Delivery:
-        """Submit one and let a worker that does not know it leave it to others, to be looked at at once."""
-        one = self.strange()
-        answer = self.bed.run(one, worker=worker("ignorant"))
-        self.bed.backend.release([given_back(one.message.id, answer, ReleaseReason.UNKNOWN_TASK)], self.bed.worker)
-        return one
-
-    def swept(self) -> list[str]:
-        """Return what a sweep publishes."""
+    def swept(self) -> int:
+        """Sweep; return how many records intake has heard of as ready."""
         self.clock.seconds += 0.001
         self.sweeper._sweep()
-        return self.post.published
+        return self.parts.intake._intake.lanes.ready
+
+    def taken(self) -> list[str]:
+        """Return the tasks that intake takes from the store."""
+        return [one.message.task for one in self.parts.intake_thread._take({"default": 9})]
 
 
 @pytest.fixture
@@ -129,62 +117,39 @@ def scene() -> Scene:
     return Scene()
 
 
-def test_a_task_unknown_here_is_left_to_a_worker_that_has_it_and_a_slot_free(scene: Scene) -> None:
-    one = scene.given_up()
-    scene.bed.backend.heartbeat(worker("knowing"), KNOWS, ())
-    assert scene.swept() == []
-    assert scene.bed.record(one).status is Status.QUEUED
-    assert [due.id for due in scene.bed.backend.sweep(9, 9)[1]] == [one.message.id]
+def test_a_record_without_a_message_is_ready_after_the_publish_grace(scene: Scene) -> None:
+    scene.bed.submit(2)
+    assert scene.swept() == 0
+    scene.clock.seconds += 11.0
+    assert scene.swept() == 2
+    assert scene.taken() == ["add", "add"]
+    assert scene.parts.intake._intake.lanes.ready == 0
 
 
-@pytest.mark.parametrize(
-    "stats",
-    [STATS, structs.replace(KNOWS, free=0), structs.replace(KNOWS, queues=("elsewhere",))],
-    ids=["knows it not", "is busy", "serves other queues"],
-)
-def test_a_task_that_no_other_worker_can_take_is_published_again(scene: Scene, stats: WorkerStats) -> None:
-    one = scene.given_up()
-    scene.bed.backend.heartbeat(worker("other"), stats, ())
-    assert scene.swept() == [one.message.id]
-
-
-def test_the_row_of_this_worker_is_no_other_worker(scene: Scene) -> None:
-    one = scene.given_up()
-    scene.bed.backend.heartbeat(scene.bed.worker, KNOWS, ())
-    assert scene.swept() == [one.message.id]
-
-
-def test_a_deliverable_message_doubles_the_queue_check_of_its_record(scene: Scene) -> None:
+def test_a_ready_task_unknown_here_is_left_to_a_worker_that_has_it(scene: Scene) -> None:
     scene.strange()
-    scene.post.delivers = True
-    scene.clock.seconds += 61.0
-    scene.bed.backend.heartbeat(worker("knowing"), KNOWS, ())
-    assert scene.swept() == []
-    scene.clock.seconds += 100.0
-    assert scene.bed.backend.sweep(9, 9)[1] == []
-    scene.clock.seconds += 21.0
-    assert len(scene.bed.backend.sweep(9, 9)[1]) == 1
-
-
-def test_a_record_without_a_message_is_published_by_any_worker(scene: Scene) -> None:
-    one = scene.strange(confirmed=False)
-    scene.bed.backend.heartbeat(worker("knowing"), KNOWS, ())
+    scene.bed.submit()
     scene.clock.seconds += 11.0
     scene.bed.backend.heartbeat(worker("knowing"), KNOWS, ())
-    assert scene.swept() == [one.message.id]
+    assert scene.swept() == 2
+    assert scene.taken() == ["add"]
 
 
-@pytest.mark.parametrize(("stats", "least"), [(KNOWS, 0.0), (structs.replace(KNOWS, free=0), 5.0)])
-def test_an_unknown_task_waits_only_if_no_other_worker_can_take_it(
-    scene: Scene, stats: WorkerStats, least: float
-) -> None:
+@pytest.mark.parametrize("own", [False, True], ids=["no worker has it", "the row of this worker does not count"])
+def test_a_ready_task_that_no_other_worker_has_is_taken_and_claimed(scene: Scene, own: bool) -> None:
+    scene.strange()
+    scene.clock.seconds += 11.0
+    scene.bed.backend.heartbeat(scene.bed.worker if own else worker("other"), KNOWS if own else STATS, ())
+    scene.swept()
+    assert scene.taken() == ["strange"]
+
+
+@pytest.mark.parametrize(("stats", "status"), [(KNOWS, Status.QUEUED), (STATS, Status.SCHEDULED)])
+def test_an_unknown_task_waits_only_if_no_other_worker_has_it(scene: Scene, stats: WorkerStats, status: Status) -> None:
     one = scene.strange()
     scene.bed.backend.heartbeat(worker("other"), stats, ())
-    assert scene.sweeper.claimer.claim([one])
-    record = scene.bed.record(one)
-    assert record.status is Status.SCHEDULED
-    assert record.due_at is not None
-    assert record.due_at - scene.clock.seconds == pytest.approx(least, abs=0.01)
+    assert scene.parts.intake_thread.claimer.claim([one])
+    assert scene.bed.record(one).status is status
 
 
 def test_a_failed_task_whose_message_is_of_a_newer_version_has_its_dead_letter(scene: Scene) -> None:
@@ -213,16 +178,16 @@ def test_a_failure_is_closed_after_its_dead_letter_is_acknowledged(scene: Scene)
 
 
 def test_nothing_is_published_while_messages_are_unacknowledged(scene: Scene) -> None:
-    unpublished, failed = scene.strange(confirmed=False), scene.strange()
+    failed = scene.strange()
     scene.bed.fail(failed)
     scene.clock.seconds += 11.0
     scene.post.pending = 1
     scene.swept()
-    assert (scene.post.published, scene.post.letters) == ([], [])
+    assert scene.post.letters == []
     scene.clock.seconds += 11.0
     scene.post.pending = 0
     scene.swept()
-    assert (scene.post.published, scene.post.letters) == ([unpublished.message.id], [failed.message.id])
+    assert scene.post.letters == [failed.message.id]
 
 
 def test_unreadable_messages_are_dead_lettered_also_after_a_sweep_that_failed(
