@@ -87,15 +87,19 @@ class Worker:
 
 
 class Engine:
-    """One namespace with its topic. It ignores YADTQ_ variables, so that all settings are yadtq's defaults."""
+    """One namespace with its topic. It ignores YADTQ_ variables, so that all settings are yadtq's defaults.
 
-    def __init__(self, services: Services, name: str, folder: Path) -> None:
+    streams: the tasks are carried by Redis streams, not by Kafka.
+    """
+
+    def __init__(self, services: Services, name: str, folder: Path, *, streams: bool = False) -> None:
         self.namespace = services.namespace(name)
         self.folder = folder
         self._services = services
+        self._broker = services.redis_url.replace("://", "+streams://", 1) if streams else services.kafka_url
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("YADTQ_")},
-            "YADTQ_BROKER": services.kafka_url,
+            "YADTQ_BROKER": self._broker,
             "YADTQ_BACKEND": services.redis_url,
             "YADTQ_NAMESPACE": self.namespace,
             "YADTQ_PARTITIONS": str(PARTITIONS),
@@ -106,7 +110,7 @@ class Engine:
     def connect(self, confirm: Confirm = "broker") -> Client:
         """Return another client of this namespace."""
         return Client.connect(
-            self._services.kafka_url,
+            self._broker,
             self._services.redis_url,
             confirm=confirm,
             namespace=self.namespace,

@@ -68,6 +68,10 @@ class Services:
             kafka = ".".join(map(str, admin.get_broker_version_data(node).broker_version))
         return [f"Kafka {kafka}", store]
 
+    def drop(self, namespace: str) -> None:
+        """Remove the keys of one namespace, which may be many."""
+        self._unlink(f"yadtq:{{{namespace}*")
+
     def clean(self) -> None:
         """Remove this run's topics and keys."""
         with closing(self._admin()) as admin:
