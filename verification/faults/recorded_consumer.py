@@ -75,6 +75,9 @@ class RecordedReplayableConsumer(RecordedConsumer):
     def position(self, partition: Partition) -> int | None:
         return self._offsets.position(partition)
 
+    def end(self, partition: Partition) -> int | None:
+        return self._offsets.end(partition)
+
     def offset_at(self, partition: Partition, time_ms: int) -> int | None:
         return self._offsets.offset_at(partition, time_ms)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import structs
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
         Counts,
         Created,
         Delivery,
-        Due,
         Epoch,
         ExtendCode,
         Finding,
@@ -51,10 +50,13 @@ if TYPE_CHECKING:
         Heartbeat,
         Hold,
         Outcome,
+        Placed,
         Record,
         Release,
         Reset,
         Submission,
+        Sweep,
+        Taken,
         WorkerIdentity,
         WorkerRow,
         WorkerStats,
@@ -122,15 +124,17 @@ class RecordedBackend:
         self._epochs: list[str] = []
         self._failpoint = Failpoint("created")
 
-    def create(self, submissions: Sequence[Submission]) -> Sequence[Created]:
-        b, answers = self._ask("create", lambda: self._behind.create(submissions))
+    def create(
+        self, submissions: Sequence[Submission], *, stream: Callable[[str, int], str | None] | None = None
+    ) -> Sequence[Created]:
+        b, answers = self._ask("create", lambda: self._behind.create(submissions, stream=stream))
         pairs = zip(submissions, answers, strict=True)
         got = [h.Create(one.message.id, one.message.digest, answer.code.value) for one, answer in pairs]
         self._writer.write(h.Created(self._who, b, h.now(), got))
         self._failpoint.passed(len(got))
         return answers
 
-    def confirm(self, positions: Sequence[tuple[str, str]]) -> None:
+    def confirm(self, positions: Sequence[Placed]) -> None:
         self._behind.confirm(positions)
 
     def claim(
@@ -184,12 +188,22 @@ class RecordedBackend:
         self._writer.write(h.Released(self._who, b, h.now(), got))
         return codes
 
-    def sweep(self, limit: int, with_messages: int) -> tuple[int, Sequence[Due]]:
-        b, (now_ms, due) = self._ask("sweep", lambda: self._behind.sweep(limit, with_messages))
-        if due:
-            got = [(one.id, one.status.value, one.reclaimed) for one in due]
-            self._writer.write(h.Swept(self._who, b, h.now(), now_ms, got))
-        return now_ms, due
+    def sweep(self, limit: int, queues: Sequence[str]) -> Sweep:
+        b, found = self._ask("sweep", lambda: self._behind.sweep(limit, queues))
+        if found.reclaimed or found.failed:
+            got = [(one.id, "queued", True) for one in found.reclaimed]
+            got += [(one.id, "failed", False) for one in found.failed]
+            self._writer.write(h.Swept(self._who, b, h.now(), found.now_ms, got))
+        return found
+
+    def take(self, wanted: Mapping[str, int], elsewhere: Collection[str]) -> Taken:
+        return self._behind.take(wanted, elsewhere)
+
+    def recover(self, queue: str, ranges: Sequence[tuple[int, int, int]], epochs: Sequence[Epoch]) -> int:
+        return self._behind.recover(queue, ranges, epochs)
+
+    def highest(self, queue: str, partitions: Sequence[int]) -> Mapping[int, int]:
+        return self._behind.highest(queue, partitions)
 
     def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
         b, records = self._ask("get", lambda: self._behind.get(ids))
@@ -321,8 +335,8 @@ class RecordedBroker:
     def unacknowledged(self) -> int:
         return self._behind.unacknowledged()
 
-    def undeliverable(self, positions: Sequence[tuple[str, str]]) -> Sequence[bool]:
-        return self._behind.undeliverable(positions)
+    def stream(self, queue: str, shard: int) -> str | None:
+        return self._behind.stream(queue, shard)
 
     def consumer(self, queues: Sequence[str], *, member: str) -> Consumer:
         consumer = self._behind.consumer(queues, member=member)

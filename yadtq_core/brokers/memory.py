@@ -130,16 +130,8 @@ class MemoryBroker:
         """Return 0: every published message is in its queue."""
         return 0
 
-    def undeliverable(self, positions: Sequence[tuple[str, str]]) -> Sequence[bool]:
-        """For each (queue, position): True if its message neither waits nor is pending."""
-        with self._queues.changed:
-            return [not self._exists(queue, position) for queue, position in positions]
-
-    def _exists(self, queue: str, position: str) -> bool:
-        shard, _, offset = position.partition(":")
-        if shard != "0" or not (offset.isascii() and offset.isdigit()):
-            return False
-        return any(int(offset) in where.get(queue, {}) for where in (self._queues.waiting, self._queues.pending))
+    def stream(self, queue: str, shard: int) -> None:
+        """Return None: messages are published apart from their records."""
 
     def consumer(self, queues: Sequence[str], *, member: str) -> MemoryConsumer:
         """Return a consumer of these queues."""

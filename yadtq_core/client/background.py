@@ -1,7 +1,7 @@
 """Work of a client in the background: publish messages of accepted records, confirm acknowledged messages.
 
-None of it is urgent: a sweep publishes the message of a record that is not confirmed within the publish grace, and
-workers recognise the copy. So work that still fails after some attempts is dropped, which bounds the memory.
+None of it is urgent: a record that is not confirmed within the publish grace becomes ready, and a worker runs it from
+the store. So work that still fails after some attempts is dropped, which bounds the memory.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from yadtq_core.errors import YadtqError
 from yadtq_core.interfaces import Backend, Broker, Outgoing, Publication
+from yadtq_core.model import Placed
 
 BATCH = 500
 LINGER = 0.02
@@ -29,22 +30,20 @@ FOLLOW_SECONDS = 30.0
 _LOOK = 0.1
 _RETRY = 0.5
 
-Position = tuple[str, str]
-"""Task ID and position of its message."""
-
 
 class _Followed(Struct):
-    """A publication whose caller no longer waits for the acknowledgements; `open` are indexes into `ids`."""
+    """A publication whose caller no longer waits for the acknowledgements; `open` are indexes into `sent`."""
 
-    ids: Sequence[str]
+    sent: Sequence[tuple[str, str]]
+    """ID and queue of each message."""
     publication: Publication
     until: float
     open: list[int]
 
-    def news(self, timeout: float) -> list[Position]:
+    def news(self, timeout: float) -> list[Placed]:
         """Return the positions acknowledged since the last call, waiting at most `timeout` seconds."""
         answers = self.publication.wait(timeout)
-        found = [(self.ids[index], position) for index in self.open if (position := answers[index]) is not None]
+        found = [Placed(*self.sent[index], position) for index in self.open if (position := answers[index]) is not None]
         self.open = [index for index in self.open if answers[index] is None and index not in self.publication.errors]
         return found
 
@@ -54,7 +53,7 @@ class Confirmer:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._positions: deque[Position] = deque(maxlen=MAX_WAITING)
+        self._positions: deque[Placed] = deque(maxlen=MAX_WAITING)
         self._followed: deque[_Followed] = deque()
         self._unsent: deque[tuple[Outgoing, int]] = deque()
         self._wake = threading.Event()
@@ -63,7 +62,7 @@ class Confirmer:
         self._thread: threading.Thread | None = None
         self._broker: Broker | None = None
 
-    def add(self, positions: Sequence[Position]) -> None:
+    def add(self, positions: Sequence[Placed]) -> None:
         """Confirm these positions soon."""
         self._positions.extend(positions)
         self._rouse()
@@ -79,10 +78,13 @@ class Confirmer:
         """The number of messages not yet published."""
         return len(self._unsent)
 
-    def follow(self, ids: Sequence[str], publication: Publication) -> None:
-        """Wait in the background for the missing acknowledgements, and confirm their messages."""
+    def follow(self, sent: Sequence[tuple[str, str]], publication: Publication) -> None:
+        """Wait in the background for the missing acknowledgements, and confirm their messages.
+
+        sent: ID and queue of each message of the publication.
+        """
         until = time.monotonic() + FOLLOW_SECONDS
-        self._followed.append(_Followed(ids, publication, until, list(range(len(ids)))))
+        self._followed.append(_Followed(sent, publication, until, list(range(len(sent)))))
         self._rouse()
 
     def close(self, timeout: float) -> None:
@@ -128,13 +130,13 @@ class Confirmer:
                 self._wake.set()
 
     def _publish_all(self) -> None:
-        """Publish all waiting messages. A sweep publishes those that the broker refuses."""
+        """Publish all waiting messages. Those that the broker refuses run from their records."""
         while self._unsent and self._broker is not None:
             batch = [self._unsent.popleft() for _ in range(min(BATCH, len(self._unsent)))]
             messages = [message for message, _ in batch]
             with suppress(YadtqError):
                 publication = self._broker.publish(messages, timestamp_ms=batch[-1][1])
-                self.follow([message.id for message in messages], publication)
+                self.follow([(message.id, message.queue) for message in messages], publication)
 
     def _follow_once(self, timeout: float) -> None:
         """Check each followed publication once, waiting for the oldest; drop those that are complete or too old."""

@@ -1,5 +1,7 @@
 """Submits batches: both services reached → records created → messages published → messages acknowledged.
 
+On a broker with streams the first step ends it: one script creates the record and publishes the message.
+
 A submission has one of three outcomes. *Refused*: nothing was written, or a record of its ID has other arguments.
 *Unknown*: the record may exist, or exists while the broker has not acknowledged the message; the task may still run.
 *Accepted*: the broker has acknowledged the message, or the record exists and needs no message yet.
@@ -25,7 +27,7 @@ from yadtq_core.errors import (
     YadtqError,
 )
 from yadtq_core.interfaces import Backend, Broker, Outgoing, Publication
-from yadtq_core.model import CreateCode, Created, Message, Status, Submission, shard_of
+from yadtq_core.model import CreateCode, Created, Message, Placed, Status, Submission, shard_of
 from yadtq_core.wire.envelope import stamp
 
 log = logging.getLogger("yadtq.client")
@@ -45,7 +47,8 @@ class SubmitBatch:
     """A batch of submissions and its state.
 
     failures: the refusals and unknown outcomes, by index. sent: indexes of the published messages. new: indexes of the
-    records that did not exist before. sends: False when the messages are left to the sweeps.
+    records that did not exist before. sends: False when no message is published, and workers run the tasks from their
+    records.
     """
 
     __slots__ = ("deadline", "failures", "new", "publication", "sends", "sent", "submissions")
@@ -130,7 +133,7 @@ class Submitter:
         broker = self._ready(batch)
         batch.deadline = time.monotonic() + self._timeout
         if broker is not None and self._backend_answers(batch) and self._make_room(batch, broker):
-            self._publish(batch, broker, self._create(batch, batch.open()))
+            self._publish(batch, broker, self._create(batch, broker, batch.open()))
         return batch
 
     def provision(self, queues: Sequence[str]) -> None:
@@ -210,7 +213,7 @@ class Submitter:
         return True
 
     def _no_room(self, batch: SubmitBatch, broker: Broker) -> bool:
-        """Refuse the batch; if its records are enough, leave its messages to the sweeps instead."""
+        """Refuse the batch; if its records are enough, publish no message instead: workers run it from them."""
         if self._awaits_broker:
             error = BrokerUnavailable(
                 f"the broker has not acknowledged {broker.unacknowledged()} earlier messages within "
@@ -233,18 +236,18 @@ class Submitter:
         self._lost = False
         return True
 
-    def _create(self, batch: SubmitBatch, indexes: Sequence[int]) -> Iterable[tuple[int, Created]]:
-        """Write the records; return the answers with their indexes.
+    def _create(self, batch: SubmitBatch, broker: Broker, indexes: Sequence[int]) -> Iterable[tuple[int, Created]]:
+        """Write the records, on a broker with streams their messages too; return the answers with their indexes.
 
         If the store refuses, other shards may have accepted: each piece that one script writes is then tried alone.
         """
         try:
-            answers = self._backend.create([batch.submissions[index] for index in indexes])
+            answers = self._backend.create([batch.submissions[index] for index in indexes], stream=broker.stream)
             return zip(indexes, answers, strict=True)
         except ConfigurationRefused as error:
             pieces = self._pieces(batch, indexes)
             if len(pieces) > 1:
-                return chain.from_iterable([self._create(batch, piece) for piece in pieces])
+                return chain.from_iterable([self._create(batch, broker, piece) for piece in pieces])
             batch.refuse(indexes, error)
         except BackendUnavailable as error:
             self._lost = True
@@ -259,10 +262,10 @@ class Submitter:
         return [group[at : at + PIECE] for group in groups.values() for at in range(0, len(group), PIECE)]
 
     def _publish(self, batch: SubmitBatch, broker: Broker, created: Iterable[tuple[int, Created]]) -> None:
-        """Send the messages of records that wait or run and have no position.
+        """Send the messages of records that wait or run and are not published.
 
-        A sweep can give a worker a task whose message was never published. It is published here all the same: if its
-        worker and its record were lost, the message would be the only copy.
+        A worker can run a task from its record before its message is published. It is published here all the same: if
+        that worker and the record were lost, the message would be the only copy.
         """
         outgoing: list[Outgoing] = []
         now = 0
@@ -283,7 +286,7 @@ class Submitter:
             self._send(batch, broker, outgoing, now)
 
     def _send(self, batch: SubmitBatch, broker: Broker, outgoing: list[Outgoing], now: int) -> None:
-        """Publish the messages. If that fails, the records exist and a sweep may still publish them.
+        """Publish the messages. If that fails, the records exist, and workers may still run them.
 
         now: Redis's time; 0 if it is not known because no record is new.
         """
@@ -298,13 +301,14 @@ class Submitter:
                 batch.unknown(batch.sent, str(error))
 
     def _await(self, batch: SubmitBatch, publication: Publication) -> None:
-        ids = [batch.submissions[index].message.id for index in batch.sent]
         positions = publication.wait(batch.left)
+        messages = [batch.submissions[index].message for index in batch.sent]
+        sent = [(message.id, message.queue) for message in messages]
         if None not in positions:
-            self._confirmer.add(list(zip(ids, positions, strict=True)))  # type: ignore[arg-type]  # none is None
+            self._confirmer.add([Placed(*one, place) for one, place in zip(sent, positions, strict=True) if place])
             return
         late = f"the broker has not acknowledged it within {self._timeout:g} s"
         for number, position in enumerate(positions):
             if position is None:
                 batch.unknown([batch.sent[number]], publication.errors.get(number, late))
-        self._confirmer.follow(ids, publication)
+        self._confirmer.follow(sent, publication)

@@ -18,6 +18,7 @@ from yadtq_core.model import (
     CreateCode,
     Created,
     Error,
+    Placed,
     Record,
     Reset,
     Status,
@@ -90,13 +91,17 @@ class MemoryBackend:
     def sizes(self, name: str) -> list[int]:
         return [size for called, size in self.calls if called == name]
 
-    def create(self, submissions: Sequence[Submission]) -> Sequence[Created]:
+    def create(
+        self, submissions: Sequence[Submission], *, stream: Callable[[str, int], str | None]
+    ) -> Sequence[Created]:
         with self._call("create", submissions):
-            return [self._create(submission) for submission in submissions]
+            return [self._create(submission, stream(submission.message.queue, 0)) for submission in submissions]
 
-    def _create(self, submission: Submission) -> Created:
+    def _create(self, submission: Submission, stream: str | None) -> Created:
         message = submission.message
         record = self.records.get(message.id)
+        if stream and not submission.delay:
+            self.positions[message.id] = stream
         if record is not None:
             same = self.digests[message.id] == message.digest
             code = CreateCode.EXISTS if same else CreateCode.CONFLICT
@@ -106,11 +111,11 @@ class MemoryBackend:
         self.records[message.id] = Record(message.id, message.task, status, message.queue, now / 1000)
         self.digests[message.id] = message.digest
         self.bodies[message.id] = submission.body
-        return Created(CreateCode.NEW, now, status, False)
+        return Created(CreateCode.NEW, now, status, message.id in self.positions)
 
-    def confirm(self, positions: Sequence[tuple[str, str]]) -> None:
+    def confirm(self, positions: Sequence[Placed]) -> None:
         with self._call("confirm", positions):
-            self.positions.update(positions)
+            self.positions.update({one.id: one.position for one in positions})
 
     def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
         with self._call("get", ids):
@@ -213,6 +218,10 @@ class MemoryBroker:
         self.silent = False
         self.unreachable = False
         self.closed = False
+        self.streams = False
+
+    def stream(self, queue: str, shard: int) -> str | None:
+        return f"stream:{queue}" if self.streams else None
 
     def ensure(self, queues: Sequence[str], *, create: bool) -> None:
         if self.unreachable:

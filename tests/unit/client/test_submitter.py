@@ -54,6 +54,16 @@ def test_the_order_is_record_then_message_then_confirmation(place: Installation,
     assert [name for name, _ in place.backend.calls] == ["create", "confirm"]
 
 
+def test_on_streams_the_record_is_all_that_is_written(place: Installation, client: Client) -> None:
+    place.broker.streams = True
+    handle = client.submit("total", 1, 2)
+    client.using(id=handle.id).submit("total", 1, 2)
+    client.close()
+    assert place.backend.positions == {handle.id: "stream:default"}
+    assert place.broker.messages == []
+    assert [name for name, _ in place.backend.calls] == ["create", "create"]
+
+
 def test_nothing_is_opened_before_it_is_needed(place: Installation) -> None:
     client = place.client()
     assert place.opened == 0

@@ -1,4 +1,4 @@
-"""Questions to the broker beside the flow of messages: creating topics and looking up positions."""
+"""Questions to the broker beside the flow of messages: creating topics and looking up offsets."""
 
 from __future__ import annotations
 

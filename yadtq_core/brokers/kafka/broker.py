@@ -1,12 +1,10 @@
-"""The broker on Kafka: publishing, topics, positions, and members of the group (`interfaces.Broker`)."""
+"""The broker on Kafka: publishing, topics, and members of the group (`interfaces.Broker`)."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Iterator, Sequence
-
-from kafka import TopicPartition
 
 from yadtq_core.brokers.kafka import checks
 from yadtq_core.brokers.kafka.admin import Admin, dead_configs, topic_configs
@@ -117,24 +115,8 @@ class KafkaBroker:
         """Return the number of published messages that may still be acknowledged; failed ones do not count."""
         return self._publisher.unacknowledged()
 
-    def undeliverable(self, positions: Sequence[tuple[str, str]]) -> Sequence[bool]:
-        """For each (queue, position): True if the group will not receive that message again.
-
-        That is a position below the committed offset or the log's start, or at or past the log's end, a position of
-        another broker, and any position in a topic or partition that does not exist. Raises BrokerUnavailable.
-        """
-        places = [_place(self._names.topic(queue), position) for queue, position in positions]
-        partitions = sorted({place[0] for place in places if place is not None})
-        if not partitions:
-            return [True] * len(positions)
-        ranges = self._admin.ranges(partitions)
-        committed = self._admin.committed(self._names.group, list(ranges)) if ranges else {}
-
-        def gone(partition: TopicPartition, offset: int) -> bool:
-            start, end = ranges.get(partition, (0, 0))
-            return not max(start, committed.get(partition, 0)) <= offset < end
-
-        return [place is None or gone(*place) for place in places]
+    def stream(self, queue: str, shard: int) -> None:
+        """Return None: messages are published apart from their records."""
 
     def consumer(self, queues: Sequence[str], *, member: str) -> KafkaGroupConsumer:
         """Join the group of this namespace; `member` is the client's name in Kafka's tools.
@@ -185,11 +167,3 @@ class KafkaBroker:
                 f"topic {topic} has {found} partition{'s' if found > 1 else ''}, the settings ask for {wanted}: "
                 f"run `yadtq provision --partitions {wanted}`, or set YADTQ_PARTITIONS={found}"
             )
-
-
-def _place(topic: str, position: str) -> tuple[TopicPartition, int] | None:
-    """Return the partition and offset of a position, None for a position of another broker."""
-    number, colon, offset = position.partition(":")
-    if not (colon and position.isascii() and number.isdigit() and offset.isdigit()):
-        return None
-    return TopicPartition(topic, int(number)), int(offset)

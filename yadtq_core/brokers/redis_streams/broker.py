@@ -1,7 +1,7 @@
-"""The broker on Redis streams: publishing, streams, positions, and consumers of the group (`interfaces.Broker`).
+"""The broker on Redis streams: publishing, streams, and consumers of the group (`interfaces.Broker`).
 
-It shares one Redis with the backend. A settled message can be removed, because the record and the index `open` hold the
-rest; and it is as durable as that Redis.
+It shares one Redis with the backend. A settled message can be removed, because the record holds the rest; and it is as
+durable as that Redis.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from yadtq_core.brokers.published import Published
 from yadtq_core.brokers.redis_streams.consumer import StreamsConsumer, make_group
-from yadtq_core.brokers.redis_streams.streams import GONE, GROUP, PUBLISH, Streams
+from yadtq_core.brokers.redis_streams.streams import PUBLISH, Streams
 from yadtq_core.errors import BrokerUnavailable, ConfigurationRefused
 from yadtq_core.interfaces import Outgoing
 from yadtq_core.model import Finding, Partition, ok, warning
@@ -111,25 +111,9 @@ class RedisStreamsBroker:
         """Return 0: each publish was answered, or its answer is lost and will not come."""
         return 0
 
-    def undeliverable(self, positions: Sequence[tuple[str, str]]) -> Sequence[bool]:
-        """For each (queue, position): True if no consumer will receive that message again.
-
-        That is a message that does not exist (settled, or lost by Redis), one that was delivered and is pending for no
-        consumer, and a position of another broker. Raises BrokerUnavailable.
-        """
-        answers = [True] * len(positions)
-        asked: dict[Partition, list[tuple[int, str]]] = {}
-        for index, (queue, position) in enumerate(positions):
-            if place := self._streams.place(queue, position):
-                asked.setdefault(place[0], []).append((index, place[1]))
-        calls = [
-            ScriptCall(GONE, [self._streams.key(partition)], [GROUP, *(entry for _, entry in entries)])
-            for partition, entries in asked.items()
-        ]
-        for entries, found in zip(asked.values(), evaluate(self._store, calls) if calls else (), strict=True):
-            for (index, _), gone in zip(entries, found, strict=True):
-                answers[index] = bool(gone)
-        return answers
+    def stream(self, queue: str, shard: int) -> str:
+        """Return the key of the stream, which is in the backend's Redis: `create` adds the message there itself."""
+        return self._streams.key(Partition(queue, shard))
 
     def consumer(self, queues: Sequence[str], *, member: str) -> StreamsConsumer:
         """Join the group of this namespace's streams, under the member's name and a random suffix.

@@ -24,7 +24,6 @@ _LONG_FROM = 1 << 63
 """2**20 entries within a millisecond happen only if Redis's clock stops, or was set back, for long."""
 
 PUBLISH = load(__package__, "publish")
-GONE = load(__package__, "gone")
 TAKE = load(__package__, "take")
 LEAVE = load(__package__, "leave")
 
@@ -66,13 +65,6 @@ class Streams:
     def dead(self, queue: str, letter: str) -> str:
         """Return the key of a dead letter; the name of an unreadable message's letter is not a task ID."""
         return f"{self._roots[crc32(letter.encode()) % len(self.shards)]}dead:{queue}"
-
-    def place(self, queue: str, position: str) -> tuple[Partition, str] | None:
-        """Return a position's partition and entry, None for a position of another broker."""
-        number, colon, offset = position.partition(":")
-        if not (colon and position.isascii() and number.isdigit() and offset.isdigit()):
-            return None
-        return (Partition(queue, int(number)), entry_of(int(offset))) if int(number) in self.shards else None
 
     def positions(self, shard: int, entries: Sequence[bytes]) -> list[str]:
         """Return the positions of a shard's entries."""

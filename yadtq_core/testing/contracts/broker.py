@@ -108,7 +108,6 @@ class BrokerContract:
     def test_publishing_nothing_is_allowed(self, bed: BrokerBed) -> None:
         assert list(bed.broker.publish([], timestamp_ms=now_ms()).wait(1.0)) == []
         assert list(bed.broker.publish_dead([], timestamp_ms=now_ms()).wait(1.0)) == []
-        assert list(bed.broker.undeliverable([])) == []
 
     def test_a_message_is_delivered_once_at_its_position(self, bed: BrokerBed) -> None:
         sent = [*messages(300), message(new_id(), padding=200_000)]
@@ -211,19 +210,20 @@ class BrokerContract:
         member.consumer.resume([*partitions, Partition("default", 999)])
         step_until([member], lambda: len(set(member.ids)) == 9, "all are read")
 
-    def test_undeliverable_positions(self, bed: BrokerBed) -> None:
-        positions = publish(bed.broker, messages(20))
-        asked = [("default", position) for position in positions]
-        assert list(bed.broker.undeliverable(asked)) == [False] * 20
-        shard, _, offset = positions[0].partition(":")
-        wrong = ["", "nonsense", "1755-0", "999:0", f"{shard}:{int(offset) + 10**9}"]
-        mixed = [asked[0], *(("default", position) for position in wrong), ("nowhere", positions[0]), asked[1]]
-        assert list(bed.broker.undeliverable(mixed)) == [False, *[True] * 6, False]
-        member = bed.join()
-        step_until([member], lambda: len(member.read) == 20, "all are read")
-        assert list(bed.broker.undeliverable(asked)) == [False] * 20
-        member.settle_read()
-        wait_until(lambda: member.step(0.0) or all(bed.broker.undeliverable(asked)), "all are settled")
+    def test_settled_messages_come_to_no_other_member(self, bed: BrokerBed) -> None:
+        publish(bed.broker, messages(20))
+        first = bed.join()
+        step_until([first], lambda: len(first.read) == 20, "all are read")
+        first.settle_read()
+        first.consumer.close(CLOSE_SECONDS)
+        other = bed.join()
+        step_until([other], lambda: _joined(bed, other), "it has joined")
+        assert [other.step(0.2) for _ in range(5)] == [0] * 5
+
+    def test_a_stream_is_one_of_its_queue_and_shard(self, bed: BrokerBed) -> None:
+        keys = [bed.broker.stream("default", 0), bed.broker.stream("other", 0)]
+        assert keys == [None, None] or (None not in keys and len(set(keys)) == 2)
+        assert keys == [None, None] or not bed.broker.replayable
 
     # Dead letters
 
@@ -263,6 +263,19 @@ class BrokerContract:
             found = [one.offset for one in after.poll(500, 0.2)]
         assert found[:1] == [1]
 
+    def test_the_end_of_a_log_is_after_every_acknowledged_message(self, bed: BrokerBed) -> None:
+        _only(bed.broker, replayable=True)
+        member = bed.join()
+        step_until([member], lambda: member.owned, "it has joined")
+        for count in (0, 40, 80):
+            ends = {place.number: member.offsets.end(place) for place in member.owned if place.queue == "default"}
+            assert sum(end or 0 for end in ends.values()) == count
+            positions = publish(bed.broker, messages(40))
+            for number, _, offset in (position.partition(":") for position in positions):
+                place = Partition("default", int(number))
+                if place in member.owned:
+                    assert int(offset) < (member.offsets.end(place) or 0)
+
     def test_offset_at_finds_the_first_message_of_a_time(self, bed: BrokerBed) -> None:
         _only(bed.broker, replayable=True)
         stamp = now_ms()
@@ -297,7 +310,7 @@ class BrokerContract:
     def _dead_members_messages_are_taken(self, bed: BrokerBed) -> None:
         _only(bed.broker, replayable=False)
         sent = messages(10)
-        positions = [("default", position) for position in publish(bed.broker, sent)]
+        publish(bed.broker, sent)
         dead = bed.join()
         began = time.monotonic()
         step_until([dead], lambda: len(set(dead.ids)) == 10, "all are read")
@@ -305,7 +318,6 @@ class BrokerContract:
         assert heir.step(LEASE / 4) == 0 or time.monotonic() - began > LEASE
         step_until([heir], lambda: set(heir.ids) == {one.id for one in sent}, "the heir has all")
         heir.settle_read()
-        assert list(bed.broker.undeliverable(positions)) == [True] * 10
         last = bed.join()
         until = time.monotonic() + 2 * LEASE + 1.5
         while time.monotonic() < until:
@@ -321,12 +333,13 @@ class BrokerContract:
     # Findings, close, and an unreachable broker
 
     def test_findings_of_a_broker_have_a_remedy_and_change_nothing(self, bed: BrokerBed) -> None:
-        positions = publish(bed.broker, messages(3))
+        publish(bed.broker, messages(3))
         for finding in bed.broker.findings(now_ms()):
             assert finding.check
             assert finding.found
             assert bool(finding.remedy) == (finding.level is not Level.OK)
-        assert list(bed.broker.undeliverable([("default", position) for position in positions])) == [False] * 3
+        member = bed.join()
+        step_until([member], lambda: len(member.read) == 3, "all are read")
 
     def test_closing_never_raises(self, bed: BrokerBed) -> None:
         broker, member = bed.open(), bed.join()
@@ -341,7 +354,6 @@ class BrokerContract:
         broker = self.open(unreachable)
         calls: list[Callable[[], object]] = [
             lambda: broker.ensure(["default"], create=True),
-            lambda: broker.undeliverable([("default", "0:0")]),
             lambda: broker.consumer(["default"], member="m"),
         ]
         for call in calls:

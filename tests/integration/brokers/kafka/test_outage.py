@@ -39,7 +39,9 @@ def test_a_killed_broker_is_used_again_after_its_restart(
     assert meanwhile.wait(0.2) == [None] * 100
     assert broker.unacknowledged() == 100
     with pytest.raises(BrokerUnavailable):
-        broker.undeliverable([("default", "0:0")])
+        broker.grow(["default"], 8)
+    with pytest.raises(BrokerUnavailable):
+        member.offsets.end(min(member.owned))
     until = time.monotonic() + 5.0
     step_until([member], lambda: time.monotonic() > until, "polling goes on, and raises nothing")
     wait_until(lambda: broker.unacknowledged() == 0, "the messages of the outage have expired")

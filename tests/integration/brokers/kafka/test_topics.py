@@ -96,14 +96,13 @@ def test_grow_gives_more_partitions_and_never_less(make_broker: Make) -> None:
         broker.grow(["default"], 4)
 
 
-@pytest.mark.parametrize("call", ["ensure", "publish", "undeliverable", "consumer", "grow"])
+@pytest.mark.parametrize("call", ["ensure", "publish", "consumer", "grow"])
 def test_an_address_without_an_answer_is_reported_in_time(make_broker: Make, call: str) -> None:
     address = f"kafka://{NOWHERE}"
     broker = make_broker(broker=address, tuning=Tuning(reach=0.5))
     calls: dict[str, Callable[[], object]] = {
         "ensure": lambda: broker.ensure(["default"], create=True),
         "publish": lambda: broker.publish(messages(1), timestamp_ms=1),
-        "undeliverable": lambda: broker.undeliverable([("default", "0:0")]),
         "consumer": lambda: broker.consumer(["default"], member="m"),
         "grow": lambda: broker.grow(["default"], 8),
     }
@@ -118,39 +117,20 @@ def test_a_failed_start_leaves_no_thread_behind(make_broker: Make) -> None:
     broker = make_broker(broker=f"kafka://{NOWHERE}", tuning=Tuning(reach=0.3))
     for _ in range(3):
         with pytest.raises(BrokerUnavailable):
-            broker.undeliverable([("default", "0:0")])
+            broker.grow(["default"], 8)
         with pytest.raises(BrokerUnavailable):
             broker.consumer(["default"], member="m")
     wait_until(lambda: threading.active_count() <= before, "the threads are gone")
 
 
-def test_a_position_is_undeliverable_below_the_commit_and_outside_the_log(
+def test_the_end_of_a_log_is_not_moved_by_what_was_deleted_before_it(
     broker: KafkaBroker, admin: KafkaAdminClient, namespace: str, members: Members
 ) -> None:
-    positions = publish(broker, messages(40))
-    assert broker.undeliverable([("default", position) for position in positions]) == [False] * 40
+    publish(broker, messages(40))
     member = members.join(broker)
     step_until([member], lambda: len(member.read) == 40, "all are polled")
-    in_first = sorted(delivery.offset for delivery in member.read if delivery.position.startswith("0:"))
-    first = next(partition for partition in member.owned if partition.number == 0)
-    member.offsets.commit({first: (4, "")})
-    admin_topic = TopicPartition(f"yadtq.{namespace}.default", 1)
-    admin.delete_records({admin_topic: 3})
-    assert len(in_first) == 10
-    wait_until(lambda: broker.undeliverable([("default", "0:3")]) == [True], "the commit has arrived")
-    asked = {
-        "0:3": True,  # below the committed offset
-        "0:4": False,
-        "0:9": False,
-        "0:10": True,  # at the log's end: the log was cut
-        "1:2": True,  # below the log's start: deleted by age
-        "1:3": False,
-        "7:0": True,  # no such partition
-        "1755-0": True,  # a position of another broker
-        "": True,
-    }
-    assert dict(zip(asked, broker.undeliverable([("default", place) for place in asked]), strict=True)) == asked
-    assert broker.undeliverable([("nowhere", "0:0"), ("default", "0:4")]) == [True, False]
+    admin.delete_records({TopicPartition(f"yadtq.{namespace}.default", 1): 3})
+    assert [member.offsets.end(place) for place in sorted(member.owned)] == [10] * 4
 
 
 def _configs(admin: KafkaAdminClient, topic: str) -> dict[str, Any]:

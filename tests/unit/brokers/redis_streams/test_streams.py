@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yadtq_core.brokers.redis_streams.streams import Streams, entry_of, offset_of
+from yadtq_core.brokers.redis_streams.streams import entry_of, offset_of
 
 PARTS = st.tuples(st.integers(1, 2**43 - 1), st.integers(0, 2**63 - 1))
 
@@ -20,9 +20,3 @@ def test_an_offset_gives_its_entry_again(parts: tuple[int, int]) -> None:
 def test_later_entries_have_greater_offsets(ms: int, number: int) -> None:
     offsets = [offset_of(f"{when}-{count}".encode()) for when, count in ((ms, number), (ms, number + 1), (ms + 1, 0))]
     assert offsets == sorted(set(offsets))
-
-
-def test_a_foreign_position_has_no_place() -> None:
-    streams = Streams("main", 2)
-    assert streams.place("default", "1:1840359033644711941") == (("default", 1), entry_of(1840359033644711941))
-    assert [streams.place("default", text) for text in ("", "x", "2:1", "1755-0", "0:-1", "0:1:2", "٣:1")] == [None] * 7
