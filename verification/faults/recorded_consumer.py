@@ -75,8 +75,8 @@ class RecordedReplayableConsumer(RecordedConsumer):
     def position(self, partition: Partition) -> int | None:
         return self._offsets.position(partition)
 
-    def end(self, partition: Partition) -> int | None:
-        return self._offsets.end(partition)
+    def ends(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+        return self._offsets.ends(partitions)
 
     def offset_at(self, partition: Partition, time_ms: int) -> int | None:
         return self._offsets.offset_at(partition, time_ms)

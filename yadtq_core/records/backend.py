@@ -134,12 +134,12 @@ class StoreBackend:
             ids += tx.first(indexes.SCHEDULED, 0, moment.now + 1, limit - len(ids))
             batch = RecordBatch(tx, moment, ids)
             batch.reindex(ids)
-            found = [due for due in batch.each(ids, sweeps.sweep, batch.postpone) if due is not None]
+            found = [one for one in batch.each(ids, sweeps.sweep, batch.postpone) if one is not None]
             batch.write()
             return Sweep(
                 moment.now,
-                [due for due, failed in found if not failed],
-                [due for due, failed in found if failed],
+                [one.due for one in found if one.reclaimed],
+                [one.due for one in found if one.failed],
                 self._ready(tx, queues),
                 more=len(ids) == limit,
             )

@@ -1,7 +1,7 @@
 """The four indexes of unfinished records. Each record is in at most one of them, and its fields alone say in which.
 
 - `open`, by time: records that a sweep must look at. Their publication is not confirmed, they run (the end of the
-  lease), they were taken and not claimed yet, or they failed and need a dead letter.
+  lease), they were taken and not claimed yet, they are to be cancelled, or they failed and need a dead letter.
 - `scheduled`, by time: delays and retries.
 - `ready:QUEUE`, by the time since when they are ready: they wait for a free slot, and are taken from the store.
 - `waiting:QUEUE`, by partition and offset: they wait in the log for their first run.
@@ -49,7 +49,7 @@ def index_of(record: StoredRecord) -> tuple[str, int] | None:
         return None
     if record.status in DELAYED:
         return SCHEDULED, record.due
-    if record.status is not Status.QUEUED or record.taken:
+    if record.status is not Status.QUEUED or record.taken or record.cancel is not None:
         return OPEN, record.due
     if record.released:
         return ready(record.queue), record.due

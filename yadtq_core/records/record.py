@@ -54,7 +54,7 @@ class StoredRecord(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=Tru
     lost_fence: int | None = None
     """The fence under which the last loss was counted, until the next claim: a late extend or finish takes it back."""
     unknown_since: int | None = None
-    """The first release by a worker that lacks the task, since the last one for another reason."""
+    """The first release for an unknown task that no peer had loaded, since the last one for another reason."""
     note: str | None = None
     progress: str | None = None
     cancel: str | None = None

@@ -95,14 +95,10 @@ def _release(worker_id: str, record: StoredRecord, given: Release, moment: Momen
     elif counted:
         record.lost += 1
         remember(record, worker_id, given.note or LOST, moment.now)
-    if given.reason is ReleaseReason.UNKNOWN_TASK:
-        record.unknown_since = record.unknown_since or moment.now
-    elif given.reason not in NOT_HERE:
-        record.unknown_since = None
+    unknown = given.reason is ReleaseReason.UNKNOWN_TASK and given.delay > 0  # without a delay, a peer knows it
+    record.unknown_since = (record.unknown_since or moment.now) if unknown else None
     if error := _final_error(record, given, moment, counted=counted):
         return end_outside(record, Status.FAILED, moment, error)
-    if record.cancel is not None:
-        return end_outside(record, Status.CANCELLED, moment)
     if given.reason in NOT_BEGUN:  # so it is no attempt
         record.attempt -= 1
         record.worker_id = record.started_at = None
@@ -111,12 +107,11 @@ def _release(worker_id: str, record: StoredRecord, given: Release, moment: Momen
 
 def _final_error(record: StoredRecord, given: Release, moment: Moment, *, counted: bool) -> Error | None:
     """Return the error with which the record fails, or None to requeue it."""
-    unknown = given.reason is ReleaseReason.UNKNOWN_TASK
     too_often = counted and record.lost > moment.limits.lost
-    too_long = unknown and moment.now - (record.unknown_since or moment.now) >= moment.limits.unknown
+    too_long = moment.now - (record.unknown_since or moment.now) >= moment.limits.unknown
     if not (too_often or too_long):
         return None
-    if unknown:
+    if given.reason is ReleaseReason.UNKNOWN_TASK:
         return Error("UnknownTask", given.note or f"requeued: {given.reason.value}")
     return Error("WorkerLost", given.note) if given.note else worker_lost(record.lost)
 
@@ -126,7 +121,7 @@ def _requeue(record: StoredRecord, given: Release, moment: Moment) -> None:
     record.nonce = record.incarnation = record.deadline = record.progress = None
     record.note = given.note or None
     make_ready(record, moment)
-    if given.delay > 0:
+    if given.delay > 0 and record.cancel is None:  # one to be cancelled does not wait: the next sweep ends it
         record.status = Status.SCHEDULED
         record.deadline = record.due = moment.now + _delay(record, given, moment)
 

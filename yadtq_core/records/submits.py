@@ -35,7 +35,7 @@ def confirm(record: StoredRecord | None, placed: Placed, _: Moment) -> None:
     A record that was claimed or released before has no use for it, except that a run whose submit is repeated answers
     that it is published.
     """
-    if record is None:
+    if record is None or record.queue != placed.queue:
         return
     if record.unclaimed or (record.status is Status.PROCESSING and record.position is None):
         record.position = placed.position

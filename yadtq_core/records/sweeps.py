@@ -10,9 +10,10 @@ from yadtq_core.records.record import StoredRecord
 
 
 class Found(NamedTuple):
-    """A record that a sweep tells its caller about: its worker was lost, or it needs a dead letter (`failed`)."""
+    """A record that a sweep tells its caller about: its worker was lost, it needs a dead letter, or both."""
 
     due: Due
+    reclaimed: bool
     failed: bool
 
 
@@ -40,7 +41,7 @@ def sweep(record: StoredRecord | None, _: str, moment: Moment) -> Found | None:
         record.due = moment.now + moment.limits.grace
     elif not record.ended:
         make_ready(record, moment)
-    return Found(Due(record.id, record.task, record.queue), failed) if reclaimed or failed else None
+    return Found(Due(record.id, record.task, record.queue), reclaimed, failed) if reclaimed or failed else None
 
 
 def buried(record: StoredRecord | None, _: str, moment: Moment) -> None:

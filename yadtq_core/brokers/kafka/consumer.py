@@ -115,11 +115,11 @@ class KafkaGroupConsumer:
         """Return the offset of the next message; None if it is not known yet or another member has the partition."""
         return workarounds.position(self._consumer, self._names.to_kafka(partition))
 
-    def end(self, partition: Partition) -> int | None:
-        """Return the offset after the last acknowledged message of the log. Raises BrokerUnavailable."""
-        asked = self._names.to_kafka(partition)
-        found = self._ask(lambda: self._consumer.end_offsets([asked], timeout_ms=self._tuning.reach * 1000))
-        return None if (end := found.get(asked)) is None else int(end)
+    def ends(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+        """Return the offset after the last acknowledged message of each log. Raises BrokerUnavailable."""
+        asked = [self._names.to_kafka(partition) for partition in partitions]
+        found = self._ask(lambda: self._consumer.end_offsets(asked, timeout_ms=self._tuning.reach * 1000))
+        return {self._names.from_kafka(partition): int(end) for partition, end in found.items()}
 
     def offset_at(self, partition: Partition, time_ms: int) -> int | None:
         """Return the first offset whose message is not older than `time_ms`, None if there is none.

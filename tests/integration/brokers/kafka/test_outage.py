@@ -41,7 +41,7 @@ def test_a_killed_broker_is_used_again_after_its_restart(
     with pytest.raises(BrokerUnavailable):
         broker.grow(["default"], 8)
     with pytest.raises(BrokerUnavailable):
-        member.offsets.end(min(member.owned))
+        member.offsets.ends(sorted(member.owned))
     until = time.monotonic() + 5.0
     step_until([member], lambda: time.monotonic() > until, "polling goes on, and raises nothing")
     wait_until(lambda: broker.unacknowledged() == 0, "the messages of the outage have expired")
