@@ -24,11 +24,12 @@ from yadtq_core.cli.app import build
 from yadtq_core.cli.commands import as_command
 from yadtq_core.client.call import MAX_DELAY, MAX_HEADER_BYTES
 from yadtq_core.model import MAX_ARGUMENT_BYTES, MAX_NESTING, MAX_RESULT_BYTES
-from yadtq_core.model.terms import LONGEST_CHECK_MS
 from yadtq_core.settings import ALIASES, ENVIRONMENT, Settings
 from yadtq_core.tasks.task import MAX_RETRIES
 from yadtq_core.worker.rules.intake import MAX_WINDOW
 from yadtq_core.worker.rules.keeper import SWEEP_JITTER, SWEEP_SECONDS
+from yadtq_core.worker.rules.passed import AGAIN_SECONDS
+from yadtq_core.worker.rules.saturation import LEAVE_AFTER, OFFER_AFTER
 from yadtq_core.worker.watchdog import WATCHDOG_SECONDS
 from yadtq_local.demo import demo
 from yadtq_local.dev import dev
@@ -165,18 +166,19 @@ def numbers() -> Iterator[str]:
             f"every {span(SWEEP_SECONDS)} ± {SWEEP_JITTER:.0%}".replace("%", " %"),
             "",
         ),
-        ("a record with an unconfirmed message is published after", span(now.publish_grace), "publish_grace"),
+        ("a task whose message was not confirmed runs from its record after", span(now.publish_grace), "publish_grace"),
+        ("a worker looks for lost messages in each of its partitions", f"every {span(AGAIN_SECONDS)}", ""),
         (
-            "the first queue check of a waiting task is after",
-            f"{span(now.queue_check)}, doubling to {span(LONGEST_CHECK_MS / 1000)}",
-            "queue_check",
+            "a full worker offers waiting tasks to others after",
+            f"{span(OFFER_AFTER)}, and leaves the group after {span(LEAVE_AFTER)}",
+            "",
         ),
         ("lost runs of a task, beyond which it fails", str(now.lost_limit), "lost_limit"),
         ("a submit waits for the broker's acknowledgement", span(now.submit_timeout), "submit_timeout"),
         ("a draining worker lets runs go on for", span(now.shutdown_grace), "shutdown_grace"),
         ("the record of an ended task is kept", span(now.result_ttl), "result_ttl"),
         ("a task that no worker knows waits up to", span(now.unknown_task_ttl), "unknown_task_ttl"),
-        ("Kafka keeps messages (an older waiting task is published again)", span(now.retention), "retention"),
+        ("Kafka keeps messages (an older waiting task runs from its record)", span(now.retention), "retention"),
         ("the partitions of a queue", str(now.partitions), "partitions"),
         ("leases that one worker holds at once", f"its slots, or up to {MAX_WINDOW} short ones", ""),
         ("a worker with a stuck thread ends itself (exit code 70) after", span(WATCHDOG_SECONDS), ""),

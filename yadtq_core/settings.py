@@ -82,9 +82,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     submit_timeout: Annotated[float, Meta(ge=0.1, le=3600)] = 5.0
     """How long a submit waits for the broker's acknowledgement."""
     publish_grace: Annotated[float, Meta(ge=0.1, le=3600)] = 10.0
-    """A worker publishes the message of a record that was not confirmed after this time."""
-    queue_check: Annotated[float, Meta(ge=1, le=86400)] = 60.0
-    """A worker checks after this time whether the message of a waiting task can still be delivered."""
+    """A worker runs a task from its record if its message was not confirmed within this time."""
     lost_limit: Annotated[int, Meta(ge=0, le=1000)] = 3
     """How many times a task is started again after its worker or child was lost, before it fails."""
     result_ttl: Annotated[float, Meta(ge=1, le=10 * 365 * 86400)] = 86400.0

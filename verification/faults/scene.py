@@ -145,7 +145,6 @@ class Scene:
             "YADTQ_BACKEND": PREFIX + self.stage.backend(place),
             "YADTQ_NAMESPACE": self.namespace,
             "YADTQ_PUBLISH_GRACE": "3",
-            "YADTQ_QUEUE_CHECK": "5",
             "CLAIM_STALE_SECONDS": str(self.lease),
             BLOCK: ",".join(one.name for one in (*entry_points(HOOKS), *blocked_entry_points(HOOKS))),  # yadtq alone
             "PYTHONPATH": os.pathsep.join((str(self.folder / "site"), str(ROOT))),

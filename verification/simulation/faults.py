@@ -239,6 +239,18 @@ class Faults:
                 offset = kafka.append(target, entry._replace(timestamp_ms=self._world.now_ms))
                 self._world.history.tell("broker", f"has {short(entry.id)} again at {name_of(target)}:{offset}")
 
+    def _retention(self, fault: PlannedFault) -> None:
+        """The log drops its oldest messages, read or not; the store alone has the tasks of those that were not."""
+        kafka = self._world.kafka
+        for partition, log in sorted(kafka.logs.items()):
+            start = kafka.starts[partition]
+            kept = max(start, len(log) - 1 - int(fault.x * 4))
+            gone = [entry.id for entry in log[start:kept] if entry.id]
+            self._world.truth.scheduled.update(gone)
+            kafka.starts[partition] = kept
+            if gone:
+                self._world.history.tell("broker", f"drops {name_of(partition)} up to {kept}")
+
     def everything_again(self) -> None:
         """Every message is copied in the log: as when a group was deleted and its whole topic is read again."""
         kafka = self._world.kafka

@@ -93,13 +93,14 @@ THEMES = (
     ("long loss", 6, ("last second",)),
     ("lost twice", 4, ("lost twice",)),
     ("long absence", 6, ("absence",)),
+    ("retention", 4, ("retention", "retention", "kafka away", "crash", "pause", "join")),
     ("zombies", 3, ("zombie", "zombie", "zombie", "pause parent")),
     ("no longer wanted", 3, ("child", "stop", "crash", "pause", "zombie")),
     ("once more", 4, ("kafka away", "kafka away", "client dies", "flush", "crash")),
     ("everything", 8, (
         "crash", "pause", "pause parent", "zombie", "child", "stop", "join", "store loss", "kafka loss", "store away",
         "store cut", "store restart", "kafka away", "kafka cut", "copies", "client dies", "last second", "flush",
-        "junk", "twin", "lost twice",
+        "junk", "twin", "lost twice", "retention",
     )),
 )  # fmt: skip
 
@@ -120,6 +121,7 @@ MIXES = {
     "replies": Mix(rare=0.5),
     "poison": Mix(deadly=0.2),
     "everything": Mix(deadly=0.2),
+    "retention": Mix(long=0.6),
     "zombies": Mix(long=0.6),
     "no longer wanted": Mix(long=0.5, deadly=0.1, cancelled=0.6),
     "once more": Mix(long=0.6, again=0.8, other=0.1),
