@@ -14,13 +14,18 @@ CLAIMER, REQUEUE, KEEPER = (
     "yadtq_core.worker.requeue",
     "yadtq_core.worker.rules.keeper",
 )
-GROUP_MEMBER, REPUBLISHER, UNREADABLE = (
+GROUP_MEMBER, DEAD_LETTERS, UNREADABLE = (
     "yadtq_core.worker.threads.group_member",
-    "yadtq_core.worker.threads.republisher",
+    "yadtq_core.worker.dead_letters",
     "yadtq_core.worker.unreadable",
 )
 COMPLETION, COMPLETION_LOOP = "yadtq_core.worker.rules.completion", "yadtq_core.worker.threads.completion"
 KEEPER_LOOP, SWEEPER_LOOP = "yadtq_core.worker.threads.keeper", "yadtq_core.worker.threads.sweeper"
+INTAKE_LOOP, MISSED, LANES = (
+    "yadtq_core.worker.threads.intake",
+    "yadtq_core.worker.missed",
+    "yadtq_core.worker.rules.lanes",
+)
 SUBMITTER = "yadtq_core.client.submitter"
 
 RULES = (
@@ -34,10 +39,10 @@ RULES = (
     Mutant("later is not settled", INTAKE, "Verdict.DONE, Verdict.LATER,", "Verdict.DONE,"),
     Mutant("settled on FENCED", COMPLETION, "finished.fenced.append(lease)", "finished.settled.append(lease)"),
     Mutant("settled on MISSING", COMPLETION, "finished.missing.append(lease)", "finished.settled.append(lease)"),
-    Mutant("fenced is forgotten", COMPLETION_LOOP, "intake.put_back([lease.delivery for lease in finished.again], time.monotonic())", "pass"),
+    Mutant("fenced is forgotten", COMPLETION_LOOP, "intake.put_back([lease.delivery for lease in finished.again])", "pass"),
     Mutant("an outcome that was not answered is dropped", COMPLETION_LOOP, "self.completion.unanswered(time.monotonic())", "self.completion._pending.clear()"),
     Mutant("settled before it is written", COMPLETION_LOOP, "            with self.intake as intake:\n                intake.stopped(", "            with self.intake as intake:\n                for lease, _ in heard.ended:\n                    intake.settled(lease.delivery)\n                intake.stopped("),
-    Mutant("released is settled", REQUEUE, "intake.put_back(polled, now, requeued=True)", "for delivery in polled: intake.settled(delivery)"),
+    Mutant("released is settled", REQUEUE, "intake.put_back(polled, requeued=True)", "for delivery in polled: intake.settled(delivery)"),
     Mutant("an unknown task's message is kept", REQUEUE, "                for lease in leases:\n                    intake.settled(lease.delivery)", "                pass"),
     Mutant("an unknown task's message is settled unanswered", REQUEUE, "if reason is ReleaseReason.UNKNOWN_TASK and answered:", "if reason is ReleaseReason.UNKNOWN_TASK:",
            missed="one history in a thousand shows it, tests/unit/worker/test_requeue.py always"),
@@ -78,14 +83,17 @@ RULES = (
            missed="others have its partitions when it dies or comes back: nothing is lost, it only takes longer"),
     # Sweeps and dead letters
     Mutant("nothing is swept", SWEEPER_LOOP, "            self._attempt(self._sweep)\n", "            pass\n"),
-    Mutant("nothing is published again", REPUBLISHER, "positions = self.broker.publish(letters, timestamp_ms=now_ms).wait(ACK_SECONDS)", "positions = ['0:0' for _ in letters]"),
-    Mutant("dead letters are never marked as published", REPUBLISHER, "        self.backend.buried([*buried, *without])", "        pass"),
-    Mutant("confirmed where it is not", REPUBLISHER, "for due, lost in zip(placed, gone, strict=True) if not lost])", "for due, lost in zip(placed, gone, strict=True)])\n        gone = [False for _ in placed]",
-           missed="as soon as a worker has a free slot it takes what is due from the sweep itself"),
-    Mutant("a dead letter counts as published before the broker has it", REPUBLISHER, "if positions[index] is not None or index in refused]", "]",
+    Mutant("ready records are not taken", INTAKE_LOOP, "taken = self._take(share.ready) if share.ready else ()", "taken = ()"),
+    Mutant("what was passed in the log is not asked about", MISSED, "in self._passed.ranges(lows, now).items():", "in {}.items():"),
+    Mutant("asked about what still waits here", INTAKE, "lows[partition] = progress.watermark.position if waiting is None else waiting", "lows[partition] = progress.watermark.position",
+           missed="a false alarm: the task runs from its record, and its message is answered DONE"),
+    Mutant("ready records never have their turn", LANES, "from_store = bool(ready) and (lane.ready_first or not polled)", "from_store = bool(ready) and not polled",
+           missed="they begin late, when nothing else waits; tests/unit/worker/rules/test_lanes.py finds it"),
+    Mutant("dead letters are never marked as published", DEAD_LETTERS, "        self.backend.buried([*buried, *without])", "        pass"),
+    Mutant("a dead letter counts as published before the broker has it", DEAD_LETTERS, "if positions[index] is not None or index in refused]", "]",
            missed="a letter is missing only if a worker dies before it is sent; tests/unit/worker/threads/test_sweeper.py finds it"),
     Mutant("unreadable ones stay", UNREADABLE, "            intake.done(entry.partition, entry.offset)", "            pass"),
-    Mutant("published in an outage", REPUBLISHER, "if not dues or self.broker.unacknowledged():", "if not dues:",
+    Mutant("dead letters are published in an outage", DEAD_LETTERS, "            if self.broker.unacknowledged():\n                return\n", "",
            missed="more copies in the log, each recognised; it is a matter of load"),
     # Submit
     Mutant("accepted without an acknowledgement", SUBMITTER, "        positions = publication.wait(batch.left)", "        positions = ['0:0' for _ in ids]"),

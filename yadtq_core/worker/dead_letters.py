@@ -13,7 +13,7 @@ log = logging.getLogger("yadtq.worker")
 
 ACK_SECONDS = 5.0
 PIECE = 20
-"""Dead letters published together: their bodies have at most a few MB, whatever the arguments are."""
+"""Dead letters published together: their bodies have at most 256 KiB of arguments each."""
 
 
 @dataclass(eq=False)

@@ -147,7 +147,7 @@ class Lanes:
                 return queue
 
     def take(self, polled: Mapping[str, int]) -> Iterator[Delivery]:
-        """Remove and return so many polled deliveries of each lane, and then those of any lane."""
+        """Remove and return these numbers of polled deliveries by lane, and then those of any lane."""
         for queue, count in polled.items():
             waiting = self._lane(queue).waiting
             for _ in range(min(count, len(waiting))):

@@ -1,4 +1,4 @@
-"""Which parts of the log this worker has passed, so that a record that still waits there has lost its message.
+"""The parts of the log that this worker has passed: a record that still waits there has lost its message.
 
 A record waits at an offset until a claim takes it. Below the lowest offset that the owner of the partition holds
 unclaimed, every message has been claimed or settled: a record that waits there will not meet its message any more. At

@@ -16,7 +16,7 @@ def delivery(queue: str, offset: int, partition: int = 0) -> Delivery:
 
 
 def lanes(**waiting: int) -> Lanes:
-    """Return lanes with so many polled deliveries."""
+    """Return lanes with these numbers of polled deliveries."""
     made = Lanes()
     for queue, count in waiting.items():
         for offset in range(count):

@@ -1,4 +1,4 @@
-"""Which parts of the log are asked about: what was passed, and what is past the end."""
+"""The parts of the log that are asked about: those that were passed, and those past the end."""
 
 from __future__ import annotations
 

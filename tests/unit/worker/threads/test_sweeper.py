@@ -1,4 +1,4 @@
-"""The sweeper on the memory backend: what it tells intake, dead letters, and unknown tasks that other workers have."""
+"""The sweeper on the memory backend: ready records, dead letters, and unknown tasks that other workers have."""
 
 from __future__ import annotations
 
