@@ -6,6 +6,7 @@ import logging
 import random
 import secrets
 import time
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -41,6 +42,7 @@ class StreamsConsumer:
     ) -> None:
         self._store = store
         self._keys = {partition: streams.key(partition) for partition in partitions}
+        self._order = deque(self._keys)
         self._of_key = {key.encode(): partition for partition, key in self._keys.items()}
         self._name = f"{member}:{secrets.token_hex(4)}"
         self._lease_ms = round(lease * 1000)
@@ -126,8 +128,13 @@ class StreamsConsumer:
         return commands
 
     def _reading(self, most: int, block: float) -> list[tuple[Any, ...]]:
-        """Return the command that reads new messages. COUNT is for each stream, so more may come than `most`."""
-        keys = [key for partition, key in self._keys.items() if partition not in self._paused]
+        """Return the command that reads new messages.
+
+        COUNT is for each stream, so more may come than `most`: the stream that is first takes turns, or a backlog would
+        keep the messages of another queue among the surplus.
+        """
+        self._order.rotate(-1)
+        keys = [self._keys[partition] for partition in self._order if partition not in self._paused]
         if most <= 0 or not keys:
             return []
         waiting = ("BLOCK", max(1, round(block * 1000))) if block > 0 else ()

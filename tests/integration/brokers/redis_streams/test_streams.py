@@ -126,6 +126,17 @@ def test_messages_beyond_the_limit_are_free_for_others_at_once(yard: Yard) -> No
     assert set(narrow.ids + wide.ids) == {one.id for one in sent}
 
 
+def test_the_backlog_of_one_queue_does_not_keep_back_another_one(yard: Yard) -> None:
+    broker = yard.open()
+    broker.ensure(["other"], create=True)
+    publish(broker, [*messages(40), *messages(1, "other")])
+    member = Member(broker.consumer(["default", "other"], member="member"))
+    for _ in range(2):
+        member.step(30.0, 1)
+    member.consumer.close(1.0)
+    assert {one.message.queue for one in member.read} == {"default", "other"}
+
+
 def test_messages_go_to_the_streams_of_their_shards(yard: Yard) -> None:
     broker = yard.open(shards=4)
     sent = messages(40)
