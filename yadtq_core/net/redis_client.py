@@ -137,6 +137,14 @@ class Store:
         answers: list[Any] = self._answered(lambda: send(commands))
         return answers
 
+    def sound(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        """Send commands together and return their answers; raise the error of the first refused one."""
+        answers = self.run_many(commands)
+        for answer in answers:
+            if isinstance(answer, ServerError):
+                raise self.translated(answer) from answer
+        return answers
+
     def identity(self) -> tuple[str, int]:
         """Return the server's run ID and the database number: two addresses may lead to the same store."""
         run_id: str = self.run("INFO", "server")["run_id"]

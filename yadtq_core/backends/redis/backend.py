@@ -1,15 +1,16 @@
-"""The backend on Redis or Valkey: each method is one call of a Lua script for each shard and 200 IDs.
+"""The backend on Redis or Valkey: each method is one call of a Lua script for each shard, queue and 200 IDs.
 
 `docs/protocol.md` gives the rules that the scripts keep, and their reasons. Keys and fields are in `keys.py`, arguments
-and answers in `script_io.py`, the calls in `calls.py`.
+and answers in `script_io.py`, the calls in `calls.py`, what is due and ready in `ready.py`.
 """
 
 from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import count
 
 from yadtq_core.backends.redis import checks, script_io, scripts
 from yadtq_core.backends.redis.calls import Calls, Part
@@ -22,7 +23,8 @@ from yadtq_core.backends.redis.decoding import (
     worker_fields,
     worker_of,
 )
-from yadtq_core.backends.redis.keys import Keys, ShardKeys
+from yadtq_core.backends.redis.keys import Keys
+from yadtq_core.backends.redis.ready import highest, recovered, swept, taken
 from yadtq_core.backends.redis.subscription import RedisSubscription
 from yadtq_core.errors import YadtqError
 from yadtq_core.model import (
@@ -31,7 +33,6 @@ from yadtq_core.model import (
     Counts,
     Created,
     Delivery,
-    Due,
     Epoch,
     ExtendCode,
     Finding,
@@ -39,16 +40,19 @@ from yadtq_core.model import (
     Heartbeat,
     Hold,
     Outcome,
+    Placed,
     Record,
     Release,
     Reset,
     Submission,
+    Sweep,
+    Taken,
     WorkerIdentity,
     WorkerRow,
     WorkerStats,
     shard_of,
 )
-from yadtq_core.model.terms import LISTED_MS, LONGEST_CHECK_MS, RELEASED_CHECK_MS, damaged, milliseconds
+from yadtq_core.model.terms import BACK_OFF_MS, LISTED_MS, damaged, milliseconds
 from yadtq_core.net.redis_client import Store, open_store
 from yadtq_core.net.redis_errors import ServerError, server_text
 from yadtq_core.net.redis_scripts import ScriptCall, evaluate
@@ -81,28 +85,34 @@ class RedisBackend:
         self._calls = Calls(store, self._keys.shards)
         self._lease_ms = milliseconds(settings.claim_stale_seconds)
         self._grace_ms = milliseconds(settings.publish_grace)
-        self._check_ms = milliseconds(settings.queue_check)
         self._lost_limit = settings.lost_limit
         self._ttl_ms = milliseconds(settings.result_ttl)
         self._unknown_ms = milliseconds(settings.unknown_task_ttl)
+        self._turns = count()
 
-    def create(self, submissions: Sequence[Submission]) -> Sequence[Created]:
+    def create(
+        self, submissions: Sequence[Submission], *, stream: Callable[[str, int], str | None] | None = None
+    ) -> Sequence[Created]:
         """Write the record of each. A damaged record answers CONFLICT with status `failed`."""
 
         def call(part: Part) -> ScriptCall:
-            arguments = [self._grace_ms, *script_io.submissions_out(part.of(submissions))]
-            return part.call(scripts.CREATE, [*_indexes(part), part.shard.epoch], arguments, messages=True)
+            key = stream(part.queue, part.shard.number) if stream else None
+            heads = [*part.heads, part.shard.epoch, *([key] if key else ())]
+            arguments = [self._grace_ms, int(bool(key)), *script_io.submissions_out(part.of(submissions))]
+            return part.call(scripts.CREATE, heads, arguments, messages=True)
 
-        return self._calls.answers([each.message.id for each in submissions], call, script_io.created_in)
+        ids = [each.message.id for each in submissions]
+        return self._calls.answers(ids, [each.message.queue for each in submissions], call, script_io.created_in)
 
-    def confirm(self, positions: Sequence[tuple[str, str]]) -> None:
-        """Store positions of messages; each confirmation doubles the time to the next check of a queued record."""
-        limits = [self._check_ms, max(LONGEST_CHECK_MS, self._check_ms), RELEASED_CHECK_MS]
+    def confirm(self, positions: Sequence[Placed]) -> None:
+        """Store positions of messages: a record of a partition of its shard then waits in the log."""
+        shards = len(self._keys.shards)
 
         def call(part: Part) -> ScriptCall:
-            return part.call(scripts.CONFIRM, [part.shard.open], [*limits, *(at for _, at in part.of(positions))])
+            scores = script_io.positions_out(part.of(positions), part.shard.number, shards)
+            return part.call(scripts.CONFIRM, part.heads, [part.queue, *scores])
 
-        self._calls.ask([task_id for task_id, _ in positions], call)
+        self._calls.ask([each.id for each in positions], [each.queue for each in positions], call)
 
     def claim(
         self, deliveries: Sequence[Delivery], worker: WorkerIdentity, nonce: str, *, nothing_stale: bool = False
@@ -110,16 +120,16 @@ class RedisBackend:
         """Ask for the right to run each. Messages are sent only for those whose record is missing."""
         limits = [self._lease_ms, self._lost_limit, self._ttl_ms, int(nothing_stale)]
 
-        def heads(shard: ShardKeys) -> list[str]:
-            return [shard.open, shard.counts, shard.held + worker.incarnation, shard.epoch]
+        def heads(part: Part) -> list[str]:
+            return [*part.heads, part.shard.held + worker.incarnation, part.shard.epoch]
 
         return claimed(self._calls, scripts.CLAIM, deliveries, heads, [nonce, worker.id, worker.incarnation, *limits])
 
     def offer(self, deliveries: Sequence[Delivery]) -> Sequence[Answer]:
         """Leave each to any worker with a free slot."""
 
-        def heads(shard: ShardKeys) -> list[str]:
-            return [shard.open, shard.counts, shard.epoch]
+        def heads(part: Part) -> list[str]:
+            return [*part.heads, part.shard.epoch]
 
         return claimed(self._calls, scripts.OFFER, deliveries, heads, [self._lost_limit, self._ttl_ms])
 
@@ -127,70 +137,75 @@ class RedisBackend:
         """Extend leases; the fence alone proves who holds them."""
 
         def call(part: Part) -> ScriptCall:
-            return part.call(scripts.EXTEND, _indexes(part), [self._lease_ms, *script_io.holds_out(part.of(holds))])
+            return part.call(scripts.EXTEND, part.heads, [self._lease_ms, *script_io.holds_out(part.of(holds))])
 
-        return self._calls.answers([hold.id for hold in holds], call, script_io.extended_in)
+        queues = [hold.queue for hold in holds]
+        return self._calls.answers([hold.id for hold in holds], queues, call, script_io.extended_in)
 
     def finish(self, outcomes: Sequence[Outcome], worker: WorkerIdentity) -> Sequence[FinishCode]:
         """Write the outcomes of runs."""
 
         def call(part: Part) -> ScriptCall:
-            heads = [*_indexes(part), part.shard.held + worker.incarnation]
+            heads = [*part.heads, part.shard.held + worker.incarnation]
             arguments = [worker.incarnation, self._ttl_ms, *script_io.outcomes_out(part.of(outcomes))]
             return part.call(scripts.FINISH, heads, arguments, messages=True)
 
-        return self._calls.answers([outcome.id for outcome in outcomes], call, script_io.finished_in)
+        queues = [outcome.queue for outcome in outcomes]
+        return self._calls.answers([outcome.id for outcome in outcomes], queues, call, script_io.finished_in)
 
     def release(self, releases: Sequence[Release], worker: WorkerIdentity) -> Sequence[FinishCode]:
         """Requeue records. A repeated release answers OK again: its fence is one below the record's."""
-        limits = [worker.incarnation, self._lost_limit, self._unknown_ms]
+        limits = [worker.incarnation, self._lost_limit, self._unknown_ms, *BACK_OFF_MS]
 
         def call(part: Part) -> ScriptCall:
-            heads = [*_indexes(part), part.shard.held + worker.incarnation]
+            heads = [*part.heads, part.shard.held + worker.incarnation]
             return part.call(scripts.RELEASE, heads, [*limits, *script_io.releases_out(part.of(releases), worker.id)])
 
-        return self._calls.answers([each.id for each in releases], call, script_io.finished_in)
+        queues = [each.queue for each in releases]
+        return self._calls.answers([each.id for each in releases], queues, call, script_io.finished_in)
 
     def held(self, worker: WorkerIdentity) -> Sequence[Hold]:
         """Return the records that this incarnation holds, as far as the store knows: a hint, and fences decide."""
         found = self._calls.hashes([shard.held + worker.incarnation for shard in self._keys.shards])
+        fences = {
+            task_id.decode(): int(fence) for row in found if isinstance(row, dict) for task_id, fence in row.items()
+        }
         return [
-            Hold(task_id.decode(), int(fence))
-            for fields in found
-            if isinstance(fields, dict)
-            for task_id, fence in fields.items()
+            Hold(task_id, queue, fence)
+            for (task_id, fence), queue in zip(fences.items(), self._calls.queues(list(fences)), strict=True)
         ]
 
-    def sweep(self, limit: int, with_messages: int) -> tuple[int, Sequence[Due]]:
-        """Return the records that are due. A damaged one is left for half an hour: `get` gives the reason."""
+    def sweep(self, limit: int, queues: Sequence[str]) -> Sweep:
+        """Look at the records that are due. A damaged one is left for half an hour: `get` gives the reason."""
+        return swept(self._store, self._calls, limit, queues, [self._grace_ms, self._lost_limit, self._ttl_ms])
+
+    def take(self, wanted: Mapping[str, int], elsewhere: Collection[str]) -> Taken:
+        """Take ready records; each call begins with another shard."""
         shards = self._keys.shards
-        due = evaluate(self._store, [ScriptCall(scripts.DUE, [shard.open], [limit]) for shard in shards])
-        ids = [task_id.decode() for answer in due for task_id in answer[1:]]
-        leave = int(len(ids) < limit)
-        limits = [self._grace_ms, self._lost_limit, self._ttl_ms, LONGEST_CHECK_MS, RELEASED_CHECK_MS, leave]
-        budget = with_messages
+        first = next(self._turns) % len(shards)
+        return taken(self._store, (*shards[first:], *shards[:first]), wanted, elsewhere)
 
-        def call(part: Part) -> ScriptCall:
-            nonlocal budget
-            granted = max(0, min(budget, len(part.ids)))
-            budget -= granted
-            return part.call(scripts.SWEEP, _indexes(part), [*limits, granted], messages=True)
+    def recover(self, queue: str, ranges: Sequence[tuple[int, int, int]], epochs: Sequence[Epoch]) -> int:
+        """Make ready what waits in these parts of the log, at most 200 records of a shard."""
+        return recovered(self._store, self._keys.shards, queue, ranges, epochs)
 
-        found: list[Due] = []
-        for part, answer in self._calls.ask(ids, call):
-            self._calls.remove_orphans(part.shard, answer[0])
-            found += [due for due in script_io.due_in(part.ids, answer) if due is not None]
-        return due[0][0], found
+    def highest(self, queue: str, partitions: Sequence[int]) -> Mapping[int, int]:
+        """Return the highest offset at which a record waits in each partition."""
+        return highest(self._store, self._keys.shards, queue, partitions)
 
     def messages(self, ids: Sequence[str]) -> Sequence[bytes | None]:
         """Return the bodies of the kept messages."""
         return self._calls.answers(
-            ids, lambda part: part.call(scripts.MESSAGES, [], [], messages=True), script_io.messages_in
+            ids, (), lambda part: part.call(scripts.MESSAGES, [], [], messages=True), script_io.messages_in
         )
 
     def buried(self, ids: Sequence[str]) -> None:
         """Drop message and `open` entry; the record expires after the result TTL from now."""
-        self._calls.ask(ids, lambda part: part.call(scripts.BURIED, [part.shard.open], [self._ttl_ms], messages=True))
+
+        def call(part: Part) -> ScriptCall:
+            return part.call(scripts.BURIED, [part.shard.open], [self._ttl_ms], messages=True)
+
+        self._calls.ask(ids, (), call)
 
     def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
         """Return the records."""
@@ -218,13 +233,14 @@ class RedisBackend:
         arguments = [secrets.token_hex(4), reason, self._ttl_ms]
 
         def call(part: Part) -> ScriptCall:
-            return part.call(scripts.CANCEL, _indexes(part), arguments, messages=True)
+            return part.call(scripts.CANCEL, part.heads, arguments, messages=True)
 
-        return self._calls.answers_and_orphans(ids, call, script_io.cancelled_in, at=0)
+        queues = self._calls.queues(ids)
+        return self._calls.answers_and_orphans(ids, queues, call, script_io.cancelled_in, at=0)
 
     def watch(self, ids: Sequence[str], channel: str) -> Sequence[bool]:
         """Push each ID to `channel` when it ends; a record keeps the last four channels."""
-        return self._calls.answers(ids, lambda part: part.call(scripts.WATCH, [], [channel]), script_io.watched_in)
+        return self._calls.answers(ids, (), lambda part: part.call(scripts.WATCH, [], [channel]), script_io.watched_in)
 
     def subscribe(self) -> RedisSubscription:
         """Open a new channel for `watch`, on its own connection."""
@@ -286,8 +302,3 @@ class RedisBackend:
         """Return a shard's epoch as the worker knows it: its ID, its mark, and the length of two heartbeats."""
         margin = 2 * self._lease_ms // 3
         return (known[shard].id, known[shard].mark_ms, margin) if shard < len(known) else ("", 0, margin)
-
-
-def _indexes(part: Part) -> list[str]:
-    """Return the keys with which most scripts begin."""
-    return [part.shard.open, part.shard.counts]

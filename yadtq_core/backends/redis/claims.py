@@ -7,7 +7,6 @@ from typing import Any
 
 from yadtq_core.backends.redis import script_io, scripts
 from yadtq_core.backends.redis.calls import Calls, Part
-from yadtq_core.backends.redis.keys import ShardKeys
 from yadtq_core.model import Answer, Delivery
 from yadtq_core.net.redis_scripts import Script, ScriptCall
 
@@ -19,19 +18,19 @@ def claimed(
     calls: Calls,
     script: Script,
     deliveries: Sequence[Delivery],
-    heads: Callable[[ShardKeys], list[str]],
+    heads: Callable[[Part], list[str]],
     limits: list[Any],
 ) -> list[Answer]:
-    """Return the answers of CLAIM or OFFER. heads: the shard's own keys; limits: the arguments before those of IDs."""
+    """Return the answers of CLAIM or OFFER. heads, limits: the keys and the arguments before those of IDs."""
 
     def bare(part: Part) -> ScriptCall:
         digests = [delivery.message.digest for delivery in part.of(deliveries)] if script is scripts.CLAIM else ()
-        return part.call(script, heads(part.shard), [*limits, 0, *digests])
+        return part.call(script, heads(part), [*limits, 0, *digests])
 
     def full(piece: Sequence[Delivery]) -> Callable[[Part], ScriptCall]:
         def call(part: Part) -> ScriptCall:
             arguments = [*limits, 1, *script_io.messages_out(part.of(piece))]
-            return part.call(script, heads(part.shard), arguments, messages=True)
+            return part.call(script, heads(part), arguments, messages=True)
 
         return call
 
@@ -46,7 +45,8 @@ def claimed(
 
 def _one_pass(calls: Calls, deliveries: Sequence[Delivery], call: Callable[[Part], ScriptCall]) -> list[Answer]:
     ids = [delivery.message.id for delivery in deliveries]
-    return calls.answers_and_orphans(ids, call, script_io.answers_in, at=2)
+    queues = [delivery.message.queue for delivery in deliveries]
+    return calls.answers_and_orphans(ids, queues, call, script_io.answers_in, at=2)
 
 
 def _by_size(indexes: Sequence[int], sizes: Sequence[int]) -> Iterator[list[int]]:

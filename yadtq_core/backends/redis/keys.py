@@ -2,7 +2,12 @@
 
     yadtq:{ns:s}:task:<id>             hash    the record (`Field`)
     yadtq:{ns:s}:message:<id>          string  the message, until success, cancellation, or an acknowledged dead letter
-    yadtq:{ns:s}:open                  zset    ID of every open record → the time of its next check (ms)
+    yadtq:{ns:s}:open                  zset    ID → the time at which a sweep looks at it (ms): a record without a
+                                               confirmed message, with a lease, taken and not claimed yet, to be
+                                               cancelled, or failed and without its dead letter
+    yadtq:{ns:s}:scheduled             zset    ID → due time (ms): delays and retries
+    yadtq:{ns:s}:ready:<queue>         zset    ID → ready since (ms): `queued`, waits for a free slot of any worker
+    yadtq:{ns:s}:waiting:<queue>       zset    ID → partition * 2^38 + offset: `queued`, its message is in the log
     yadtq:{ns:s}:counts                hash    `<queue>:<status>` open records, `:<status>` totals of ended ones
     yadtq:{ns:s}:held:<incarnation>    hash    ID → fence of each record that a worker holds
     yadtq:{ns:s}:epoch                 hash    id, born, mark, run_id, past
@@ -11,8 +16,10 @@
     yadtq:{ns}:meta                    hash    format, shards
     yadtq:{ns}:ended:<random>          channel of one client, on which the IDs of ended tasks are pushed
 
-`{ns:s}` is a Cluster hash tag, s the shard (`model.shard_of`): one call touches one shard only. A record is open until
-it has ended and, if it failed, its dead letter is acknowledged. It expires after the result TTL from then on.
+`{ns:s}` is a Cluster hash tag, s the shard (`model.shard_of`): one call touches one shard only, and names each of its
+keys. A record is open until it has ended and, if it failed, its dead letter is acknowledged. It expires after the
+result TTL from then on. An open record is in exactly one of the four indexes `open`, `scheduled`, `ready` and
+`waiting`; a `queued` one whose message is in a stream of the same store (`create`) is in none.
 """
 
 from __future__ import annotations
@@ -58,13 +65,19 @@ class Field(StrEnum):
     DEADLINE = "dl"
     """End of the lease, or due time of a scheduled record; removed by end."""
     LOST = "lo"
-    """How often its worker or child was lost; written by claim, offer, sweep and release."""
+    """How often its worker or child was lost; written by claim, offer, sweep and release, taken back by extend,
+    finish and release."""
     POSITION = "po"
     """Of its message; written by confirm and rebuild, removed by end and retry."""
-    CHECK = "ck"
-    """Length of the last queue check; written by confirm from the second on, removed by end and retry."""
     RELEASED = "rl"
-    """Released, offered or reclaimed, so checked often; written by release, offer and sweep, removed by claim."""
+    """It is ready, not waiting in the log; written by release, offer, sweep and recover, removed by claim, extend and
+    finish."""
+    LOST_FENCE = "lf"
+    """Fence under which the last loss was counted; written by sweep and offer, removed by claim and release, and by a
+    late extend or finish, which takes the loss back."""
+    UNKNOWN_SINCE = "un"
+    """First of the releases by workers that lack the task (ms); written by release, removed by a release for another
+    reason, a retry and an end as failed or cancelled."""
     NOTE = "no"
     """Why it waits; written by release, removed by claim."""
     PROGRESS = "pg"
@@ -88,16 +101,24 @@ class Field(StrEnum):
 class ShardKeys:
     """The keys of one shard."""
 
-    __slots__ = ("counts", "epoch", "held", "message", "open", "task")
+    __slots__ = ("counts", "epoch", "held", "message", "number", "open", "ready", "scheduled", "task", "waiting")
 
     def __init__(self, namespace: str, shard: int) -> None:
         root = f"yadtq:{{{namespace}:{shard}}}:"
         self.task = root + "task:"
         self.message = root + "message:"
+        self.number = shard
         self.open = root + "open"
+        self.scheduled = root + "scheduled"
+        self.ready = root + "ready:"
+        self.waiting = root + "waiting:"
         self.counts = root + "counts"
         self.epoch = root + "epoch"
         self.held = root + "held:"
+
+    def heads(self, queue: str) -> list[str]:
+        """Return the keys with which a script that changes records begins: the indexes, and the counters."""
+        return [self.open, self.scheduled, self.ready + queue, self.waiting + queue, self.counts]
 
     def tasks(self, ids: Sequence[str]) -> list[str]:
         """Return the keys of these records."""

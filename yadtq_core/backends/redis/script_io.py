@@ -5,6 +5,7 @@ Pure functions on the hot path of clients and workers: lists are flat, equal ans
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,13 +24,14 @@ from yadtq_core.model import (
     FinishCode,
     Hold,
     Outcome,
+    Placed,
     Release,
     ReleaseReason,
     Status,
     Submission,
     Verdict,
 )
-from yadtq_core.model.terms import OTHER_ARGUMENTS, milliseconds
+from yadtq_core.model.terms import OFFSETS, OTHER_ARGUMENTS, PARTITIONS, milliseconds
 from yadtq_core.wire.envelope import delivery_of, kept_body
 
 _FINISH = {1: FinishCode.OK, 2: FinishCode.ALREADY, 3: FinishCode.FENCED, 4: FinishCode.MISSING}
@@ -46,6 +48,8 @@ _PLAIN = {
     -4: Answer(Verdict.OFFERED),
     -5: OTHER_ARGUMENTS,
 }
+_RECLAIMED, _FAILED = 1, 2
+_POSITION = re.compile(r"([0-9]{1,5}):([0-9]{1,12})")
 _CODE = {Status.FAILED: "f", Status.CANCELLED: "c", Status.SCHEDULED: "r"}
 _encode = msgspec.json.Encoder().encode
 
@@ -61,11 +65,11 @@ def submissions_out(submissions: Sequence[Submission]) -> list[Any]:
 
 def created_in(answer: list[Any]) -> list[Created]:
     """Return the answers of `create`. A damaged record is a CONFLICT: it exists and is not this submission's."""
-    now_ms = answer[0]
-    queued = Created(CreateCode.NEW, now_ms, Status.QUEUED, published=False)
+    now_ms, in_stream = answer[0], bool(answer[1])
+    queued = Created(CreateCode.NEW, now_ms, Status.QUEUED, published=in_stream)
     scheduled = Created(CreateCode.NEW, now_ms, Status.SCHEDULED, published=False)
     new = {1: queued, 2: scheduled}
-    return [new[code] if code.__class__ is int else _known(code) for code in answer[1:]]
+    return [new[code] if code.__class__ is int else _known(code) for code in answer[2:]]
 
 
 def _known(found: list[Any] | bytes) -> Created:
@@ -81,6 +85,21 @@ def _status(text: bytes) -> Status:
         return Status(text.decode())
     except ValueError:
         return Status.FAILED  # a damaged record, as `get` shows it
+
+
+def positions_out(positions: Sequence[Placed], shard: int, shards: int) -> list[Any]:
+    """Return the arguments of `confirm` for each position of this shard."""
+    return [part for placed in positions for part in (placed.position, _score(placed.position, shard, shards))]
+
+
+def _score(position: str, shard: int, shards: int) -> int | str:
+    """Return the score of `PARTITION:OFFSET` in `waiting`, empty if a record of this shard cannot wait there."""
+    found = _POSITION.fullmatch(position)
+    if not found:
+        return ""
+    partition, offset = int(found[1]), int(found[2])
+    fits = partition < PARTITIONS and offset < OFFSETS and partition % shards == shard
+    return partition * OFFSETS + offset if fits else ""
 
 
 def messages_out(deliveries: Sequence[Delivery]) -> list[Any]:
@@ -193,21 +212,19 @@ def messages_in(answer: list[Any]) -> list[bytes | None]:
     return [kept_body(body, submitted_at_ms) for submitted_at_ms, body in zip(answer[::2], answer[1::2], strict=True)]
 
 
-def due_in(ids: Sequence[str], answer: list[Any]) -> list[Due | None]:
-    """Return the answers of `sweep`; None if there is nothing to do for a record."""
-    return [_due(task_id, item) for task_id, item in zip(ids, answer[1:], strict=True)]
+def swept_in(ids: Sequence[str], answer: list[Any]) -> tuple[list[Due], list[Due]]:
+    """Return what `sweep` has reclaimed, and what needs a dead letter. A damaged record is left for later."""
+    found = [
+        (item[0], Due(task_id, item[1].decode(), item[2].decode()))
+        for task_id, item in zip(ids, answer[2:], strict=True)
+        if isinstance(item, list)
+    ]
+    return [due for code, due in found if code & _RECLAIMED], [due for code, due in found if code & _FAILED]
 
 
-def _due(task_id: str, item: list[Any] | int | bytes) -> Due | None:
-    if not isinstance(item, list):
-        return None
-    status, task, queue, position, submitted_at_ms, reclaimed, body = item
-    return Due(
-        id=task_id,
-        task=task.decode(),
-        queue=queue.decode(),
-        status=Status(status.decode()),
-        position=position.decode(),
-        delivery=delivery_of(body, submitted_at_ms),
-        reclaimed=bool(reclaimed),
+def taken_in(bodies: list[Any]) -> list[Delivery]:
+    """Return what `take` has taken, without messages that this process cannot read."""
+    deliveries = (
+        delivery_of(body, submitted_at_ms) for submitted_at_ms, body in zip(bodies[::2], bodies[1::2], strict=True)
     )
+    return [delivery for delivery in deliveries if delivery is not None]

@@ -1,20 +1,19 @@
 #!lua flags=allow-oom
 -- Ends what has not started as cancelled; marks what runs.
--- KEYS: open, counts; then each task key; then each message key
+-- KEYS: the four indexes, counts; then each task key; then each message key
 -- ARGV: nonce (kept in each record that this call ends, so that the same call again gets the same answer), reason,
 --       result TTL (ms)
 -- Answer: orphans {incarnation, ID, …}; then for each 1 CANCELLED, 2 REQUESTED, 3 ENDED, 4 MISSING,
 --         or the text of what is wrong with the record
-local open, counts = KEYS[1], KEYS[2]
-local n = (#KEYS - 2) / 2
+local n = (#KEYS - 5) / 2
 local nonce, reason, ttl = ARGV[1], ARGV[2], ARGV[3]
 
 local function one(i)
-  local key = KEYS[2 + i]
+  local key = KEYS[5 + i]
   local r = record(key, NONCE)
   local status = r[STATUS]
   if status == 'queued' or DELAYED[status] then
-    end_outside(key, KEYS[2 + n + i], r, 'cancelled', ttl, 'ca', reason)
+    end_outside(key, KEYS[5 + n + i], r, 'cancelled', ttl, 'ca', reason)
     call('HSET', key, 'nc', nonce)
     return 1
   elseif status == 'processing' then
@@ -31,5 +30,5 @@ local function one(i)
 end
 
 local answers = each(n, one, {orphans})
-settle(open, counts)
+settle()
 return answers

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- The only way to start a run: gives leases, each under a new fence; rebuilds missing records from their messages.
--- KEYS: open, counts, held, epoch; then each task key; with messages also each message key
+-- KEYS: the four indexes, counts, held, epoch; then each task key; with messages also each message key
 -- ARGV: nonce, worker ID, incarnation, lease (ms), lost limit, result TTL (ms),
 --       no lease counts as ended 1|0, with messages 1|0; for each: digest ('': not known);
 --       with messages instead: task, queue, digest, submitted_at (ms, 0: not known), position, body
@@ -9,16 +9,16 @@
 --   -5: this message has other arguments than the record
 --   {1, fence, attempt, 0, lost, started_at}: RUN   {2, 0, attempt, wait_ms, lost, started_at}: BUSY
 --   {3, 0, attempt, 0, lost, 0}: POISON             text: what is wrong with the record
-local open, counts, held, epoch = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local held, epoch = KEYS[6], KEYS[7]
 local nonce, worker, incarnation = ARGV[1], ARGV[2], ARGV[3]
 local lost_limit, ttl, calm, full = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7] == '1', ARGV[8] == '1'
-local n = full and (#KEYS - 4) / 2 or #KEYS - 4
+local n = full and (#KEYS - 7) / 2 or #KEYS - 7
 local deadline = text(now + ARGV[4])
 local common = text(now_us)
 local holds, held_count = {}, 0
 
 local function lease(key, id, fence, attempt, ...)
-  look_at(id, deadline)
+  put(OPEN, id, deadline)
   holds[held_count + 1], holds[held_count + 2] = id, fence
   held_count = held_count + 2
   call('HSET', key, 'st', 'processing', 'fe', fence, 'at', attempt, 'dl', deadline, 'nc', nonce, 'wk', worker,
@@ -36,8 +36,9 @@ local function run(key, id, r, lost)
   else
     lease(key, id, fence, attempt)
   end
-  if attempt > 1 or r[RELEASED] then call('HDEL', key, 'rl', 'ck', 'pg', 'no') end
+  if attempt > 1 or r[RELEASED] then call('HDEL', key, 'rl', 'lf', 'pg', 'no') end
   if r[STATUS] ~= 'processing' then
+    drop(DELAYED[r[STATUS]] and SCHEDULED or READY, id)
     count(r[QUEUE], r[STATUS], -1)
     count(r[QUEUE], 'processing', 1)
   end
@@ -47,14 +48,14 @@ end
 
 local function run_missing(i, key, id)
   if not full then return -1 end
-  if not rebuild(key, KEYS[4 + n + i], 6 * i + 3, 'processing', epoch, ttl) then return -3 end
+  if not rebuild(key, KEYS[7 + n + i], 6 * i + 3, 'processing', epoch, ttl) then return -3 end
   lease(key, id, common, 1)
   return 1
 end
 
 -- The same call again, because its reply was lost: the same lease, for its full length from now.
 local function again(key, id, r)
-  look_at(id, deadline)
+  put(OPEN, id, deadline)
   call('HSET', key, 'dl', deadline)
   local started_at = tonumber(call('HGET', key, 'sd')) or now
   return {1, tonumber(r[FENCE]), tonumber(r[ATTEMPT]), 0, tonumber(r[LOST]) or 0, started_at}
@@ -68,7 +69,8 @@ end
 
 -- The common case: a record that no worker has claimed before, of which few fields must be read.
 local function first_run(key, id, queue, released)
-  if released then call('HDEL', key, 'rl', 'ck', 'no') end
+  drop(released and READY or WAITING, id)
+  if released then call('HDEL', key, 'rl', 'no') end
   lease(key, id, common, 1)
   count(queue, 'queued', -1)
   count(queue, 'processing', 1)
@@ -82,18 +84,18 @@ local function running(i, key, id, r)
   if left > 0 then
     return {2, 0, tonumber(r[ATTEMPT]) or 1, left, tonumber(r[LOST]) or 0, 0}
   end
-  if r[CANCEL] then return cancelled(key, full and KEYS[4 + n + i], r, ttl) end
+  if r[CANCEL] then return cancelled(key, full and KEYS[7 + n + i], r, ttl) end
   return taken_over(i, key, id, r)
 end
 
 local function waiting(i, key, id, r)
   if DELAYED[r[STATUS]] and (tonumber(r[DEADLINE]) or 0) > now then return -2 end
-  if r[CANCEL] then return cancelled(key, full and KEYS[4 + n + i], r, ttl) end
+  if r[CANCEL] then return cancelled(key, full and KEYS[7 + n + i], r, ttl) end
   return run(key, id, r, tonumber(r[LOST]) or 0)
 end
 
 local function one(i)
-  local key = KEYS[4 + i]
+  local key = KEYS[7 + i]
   local id = sub(key, -36)
   local status, queue, fence, released, recorded = unpack(call('HMGET', key, 'st', 'qu', 'fe', 'rl', 'ha'))
   local digest = ARGV[full and 6 * i + 5 or 8 + i]
@@ -114,6 +116,6 @@ local function one(i)
 end
 
 local answers = each(n, one, {now, now_us, orphans})
-settle(open, counts)
+settle()
 if held_count > 0 then redis.pcall('HSET', held, unpack(holds)) end
 return answers

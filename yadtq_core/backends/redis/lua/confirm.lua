@@ -1,36 +1,28 @@
 #!lua flags=allow-oom
--- Stores the positions of acknowledged messages; sets the time of the next check of a queued record.
--- KEYS: open; then each task key
--- ARGV: queue check (ms), its longest (ms), that of a released one (ms); then for each: position
+-- Stores the positions of acknowledged messages: a record that no worker has claimed then waits in the log.
+-- KEYS: the four indexes, counts; then each task key
+-- ARGV: queue; then for each: position, its score in `waiting` (empty: it cannot wait by this position)
 -- Answer: for each 1, or the text of what is wrong with the record
-local open = KEYS[1]
-local first, longest, soon = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local asked = ARGV[1]
 
--- A released record is checked often. A waiting one is checked ever less often while its message is the same.
-local function wait_of(key, moved, check, released)
-  if released then return soon end
-  if moved then
-    if check then call('HDEL', key, 'ck') end
-    return first
-  end
-  local doubled = math.min(2 * (tonumber(check) or first), longest)
-  call('HSET', key, 'ck', text(doubled))
-  return doubled
-end
-
--- A scheduled record is left alone: its retry has cleared the position, and this one belongs to the old message.
+-- A claimed, released or offered record does not wait in the log, and a position in another queue says nothing.
 local function one(i)
-  local key, position = KEYS[1 + i], ARGV[3 + i]
-  local status, before, check, released = unpack(call('HMGET', key, 'st', 'po', 'ck', 'rl'))
-  if status == 'queued' then
-    look_at(sub(key, -36), now + wait_of(key, before ~= position, check, released))
-  elseif status ~= 'processing' then
-    return 1
+  local key, position, score = KEYS[5 + i], ARGV[2 * i], ARGV[2 * i + 1]
+  local status, queue, fence, released, before = unpack(call('HMGET', key, 'st', 'qu', 'fe', 'rl', 'po'))
+  if (queue or 'default') ~= asked then return 1 end
+  if status == 'queued' and not fence and not released then
+    if score ~= '' then
+      local id = sub(key, -36)
+      drop(OPEN, id)
+      put(WAITING, id, score)
+    end
+    if before ~= position then call('HSET', key, 'po', position) end
+  elseif status == 'processing' and not before then
+    call('HSET', key, 'po', position)
   end
-  if before ~= position then call('HSET', key, 'po', position) end
   return 1
 end
 
-local answers = each(#KEYS - 1, one, {})
-settle(open)
+local answers = each(#KEYS - 5, one, {})
+settle()
 return answers

@@ -1,19 +1,19 @@
 #!lua flags=allow-oom
 -- Extends leases by their full length from now, stores progress.
--- KEYS: open, counts; then each task key
+-- KEYS: the four indexes, counts; then each task key
 -- ARGV: lease (ms); then for each: fence, progress (empty: unchanged)
 -- Answer: for each 1 OK, 2 CANCEL, 3 LOST, or the text of what is wrong with the record
-local open, counts = KEYS[1], KEYS[2]
 local deadline = text(now + ARGV[1])
 
 local function one(i)
-  local key, progress = KEYS[2 + i], ARGV[2 * i + 1]
+  local key, progress = KEYS[5 + i], ARGV[2 * i + 1]
   local status, queue, fence, cancel = unpack(call('HMGET', key, 'st', 'qu', 'fe', 'ca'))
-  -- A sweep has put the record back to queued, and no worker has claimed it since: this run still holds it.
   local swept = status == 'queued'
   if fence ~= ARGV[2 * i] or not (swept or status == 'processing') then return 3 end
-  look_at(sub(key, -36), deadline)
+  local id = sub(key, -36)
+  put(OPEN, id, deadline)
   if swept then
+    alive(key, id, fence)
     call('HSET', key, 'st', 'processing', 'dl', deadline)
     count(queue, 'queued', -1)
     count(queue, 'processing', 1)
@@ -24,6 +24,6 @@ local function one(i)
   return cancel and 2 or 1
 end
 
-local answers = each(#KEYS - 2, one, {})
-settle(open, counts)
+local answers = each(#KEYS - 5, one, {})
+settle()
 return answers

@@ -1,13 +1,13 @@
 #!lua flags=allow-oom
 -- Writes how runs ended, each only under its record's current fence.
--- KEYS: open, counts, held; then each task key; then each message key
+-- KEYS: the four indexes, counts, held; then each task key; then each message key
 -- ARGV: incarnation, result TTL (ms);
 --       then for each: fence, code, payload, content type, beginning of a history line, delay (ms)
 --       code: s success with the result as payload, n success with none, f failed with the error as payload,
 --             c cancelled, r retry after the delay
 -- Answer: for each 1 OK, 2 ALREADY, 3 FENCED, 4 MISSING, or the text of what is wrong with the record
-local open, counts, held = KEYS[1], KEYS[2], KEYS[3]
-local n = (#KEYS - 3) / 2
+local held = KEYS[6]
+local n = (#KEYS - 6) / 2
 local incarnation, ttl = ARGV[1], ARGV[2]
 local WAITERS = 4  -- read here in place of the incarnation
 
@@ -16,7 +16,7 @@ local function attempt_of(key)
 end
 
 local function closing(i, key, id, r, status, ...)
-  close(id, KEYS[3 + n + i])
+  forget_message(KEYS[6 + n + i])
   call('HDEL', key, 'nc', 'in', 'dl', 'po')
   call('HSET', key, 'st', status, 'fi', now_text, ...)
   call('PEXPIRE', key, ttl)
@@ -29,7 +29,7 @@ local function closing(i, key, id, r, status, ...)
 end
 
 local function failing(key, id, r, a)
-  look_at(id, now_text)
+  put(OPEN, id, now_text)
   call('HSET', key, 'st', 'failed', 'fi', now_text, 'er', ARGV[a + 2])
   call('HDEL', key, unpack(TRANSIENT))
   count(r[QUEUE], r[STATUS], -1)
@@ -38,12 +38,12 @@ local function failing(key, id, r, a)
   push_end(id, r[WAITERS])
 end
 
--- Without a position a sweep publishes the message again when it is due: the earlier message has been consumed.
+-- The earlier message has been consumed, so its position says nothing more.
 local function retrying(key, id, r, a)
   local due = text(now + ARGV[a + 5])
-  look_at(id, due)
+  put(SCHEDULED, id, due)
   call('HSET', key, 'st', 'scheduled', 'dl', due)
-  call('HDEL', key, 'nc', 'in', 'po', 'rl', 'ck', 'pg', 'no')
+  call('HDEL', key, 'nc', 'in', 'po', 'rl', 'un', 'pg', 'no')
   count(r[QUEUE], r[STATUS], -1)
   count(r[QUEUE], 'scheduled', 1)
   remember(key, ARGV[a + 4], attempt_of(key), now)
@@ -51,6 +51,8 @@ end
 
 local function write(i, key, id, r, a)
   local code = ARGV[a + 1]
+  drop(OPEN, id)
+  if r[STATUS] == 'queued' then alive(key, id, r[FENCE]) end
   if code == 's' and ARGV[a + 3] == '' then
     closing(i, key, id, r, 'success', 're', ARGV[a + 2])
   elseif code == 's' then
@@ -67,7 +69,7 @@ local function write(i, key, id, r, a)
 end
 
 local function one(i)
-  local key, a = KEYS[3 + i], 6 * i - 3
+  local key, a = KEYS[6 + i], 6 * i - 3
   local id = sub(key, -36)
   local r = call('HMGET', key, 'st', 'qu', 'fe', 'wt')
   local status = r[STATUS]
@@ -90,5 +92,5 @@ local function one(i)
 end
 
 local answers = each(n, one, {})
-settle(open, counts, held)
+settle(held)
 return answers

@@ -1,17 +1,17 @@
 #!lua flags=allow-oom
--- A claim without a lease: leaves each record to any worker with a free slot, by the next sweep.
--- KEYS: open, counts, epoch; then each task key; with messages also each message key
+-- A claim without a lease: makes each record ready for any worker with a free slot.
+-- KEYS: the four indexes, counts, epoch; then each task key; with messages also each message key
 -- ARGV: lost limit, result TTL (ms), with messages 1|0;
 --       with messages for each: task, queue, digest, submitted_at (ms, 0: not known), position, body
 -- Answer: now (ms), 0, orphans {incarnation, ID, …}; then for each
 --   0: DONE   -1: needs its message   -2: LATER   -3: TOO_OLD   -4: OFFERED   {2, …}: BUSY   {3, …}: POISON
 --   text: what is wrong with the record
-local open, counts, epoch = KEYS[1], KEYS[2], KEYS[3]
+local epoch = KEYS[6]
 local lost_limit, ttl, full = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == '1'
-local n = full and (#KEYS - 3) / 2 or #KEYS - 3
+local n = full and (#KEYS - 6) / 2 or #KEYS - 6
 
 local function offered(key, id, r, ...)
-  look_at(id, now_text)
+  move(READY, id, now_text)
   call('HSET', key, 'st', 'queued', 'rl', 1, ...)
   if r[STATUS] ~= 'queued' then
     count(r[QUEUE], r[STATUS], -1)
@@ -22,8 +22,8 @@ end
 
 local function offer_missing(i, key, id)
   if not full then return -1 end
-  if not rebuild(key, KEYS[3 + n + i], 6 * i - 2, 'queued', epoch, ttl) then return -3 end
-  look_at(id, now_text)
+  if not rebuild(key, KEYS[6 + n + i], 6 * i - 2, 'queued', epoch, ttl) then return -3 end
+  put(READY, id, now_text)
   call('HSET', key, 'rl', 1)
   return -4
 end
@@ -32,11 +32,11 @@ end
 local function lease_over(key, id, r)
   local lost, failed = lose(key, r, lost_limit, ttl)
   if failed then return {3, 0, tonumber(r[ATTEMPT]) or 1, 0, lost, 0} end
-  return offered(key, id, r, 'lo', lost)
+  return offered(key, id, r, 'lo', lost, 'lf', r[FENCE] or 0)
 end
 
 local function one(i)
-  local key = KEYS[3 + i]
+  local key = KEYS[6 + i]
   local id = sub(key, -36)
   local r = record(key, LOST)
   local status, deadline = r[STATUS], tonumber(r[DEADLINE]) or 0
@@ -44,14 +44,14 @@ local function one(i)
     return 0
   elseif not status then
     return offer_missing(i, key, id)
-  elseif not OPEN[status] then
+  elseif not UNFINISHED[status] then
     return 'status is ' .. status
   elseif status == 'processing' and deadline > now then
     return {2, 0, tonumber(r[ATTEMPT]) or 1, deadline - now, tonumber(r[LOST]) or 0, 0}
   elseif DELAYED[status] and deadline > now then
     return -2
   elseif r[CANCEL] then
-    return cancelled(key, full and KEYS[3 + n + i], r, ttl)
+    return cancelled(key, full and KEYS[6 + n + i], r, ttl)
   elseif status == 'queued' then
     return offered(key, id, r)
   elseif status == 'processing' then
@@ -61,5 +61,5 @@ local function one(i)
 end
 
 local answers = each(n, one, {now, 0, orphans})
-settle(open, counts)
+settle()
 return answers

@@ -5,6 +5,11 @@
 -- record alone; settle() writes the indexes in every case, because Redis does not roll back the writes of a script.
 -- Numbers become text by string.format only (tostring and .. keep 14 digits).
 --
+-- A script touches only keys of its KEYS, all of one shard. A script that changes records has the same first five: the
+-- four indexes (of one queue) and the counters. An unfinished record is in exactly one index; if its own queue is not
+-- the caller's, because an ID was submitted to two queues after a loss, an entry may stay in the other queue's index:
+-- the script that meets it there drops it.
+--
 -- keys.py lists the fields of a record. A script that reads a few fields unpacks HMGET into local names. A script that
 -- hands a record on reads it by record() and its indexes. A script writes and removes the fields that it names and no
 -- other, so that a field of a newer version stays.
@@ -19,9 +24,10 @@ local function text(number)
 end
 
 local now_text = text(now)
-local TRANSIENT = {'nc', 'in', 'dl', 'po', 'rl', 'ck', 'pg', 'no', 'wt'}  -- an ended record does not need these
+local OPEN, SCHEDULED, READY, WAITING, COUNTS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local TRANSIENT = {'nc', 'in', 'dl', 'po', 'rl', 'lf', 'un', 'pg', 'no', 'wt'}  -- an ended record does not need these
 local ENDED = {success = true, failed = true, cancelled = true}
-local OPEN = {queued = true, processing = true, scheduled = true}
+local UNFINISHED = {queued = true, processing = true, scheduled = true}
 local DELAYED = {scheduled = true}  -- waits for the time in `dl`
 
 -- One record as record() reads it. Its last fields are read by few scripts.
@@ -35,26 +41,50 @@ local function record(key, last)
   return call('HMGET', key, unpack(RECORD, 1, last))
 end
 
--- Changes of the indexes: gathered here, written once by settle().
-local scores, scored = {}, 0
-local closed, closes = {}, 0
+-- Changes of the indexes: gathered here by index, written once by settle(). Entries are removed before any is added.
+local added, removed, lengths = {}, {}, {}
 local dropped, drops = {}, 0
 local deltas = {}
 local orphans, orphaned = {}, 0
 local over, overs = {}, 0
 
-local function look_at(id, when)
-  scores[scored + 1], scores[scored + 2] = when, id
-  scored = scored + 2
+local function put(index, id, score)
+  local list = added[index]
+  if not list then
+    list = {}
+    added[index], lengths[list] = list, 0
+  end
+  local n = lengths[list]
+  list[n + 1], list[n + 2] = score, id
+  lengths[list] = n + 2
 end
 
-local function close(id, message_key)
-  closes = closes + 1
-  closed[closes] = id
-  if message_key then
-    drops = drops + 1
-    dropped[drops] = message_key
+local function drop(index, id)
+  local list = removed[index]
+  if not list then
+    list = {}
+    removed[index], lengths[list] = list, 0
   end
+  local n = lengths[list] + 1
+  list[n], lengths[list] = id, n
+end
+
+local function drop_everywhere(id)
+  drop(OPEN, id)
+  drop(SCHEDULED, id)
+  drop(READY, id)
+  drop(WAITING, id)
+end
+
+-- For the rare ways: wherever the record is, it is in this index alone afterwards.
+local function move(index, id, score)
+  drop_everywhere(id)
+  put(index, id, score)
+end
+
+local function forget_message(message_key)
+  drops = drops + 1
+  dropped[drops] = message_key
 end
 
 -- The counters. The empty queue counts ended records; a missing queue is `default`, as in a record.
@@ -78,12 +108,12 @@ local function let_go(id)
   over[overs] = id
 end
 
-local function settle(open, counts, held)
-  if scored > 0 then call('ZADD', open, unpack(scores)) end
-  if closes > 0 then call('ZREM', open, unpack(closed)) end
+local function settle(held)
+  for index, list in pairs(removed) do call('ZREM', index, unpack(list)) end
+  for index, list in pairs(added) do call('ZADD', index, unpack(list)) end
   if drops > 0 then call('UNLINK', unpack(dropped)) end
   for field, by in pairs(deltas) do
-    if by ~= 0 then call('HINCRBY', counts, field, by) end
+    if by ~= 0 then call('HINCRBY', COUNTS, field, by) end
   end
   if overs > 0 then redis.pcall('HDEL', held, unpack(over)) end
 end
@@ -129,15 +159,37 @@ local function remember_lost(key, attempt, deadline)
   remember(key, '{"worker_id":"' .. worker .. '","reason":"worker lost",', attempt, deadline)
 end
 
+-- A sweep or an offer has put this record back to `queued`, no worker has claimed it since, and its run is alive: if it
+-- was counted as lost under this fence, take that back, with the line of history, which is the last one.
+local function alive(key, id, fence)
+  drop(READY, id)
+  local counted, lost, lines = unpack(call('HMGET', key, 'lf', 'lo', 'hi'))
+  call('HDEL', key, 'rl', 'lf')
+  if counted ~= fence then return end
+  if (tonumber(lost) or 0) > 1 then
+    call('HSET', key, 'lo', lost - 1)
+  else
+    call('HDEL', key, 'lo')
+  end
+  local earlier, last = string.match(lines or '', '^(.*)\n([^\n]*)$')
+  if not string.find(last or lines or '', '"reason":"worker lost"', 1, true) then return end
+  if earlier then
+    call('HSET', key, 'hi', earlier)
+  else
+    call('HDEL', key, 'hi')
+  end
+end
+
 -- End a record from outside its run and raise its fence by one, so that a late outcome is refused.
 -- r: read up to INCARNATION. The further arguments are pairs of fields to write.
 local function end_outside(key, message_key, r, status, ttl, ...)
   local id = sub(key, -36)
   local waiters = call('HGET', key, 'wt')
   if status == 'failed' then
-    look_at(id, now_text)
+    move(OPEN, id, now_text)
   else
-    close(id, message_key)
+    drop_everywhere(id)
+    forget_message(message_key)
   end
   call('HSET', key, 'st', status, 'fe', text((tonumber(r[FENCE]) or 0) + 1), 'fi', now_text, ...)
   call('HDEL', key, unpack(TRANSIENT))
@@ -161,7 +213,7 @@ local function worker_lost(times)
 end
 
 -- The lease of this record has ended: count the loss; past the limit the record fails. r: read up to LOST.
--- Answers how often a worker was lost, and whether the record has failed.
+-- Answers how often a worker was lost, and whether the record has failed. If not, the caller writes the number.
 local function lose(key, r, limit, ttl)
   local lost = (tonumber(r[LOST]) or 0) + 1
   remember_lost(key, tonumber(r[ATTEMPT]) or 1, tonumber(r[DEADLINE]) or now)

@@ -1,80 +1,87 @@
 #!lua flags=allow-oom
--- Reads the records that are due and pushes their times by a grace, so that any number of workers can sweep; requeues
--- those whose lease has ended.
--- KEYS: open, counts; then each task key; then each message key
--- ARGV: publish grace (ms), lost limit, result TTL (ms), time to the next check of a damaged record (ms) and of a
---       released one (ms), leave released ones without a message as they are 1|0, how many come with their message
--- Answer: orphans {incarnation, ID, …}; then for each 0 (nothing to do: another sweep was first, or it is closed),
---         {status, task, queue, position, submitted_at, reclaimed 1|0, message or ''},
+-- Looks at the records that are due: each becomes ready, ends, or is looked at again after a grace. Each score is
+-- read again, so that any number of workers can sweep.
+-- KEYS: the four indexes, counts; then each task key; then each message key
+-- ARGV: publish grace (ms), lost limit, result TTL (ms), time to the next look at a damaged record (ms)
+-- Answer: orphans {incarnation, ID, …}, how many became ready; then for each 0 (nothing more to do),
+--         {1 its lease had ended, 2 it failed and needs a dead letter, 3 both; task, queue},
 --         or the text of what is wrong with the record
-local open, counts = KEYS[1], KEYS[2]
-local n = (#KEYS - 2) / 2
-local lost_limit, ttl, with = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[7])
-local leave = ARGV[6] == '1'
-local pushed, damaged, soon = text(now + ARGV[1]), text(now + ARGV[4]), text(now + ARGV[5])
+local n = (#KEYS - 5) / 2
+local lost_limit, ttl = tonumber(ARGV[2]), tonumber(ARGV[3])
+local pushed, damaged = text(now + ARGV[1]), text(now + ARGV[4])
+local ready = 0
 local ids = {}
-for i = 1, n do ids[i] = sub(KEYS[2 + i], -36) end
-local due = call('ZMSCORE', open, unpack(ids))
+for i = 1, n do ids[i] = sub(KEYS[5 + i], -36) end
+local open, scheduled = call('ZMSCORE', OPEN, unpack(ids)), call('ZMSCORE', SCHEDULED, unpack(ids))
 
-local function handed(i, r, status, position, reclaimed)
-  -- A released record needs a free slot and nothing else. If the caller has none, the record stays due for a worker
-  -- that has one, unless the call has found its limit of due records and released ones could hide the rest.
-  if leave and status == 'queued' and r[RELEASED] and i > with then return 0 end
-  look_at(ids[i], status == 'queued' and (r[RELEASED] or reclaimed) and soon or pushed)
-  local message = ''
-  if i <= with or not position or position == '' or status == 'failed' then
-    message = call('GET', KEYS[2 + n + i]) or ''
+local function is_due(score)
+  return score and tonumber(score) <= now
+end
+
+local function found(code, r)
+  return {code, r[TASK] or '', r[QUEUE] or 'default'}
+end
+
+local function make_ready(i, key, r, ...)
+  move(READY, ids[i], now_text)
+  ready = ready + 1
+  call('HSET', key, 'st', 'queued', 'rl', 1, ...)
+  if r[STATUS] ~= 'queued' then
+    count(r[QUEUE], r[STATUS], -1)
+    count(r[QUEUE], 'queued', 1)
   end
-  local submitted_at = tonumber(r[SUBMITTED_AT]) or 0
-  return {status, r[TASK] or '', r[QUEUE] or 'default', position or '', submitted_at, reclaimed and 1 or 0, message}
+  return 0
 end
 
-local function back_to_queue(key, r, ...)
-  call('HSET', key, 'st', 'queued', ...)
-  count(r[QUEUE], r[STATUS], -1)
-  count(r[QUEUE], 'queued', 1)
-end
-
--- The fence stays: a late extend or finish with it is accepted until the next claim.
-local function stale(i, key, r)
+-- The fence stays: a late extend or finish with it is accepted until the next claim, and takes the loss back.
+local function lease_over(i, key, r)
   local lost, failed = lose(key, r, lost_limit, ttl)
-  if failed then return handed(i, r, 'failed', nil, true) end
-  back_to_queue(key, r, 'lo', lost, 'rl', 1)
-  return handed(i, r, 'queued', r[POSITION], true)
+  if failed then
+    put(OPEN, ids[i], pushed)
+    return found(3, r)
+  end
+  make_ready(i, key, r, 'lo', lost, 'lf', r[FENCE] or 0)
+  return found(1, r)
+end
+
+local function waits_on(i, r, until_ms)
+  move(DELAYED[r[STATUS]] and SCHEDULED or OPEN, ids[i], text(until_ms))
+  return 0
 end
 
 local function one(i)
-  local key = KEYS[2 + i]
-  if not due[i] or tonumber(due[i]) > now then return 0 end
+  local key = KEYS[5 + i]
+  if not is_due(open[i]) and not is_due(scheduled[i]) then return 0 end  -- another sweep was first
   local r = record(key, TASK)
   local status = r[STATUS]
   local waits = (status == 'processing' or DELAYED[status]) and tonumber(r[DEADLINE]) or 0
   if waits > now then
-    look_at(ids[i], text(waits))
-    return 0
+    return waits_on(i, r, waits)
   elseif not status or ENDED[status] and status ~= 'failed' then
-    close(ids[i], KEYS[2 + n + i])
+    drop_everywhere(ids[i])
+    forget_message(KEYS[5 + n + i])
     return 0
   elseif status == 'failed' then
-    return handed(i, r, status, nil, false)
+    move(OPEN, ids[i], pushed)
+    return found(2, r)
   elseif r[CANCEL] then
-    return cancelled(key, KEYS[2 + n + i], r, ttl)
+    return cancelled(key, KEYS[5 + n + i], r, ttl)
   elseif status == 'queued' then
-    return handed(i, r, status, r[POSITION], false)
+    return make_ready(i, key, r)
   elseif status == 'processing' then
-    return stale(i, key, r)
+    return lease_over(i, key, r)
   elseif DELAYED[status] then
-    back_to_queue(key, r, 'fe', text((tonumber(r[FENCE]) or 0) + 1))
-    return handed(i, r, 'queued', r[POSITION], false)
+    return make_ready(i, key, r, 'fe', text((tonumber(r[FENCE]) or 0) + 1))
   end
   error('status is ' .. status, 0)
 end
 
-local answers = {orphans}
+local answers = {orphans, 0}
 for i = 1, n do
   local fine, answer = pcall(one, i)
-  if not fine then look_at(ids[i], damaged) end
-  answers[i + 1] = fine and answer or why(answer)
+  if not fine then move(OPEN, ids[i], damaged) end
+  answers[i + 2] = fine and answer or why(answer)
 end
-settle(open, counts)
+settle()
+answers[2] = ready
 return answers

@@ -6,7 +6,7 @@ local MOST = 4
 
 local function one(i)
   local status, others = unpack(call('HMGET', KEYS[i], 'st', 'wt'))
-  if not OPEN[status] then return 1 end
+  if not UNFINISHED[status] then return 1 end
   local waiters, kept = {channel}, 1
   for other in string.gmatch(others or '', '%S+') do
     if other ~= channel and kept < MOST then
