@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from yadtq_core.brokers.memory import MemoryBroker, Queues
@@ -12,15 +12,12 @@ from yadtq_core.child.runner import Runner
 from yadtq_core.interfaces import Backend
 from yadtq_core.model import (
     ChildIdentity,
-    Delivery,
-    Due,
     Lease,
     Outcome,
-    Outgoing,
-    Status,
     WorkerIdentity,
     WorkerStats,
 )
+from yadtq_core.worker.dead_letters import DeadLetters
 from yadtq_core.worker.rules.completion import Completion
 from yadtq_core.worker.rules.intake import Intake
 
@@ -57,6 +54,7 @@ class EngineWorker:
         self._clock = clock
         self._intake = Intake(margin=0.0, replayable=False)
         self._completion = Completion(self._identity)
+        self._dead_letters = DeadLetters(broker, backend)
 
     def start(self) -> None:
         """Tell the plugins that worker and child have started."""
@@ -71,14 +69,16 @@ class EngineWorker:
         self._announce("yadtq_worker_stopped", worker=self._identity, stats=stats)
 
     def step(self) -> list[Outcome]:
-        """Claim what is polled or due now, and run it; return how each run ended."""
+        """Claim what is polled or ready now, and run it; return how each run ended."""
         now = self._clock()
-        consumer = self._broker.consumer(list(self._queues.waiting), member="engine")
-        messages = [one for one in consumer.poll(BATCH, 0.0) if isinstance(one, Delivery)]
-        self._intake.polled(messages, now)
-        batch = self._intake.next_batch(BATCH, now)
-        taken = {delivery.message.id for delivery in batch}
-        batch += [delivery for delivery in self._swept() if delivery.message.id not in taken]
+        queues = list(self._queues.waiting)
+        consumer = self._broker.consumer(queues, member="engine")
+        self._intake.polled(consumer.poll(BATCH, 0.0), now)
+        self._intake.lanes.note_ready(self._swept(queues))
+        share = self._intake.share(BATCH, now)
+        taken = self._backend.take(share.ready, ())
+        self._intake.lanes.note_ready(taken.ready)
+        batch = self._intake.next_batch(BATCH, now, share.polled, taken.deliveries)
         if not batch:
             return []
         answers = self._backend.claim(batch, self._identity, secrets.token_hex(8))
@@ -86,20 +86,13 @@ class EngineWorker:
         consumer.settle(self._intake.spent())
         return self._run(leases) if leases else []
 
-    def _swept(self) -> list[Delivery]:
-        """Return the messages of queued records that are due; dead-letter the failed ones."""
-        _, dues = self._backend.sweep(BATCH, BATCH)
-        if reclaimed := [due for due in dues if due.reclaimed]:
-            self._announce("yadtq_tasks_reclaimed", worker=self._identity, records=tuple(reclaimed))
-        self._dead_letter([due for due in dues if due.status is Status.FAILED])
-        return [due.delivery for due in dues if due.status is Status.QUEUED and due.delivery is not None]
-
-    def _dead_letter(self, dues: Sequence[Due]) -> None:
-        ids = [due.id for due in dues]
-        kept = zip(dues, self._backend.messages(ids), strict=True)
-        letters = [Outgoing(due.id, due.queue, body) for due, body in kept if body is not None]
-        self._broker.publish_dead(letters, timestamp_ms=int(self._clock() * 1000))
-        self._backend.buried(ids)
+    def _swept(self, queues: Sequence[str]) -> Mapping[str, int]:
+        """Look at what is due and dead-letter the failed tasks; return how many records of each queue are ready."""
+        found = self._backend.sweep(BATCH, queues)
+        if found.reclaimed:
+            self._announce("yadtq_tasks_reclaimed", worker=self._identity, records=tuple(found.reclaimed))
+        self._dead_letters.publish(found.failed, found.now_ms)
+        return found.ready
 
     def _run(self, leases: list[Lease]) -> list[Outcome]:
         self._announce("yadtq_tasks_started", worker=self._identity, leases=tuple(leases))

@@ -127,7 +127,7 @@ def test_a_wrong_verdict_refuses_the_batch(answer: Any) -> None:
     with Engine(answering("yadtq_before_submit", answer)) as engine:
         with pytest.raises(PluginError, match=r"plugin Wrong: yadtq_before_submit gave .* \(here 2\)"):
             engine.client.submit_many([call(double, 1), call(double, 2)])
-        assert not engine.store.due_at, "nothing was written"
+        assert not engine.store.entries, "nothing was written"
 
 
 @pytest.mark.parametrize(
