@@ -7,9 +7,10 @@ checks of the doctor write nothing and scan nothing: they read INFO, CONFIG GET 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from yadtq_core.backends.redis.decoding import counts_of
 from yadtq_core.backends.redis.keys import Keys
 from yadtq_core.errors import ConfigurationRefused
 from yadtq_core.model import Finding, Level, ok, problem, some, warning
@@ -208,12 +209,13 @@ def layout(store: Store, keys: Keys, namespace: str) -> Finding:
 
 
 def open_tasks(store: Store, keys: Keys) -> Finding:
-    """Check how many tasks are open (unfinished, or waiting for their dead letter), and if a sweep is overdue."""
+    """Check how many tasks are unfinished, and if a sweep is overdue."""
     now_ms = int(store.run("TIME")[0]) * 1000
-    sizes: Sequence[Any] = store.run_many([("ZCARD", shard.open) for shard in keys.shards])
-    firsts = store.run_many([("ZRANGE", shard.open, 0, 0, "WITHSCORES") for shard in keys.shards])
-    count = sum(size for size in sizes if isinstance(size, int))
-    due = [float(first[1]) for first in firsts if isinstance(first, list) and first]
+    counts = counts_of(store.sound([("HGETALL", shard.counts) for shard in keys.shards]))
+    timed = [name for shard in keys.shards for name in (shard.open, shard.scheduled)]
+    firsts = store.sound([("ZRANGE", name, 0, 0, "WITHSCORES") for name in timed])
+    count = sum(number for by in counts.queues.values() for number in by.values())
+    due = [float(first[1]) for first in firsts if first]
     late = (now_ms - min(due)) / 1000 if due else 0.0
     found = f"{some(count, 'task')} open"
     if late > OVERDUE:

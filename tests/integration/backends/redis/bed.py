@@ -11,6 +11,7 @@ from yadtq_core.net.redis_client import open_store
 from yadtq_core.settings import Settings
 from yadtq_core.testing.contracts.backend_bed import BackendBed
 
+INDEXES = {"open", "scheduled", "ready", "waiting"}
 LEFT_TO_STAND = {"counts", "epoch", "workers", "meta"}
 
 
@@ -32,11 +33,18 @@ class Bed(BackendBed):
         """Return one of a shard's own keys."""
         return f"yadtq:{{{self.namespace}:{shard}}}:{kind}"
 
-    def score(self, one: Delivery | str) -> int | None:
-        """Return the time (ms) at which the sweep must look at it, None if it is not in `open`."""
+    def score(self, one: Delivery | str, index: str = "open") -> int | None:
+        """Return its score in an index (`open`, `ready:default`, …), None if it is not there."""
         task_id = one if isinstance(one, str) else one.message.id
-        found = self.store.run("ZSCORE", self.shard_key("open", shard_of(task_id, self.shards)), task_id)
+        found = self.store.run("ZSCORE", self.shard_key(index, shard_of(task_id, self.shards)), task_id)
         return None if found is None else int(found)
+
+    def indexes(self, one: Delivery | str) -> dict[str, int]:
+        """Return the indexes in which it is, with its scores; of all queues."""
+        names = {name.split("}:", 1)[1] for name in self.names()}
+        kinds = {name for name in names if name.partition(":")[0] in INDEXES}
+        scores = {kind: self.score(one, kind) for kind in sorted(kinds)}
+        return {kind: score for kind, score in scores.items() if score is not None}
 
     def fields(self, one: Delivery | str) -> dict[str, str]:
         """Return a record's hash."""

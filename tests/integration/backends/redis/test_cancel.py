@@ -14,7 +14,7 @@ def test_a_cancelled_task_that_has_not_started_never_runs(bed: Bed) -> None:
         record = bed.record(one)
         assert (record.status, record.note, record.fence) == (Status.CANCELLED, "enough", 1)
         assert record.finished_at is not None
-        assert bed.score(one) is None
+        assert bed.indexes(one) == {}
         assert bed.claim([one])[0].verdict is Verdict.DONE
         assert int(bed.store.run("PTTL", bed.key("task", one))) > 86_000_000
     assert bed.backend.messages(ids) == [None, None]

@@ -27,7 +27,7 @@ def test_a_queued_record_runs_under_a_fence_of_now(bed: Bed) -> None:
     assert (record.status, record.worker_id, record.attempt, record.fence) == (Status.PROCESSING, "w", 1, answer.fence)
     assert record.started_at == answer.started_at_ms / 1000
     assert bed.score(one) == answer.started_at_ms + 15_000
-    assert [(hold.id, hold.fence) for hold in bed.backend.held(bed.worker)] == [(one.message.id, answer.fence)]
+    assert bed.backend.held(bed.worker) == [bed.hold(one, answer)]
 
 
 def test_fences_grow_even_after_everything_was_lost(bed: Bed) -> None:

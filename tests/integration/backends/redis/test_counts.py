@@ -5,16 +5,25 @@ from __future__ import annotations
 import random
 import secrets
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from tests.integration.backends.redis.bed import Bed
-from yadtq_core.model import Answer, Delivery, ReleaseReason, Status, Verdict, WorkerIdentity
-from yadtq_core.testing.contracts.backend_bed import STATS, delivery, given_back, outcome, submission, worker
+from yadtq_core.model import Answer, Delivery, Placed, ReleaseReason, Status, Verdict, WorkerIdentity
+from yadtq_core.testing.contracts.backend_bed import (
+    STATS,
+    delivery,
+    given_back,
+    outcome,
+    position_of,
+    submission,
+    worker,
+)
 
 ENDS = (Status.SUCCESS, Status.FAILED, Status.CANCELLED, Status.SCHEDULED)
 UNFINISHED = {"queued", "scheduled", "processing"}
+QUEUES = ("default", "fast")
 
 
 class Life:
@@ -26,7 +35,7 @@ class Life:
         self.held: list[tuple[Delivery, Answer, WorkerIdentity]] = []
         self.workers = (worker("a"), worker("b"))
         self.fences: dict[str, int] = {}
-        self.hasty = bed.open(lease=0.002, publish_grace=0.001, queue_check=0.001, lost_limit=2)
+        self.hasty = bed.open(lease=0.002, publish_grace=0.001, lost_limit=2)
 
     def some(self) -> list[Delivery]:
         """Return a few known deliveries."""
@@ -34,7 +43,7 @@ class Life:
 
     def submit(self) -> None:
         """Create some, some of them delayed, some only as messages."""
-        queue, kind = self.dice.choice(["default", "fast"]), self.dice.random()
+        queue, kind = self.dice.choice(QUEUES), self.dice.random()
         new = [submission(queue=queue, delay=0.001 if kind < 0.3 else 0.0) for _ in range(self.dice.randint(1, 5))]
         if kind > 0.8:
             self.known += [delivery(one, self.bed.backend.time_ms()) for one in new]
@@ -42,9 +51,10 @@ class Life:
         made = self.bed.backend.create(new)
         self.known += [delivery(one, what.submitted_at_ms) for one, what in zip(new, made, strict=True)]
 
-    def claim(self) -> None:
+    def claim(self, given: Sequence[Delivery] | None = None) -> None:
         """Claim some; every lease must have a larger fence than all before it."""
-        some, by, nonce = self.some(), self.dice.choice(self.workers), secrets.token_hex(8)
+        some = self.some() if given is None else given
+        by, nonce = self.dice.choice(self.workers), secrets.token_hex(8)
         backend = self.hasty if self.dice.random() < 0.5 else self.bed.backend
         answers = backend.claim(some, by, nonce)
         if self.dice.random() < 0.3:
@@ -69,7 +79,7 @@ class Life:
         """End some runs; repeat the call if the reply was lost."""
         some = self.taken()
         for one, answer, by in some:
-            end = outcome(one.message.id, answer, self.dice.choice(ENDS))
+            end = outcome(one.message.id, answer, self.dice.choice(ENDS), queue=one.message.queue)
             code = self.hasty.finish([end], by)[0]
             assert code in ("ok", "already", "fenced", "missing")
             if code == "ok":
@@ -80,7 +90,8 @@ class Life:
         for one, answer, by in self.taken():
             lost = self.dice.random() < 0.3
             delay = self.dice.choice([0.0, 0.001])
-            back = given_back(one.message.id, answer, self.dice.choice(list(ReleaseReason)), lost=lost, delay=delay)
+            reason, queue = self.dice.choice(list(ReleaseReason)), one.message.queue
+            back = given_back(one.message.id, answer, reason, queue=queue, lost=lost, delay=delay)
             if self.hasty.release([back], by)[0] == "ok":
                 assert self.hasty.release([back], by)[0] == "ok"
 
@@ -90,10 +101,30 @@ class Life:
             self.bed.backend.extend([self.bed.hold(one, answer)], by)
 
     def sweep(self) -> None:
-        """Sweep, confirm, and mark dead letters as published."""
-        found = self.hasty.sweep(50, 10)[1]
-        self.hasty.confirm([(due.id, "0:1") for due in found if due.status is Status.QUEUED])
-        self.hasty.buried([due.id for due in found if due.status is Status.FAILED][:2])
+        """Sweep, and mark dead letters as published."""
+        self.hasty.buried([due.id for due in self.hasty.sweep(50, QUEUES).failed][:2])
+
+    def confirm(self) -> None:
+        """Confirm some, perhaps for another queue than their own."""
+        queue = self.dice.choice([*QUEUES, None])
+        self.bed.backend.confirm(
+            [
+                Placed(one.message.id, queue or one.message.queue, position_of(one.message.id, self.dice.randint(0, 9)))
+                for one in self.some()
+            ]
+        )
+
+    def recover(self) -> None:
+        """Find some that are missing in the log."""
+        ranges = [(number, self.dice.randint(0, 9), 10) for number in range(256)]
+        epochs = self.bed.backend.heartbeat(self.bed.worker, STATS, ()).epochs
+        self.bed.backend.recover(self.dice.choice(QUEUES), ranges, epochs)
+
+    def take(self) -> None:
+        """Take some, and perhaps claim them."""
+        taken = self.bed.backend.take({queue: self.dice.randint(0, 3) for queue in QUEUES}, ()).deliveries
+        if self.dice.random() < 0.7:
+            self.claim(list(taken))
 
     def cancel(self) -> None:
         """Cancel some."""
@@ -117,6 +148,9 @@ class Life:
                     self.release,
                     self.extend,
                     self.sweep,
+                    self.confirm,
+                    self.recover,
+                    self.take,
                     self.cancel,
                     self.offer,
                 ]
@@ -133,6 +167,23 @@ def test_counters_index_and_fences_hold_in_a_random_life(make_bed: Callable[...,
         check(bed, life)
 
 
+def expected(bed: Bed, task_id: str) -> str:
+    """Return the one index that fits a record's fields."""
+    fields = bed.fields(task_id)
+    queue = fields.get("qu", "default")
+    if fields["st"] == "scheduled":
+        return "scheduled"
+    if fields["st"] == "queued" and "rl" in fields:
+        return f"ready:{queue}"
+    return f"waiting:{queue}" if fields["st"] == "queued" and "po" in fields else "open"
+
+
+def taken(bed: Bed, task_id: str) -> list[str]:
+    """Return the index of a ready record that was taken and not claimed, or is to be cancelled; else none."""
+    fields = bed.fields(task_id)
+    return ["open"] if fields["st"] == "queued" and "rl" in fields else []
+
+
 def check(bed: Bed, life: Life) -> None:
     """Compare what is counted and indexed with the records."""
     counts = bed.backend.counts()
@@ -142,16 +193,17 @@ def check(bed: Bed, life: Life) -> None:
     ended = Counter(str(record.status) for record in records.values() if record.status not in UNFINISHED)
     assert counts.ended == ended  # none has expired yet
     for task_id, record in records.items():
-        score = bed.score(task_id)
+        places = bed.indexes(task_id)
         kept = bed.backend.messages([task_id])[0]
         if record.status in UNFINISHED:
-            assert score is not None
+            assert list(places) == [expected(bed, task_id)] or taken(bed, task_id) == list(places)
             assert kept is not None
         elif record.status is Status.FAILED:
             unburied = int(bed.store.run("PTTL", bed.key("task", task_id))) == -1
-            assert (score is not None) == unburied == (kept is not None)
+            assert list(places) == ["open"] * unburied
+            assert unburied == (kept is not None)
         else:
-            assert score is None
+            assert places == {}
             assert kept is None
     for by in life.workers:
         for hold in bed.backend.held(by):

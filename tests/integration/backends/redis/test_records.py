@@ -6,6 +6,8 @@ from tests.integration.backends.redis.bed import LEFT_TO_STAND, Bed
 from yadtq_core.model import ReleaseReason, Status
 from yadtq_core.testing.contracts.backend_bed import STATS, given_back, outcome, worker
 
+DAY_MS = 86_400_000
+
 
 def test_a_damaged_record_names_the_damage(bed: Bed) -> None:
     wrong_type, wrong_status, no_status, wrong_number, wrong_error, wrong_text = ones = bed.submit(6)
@@ -27,7 +29,7 @@ def test_a_damaged_record_names_the_damage(bed: Bed) -> None:
 def test_a_small_finished_record_takes_at_most_three_hundred_bytes(bed: Bed) -> None:
     one = bed.submit()[0]
     by = worker("worker-host-1234")
-    bed.backend.confirm([(one.message.id, "3:123456")])
+    bed.confirm(one, offset=123456)
     bed.finish(outcome(one.message.id, bed.run(one, worker=by)), worker=by)
     assert int(bed.store.run("MEMORY", "USAGE", bed.key("task", one))) <= 300
 
@@ -36,7 +38,7 @@ def test_no_key_without_an_end_survives_when_all_is_over(bed: Bed) -> None:
     """Every way through the house, from one worker that dies and one that lives."""
     dead = worker("dead")
     success, failed, cancelled, taken_over, retried, poison, released, swept, unknown = ones = bed.submit(9)
-    bed.backend.confirm([(one.message.id, "0:1") for one in ones])
+    bed.confirm(*ones)
     for by in (dead, bed.worker):
         bed.backend.heartbeat(by, STATS, ())
     bed.finish(outcome(success.message.id, bed.run(success)))
@@ -53,10 +55,11 @@ def test_no_key_without_an_end_survives_when_all_is_over(bed: Bed) -> None:
     bed.backend.release([given_back(released.message.id, bed.run(released))], bed.worker)
     bed.finish(outcome(released.message.id, bed.run(released)))
     bed.lost(swept, worker=dead)
-    bed.backend.sweep(100, 100)
+    bed.sweep()
     bed.finish(outcome(swept.message.id, bed.run(swept)))
-    late = given_back(unknown.message.id, bed.run(unknown), ReleaseReason.UNKNOWN_TASK)
-    bed.open(unknown_task_ttl=0.001).release([late], bed.worker)
+    late = given_back(unknown.message.id, bed.run(unknown), ReleaseReason.UNKNOWN_TASK, delay=5.0)
+    bed.store.run("HSET", bed.key("task", unknown), "un", bed.backend.time_ms() - DAY_MS)
+    bed.backend.release([late], bed.worker)
     bed.backend.buried([one.message.id for one in (failed, poison, unknown)])
 
     eternal = [name for name in bed.names() if int(bed.store.run("PTTL", name)) == -1]

@@ -70,7 +70,7 @@ def test_a_full_store_refuses_new_work_only(own_bed: Bed) -> None:
     assert bed.finish(outcome(running.message.id, answer)) == ["ok"]
     assert bed.finish(outcome(ended.message.id, bed.run(ended))) == ["ok"]
     bed.fail(failing)
-    assert bed.backend.sweep(10, 10)[1][0].status is Status.FAILED
+    assert bed.failed() == [failing.message.id]
     bed.backend.buried([failing.message.id])
     assert bed.backend.counts().ended == {"success": 2, "failed": 1}
 

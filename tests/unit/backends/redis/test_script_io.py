@@ -17,12 +17,14 @@ from yadtq_core.model import (
     Attempt,
     Counts,
     CreateCode,
+    Due,
     Epoch,
     Error,
     ExtendCode,
     FinishCode,
     Outcome,
     Past,
+    Placed,
     Release,
     ReleaseReason,
     Status,
@@ -62,9 +64,10 @@ def test_each_script_is_one_constant_text_with_its_first_line_first() -> None:
 
 def test_new_records_share_one_answer() -> None:
     found = script_io.created_in(
-        [5, 1, 1, 2, [1, 4, b"success", 1], [0, 4, b"queued", 0], [1, 4, b"sleeping", 0], b"ERR"]
+        [5, 0, 1, 1, 2, [1, 4, b"success", 1], [0, 4, b"queued", 0], [1, 4, b"sleeping", 0], b"ERR"]
     )
     assert found[0] is found[1]
+    assert [one.published for one in script_io.created_in([5, 1, 1, 2])] == [True, False]
     assert [(one.code, one.status, one.published) for one in found] == [
         (CreateCode.NEW, Status.QUEUED, False),
         (CreateCode.NEW, Status.QUEUED, False),
@@ -116,9 +119,9 @@ def test_each_outcome_takes_six_arguments() -> None:
 def test_each_release_takes_seven_arguments() -> None:
     out = script_io.releases_out(
         [
-            Release(ID, 1, ReleaseReason.UNSTARTED),
-            Release(ID, 2, ReleaseReason.UNKNOWN_TASK, delay=1.0, note="unknown task"),
-            Release(ID, 3, ReleaseReason.CHILD_DIED, lost=True, note='killed "9"'),
+            Release(ID, "default", 1, ReleaseReason.UNSTARTED),
+            Release(ID, "default", 2, ReleaseReason.UNKNOWN_TASK, delay=1.0, note="unknown task"),
+            Release(ID, "default", 3, ReleaseReason.CHILD_DIED, lost=True, note='killed "9"'),
         ],
         "w",
     )
@@ -182,6 +185,36 @@ def test_an_unreadable_message_of_a_script_is_skipped(body: bytes, submitted_at_
 def test_a_row_that_cannot_be_read_is_no_worker() -> None:
     assert worker_of({}, 0, 1) is None
     assert worker_of({b"last_seen": b"x"}, 0, 1) is None
+
+
+@pytest.mark.parametrize(
+    ("position", "score"),
+    [
+        ("0:0", 0),
+        ("3:41", 3 * 2**38 + 41),
+        ("32767:274877906943", 2**53 - 1),
+        ("32769:0", ""),
+        ("1:274877906944", ""),
+        ("2:1", ""),  # of another shard
+        ("", ""),
+        ("1", ""),
+        ("1:2:3", ""),
+        ("1:1755103784123-5", ""),
+        ("1:-1", ""),
+        ("\u0661:1", ""),
+        ("1:1\n", ""),
+    ],
+)
+def test_a_position_has_a_score_if_a_record_can_wait_there(position: str, score: int | str) -> None:
+    shard = 0 if position == "0:0" else 1
+    assert script_io.positions_out([Placed(ID, "default", position)], shard, 2) == [position, score]
+
+
+def test_what_a_sweep_found_is_sorted() -> None:
+    answer = [[], 2, 0, [1, b"a", b"default"], b"WRONGTYPE", [2, b"b", b"fast"], [3, b"c", b"default"]]
+    reclaimed, failed = script_io.swept_in(list("vwxyz"), answer)
+    assert reclaimed == [Due("w", "a", "default"), Due("z", "c", "default")]
+    assert failed == [Due("y", "b", "fast"), Due("z", "c", "default")]
 
 
 def test_delays_of_submissions_travel_in_milliseconds() -> None:
