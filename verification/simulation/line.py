@@ -57,6 +57,12 @@ class Line:
             self._give_up("heard no answer", commands)
         return answers
 
+    def sound(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        """Return the answers to commands that are sent together; none may be refused."""
+        answers = self.run_many(commands)
+        assert not any(isinstance(answer, ServerError) for answer in answers)
+        return answers
+
     def translated(self, error: Exception) -> YadtqError:
         """Return the value of a refusal. No script may be refused, so the history ends."""
         raise AssertionError(f"the server refuses: {error}")

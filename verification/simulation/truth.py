@@ -54,6 +54,10 @@ def misplaced(status: str, queue: str, indexes: Sequence[str]) -> str:
     return "" if fits else f"is {status or 'gone'} and in the indexes {', '.join(indexes) or 'none'}"
 
 
+LACKED = ("unknown_task", "binding_failed")
+"""Reasons of a release after which the message is settled: the store alone has the task."""
+
+
 class State(NamedTuple):
     """The fields of a record that are watched; '' if there is none."""
 
@@ -158,6 +162,8 @@ class Truth:
         named: defaultdict[str, set[str]] = defaultdict(set)
         for index, key in enumerate(call.keys):
             named[key].add(_fence_of(call, index))  # one batch may end two runs of one task
+            if call.script == "release" and str(call.arguments[6 + 7 * index]) in LACKED:
+                self.scheduled.add(key[-36:])
         for key, (fields, indexes) in zip(call.keys, found, strict=True):
             task_id = key[-36:]
             after = State(*[field.decode() if field is not None else "" for field in fields])
@@ -277,7 +283,7 @@ def _held(state: State) -> tuple[str, ...]:
 
 def _fence_of(call: Carried, index: int) -> str:
     """Return the fence that a call names for its record of this index; '' where it names none."""
-    first, each = {"extend": (1, 2), "finish": (2, 6), "release": (3, 7)}.get(call.script, (0, 0))
+    first, each = {"extend": (1, 2), "finish": (2, 6), "release": (5, 7)}.get(call.script, (0, 0))
     return str(call.arguments[first + each * index]) if each else ""
 
 

@@ -49,6 +49,11 @@ class Passed:
                 found.setdefault(partition.queue, []).append(Range(partition.number, 0, low))
         return found
 
+    def ask_again(self, queue: str) -> None:
+        """Ask about the partitions of this queue at the next look, although they have not moved."""
+        self._asked = {partition: asked for partition, asked in self._asked.items() if partition.queue != queue}
+        self._ends_at = {partition: at for partition, at in self._ends_at.items() if partition.queue != queue}
+
     def ends_due(self, partitions: Iterable[Partition], now: float) -> list[Partition]:
         """Return the partitions whose ends must be looked at now: after they were gained, and every AGAIN_SECONDS."""
         assigned = list(partitions)
