@@ -276,8 +276,8 @@ class Backend(Protocol):
     def heartbeat(self, worker: WorkerIdentity, stats: WorkerStats, known: Sequence[Epoch]) -> Heartbeat:
         """Record that the worker lives; adopt or begin each shard's epoch. `known` is empty at start."""
 
-    def workers(self) -> Sequence[WorkerRow]:
-        """Return the workers seen within the last hour, by name."""
+    def workers(self, *, online: bool = False) -> Sequence[WorkerRow]:
+        """Return the workers seen within the last hour, by name. `online`: read and return only those online now."""
 
     def time_ms(self) -> int:
         """Return the store's clock."""

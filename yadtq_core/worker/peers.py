@@ -9,38 +9,44 @@ from yadtq_core.errors import YadtqError
 from yadtq_core.interfaces import Backend
 from yadtq_core.model import WorkerIdentity, WorkerRow
 
+FRESH_SECONDS = 1.0
+"""For this long an answer of the backend is used again."""
+ROW_SECONDS = 0.05
+"""An answer with many rows is used for this long a row: no worker reads more than 20 rows a second, so that the cost
+of one worker does not grow with their number."""
+
 
 class Peers:
-    """The workers that are online, without this one. A hint only: they may be saturated or gone a moment later.
+    """The workers that are online, without this one. A hint only: they may be saturated or gone a moment later."""
 
-    fresh: seconds for which `can_run` uses an answer of the backend again.
-    """
-
-    def __init__(self, backend: Backend, identity: WorkerIdentity, fresh: float) -> None:
+    def __init__(self, backend: Backend, identity: WorkerIdentity) -> None:
         self._backend = backend
         self._identity = identity
-        self._fresh = fresh
         self._rows: Sequence[WorkerRow] = ()
         self._stale_at = 0.0
 
     def can_run(self, queue: str, task: str) -> bool:
         """True when a peer has loaded this task, serves its queue and has a free slot."""
-        return any(row.stats.free and task in row.stats.tasks and queue in row.stats.queues for row in self._recent())
+        try:
+            rows = self._online()
+        except YadtqError:
+            return False  # the next call of the backend logs the outage
+        return any(row.stats.free and task in row.stats.tasks and queue in row.stats.queues for row in rows)
 
     def free_slots(self) -> int:
-        """Return how many slots the peers have free now; asks the backend, and raises YadtqError as it does."""
+        """Return how many slots the peers have free; raises YadtqError as the backend does."""
         return sum(row.stats.free for row in self._online())
 
-    def _recent(self) -> Sequence[WorkerRow]:
+    def _online(self) -> Sequence[WorkerRow]:
         now = time.monotonic()
         if now >= self._stale_at:
-            self._stale_at = now + self._fresh
+            self._stale_at = now + FRESH_SECONDS  # the other threads use the last answer meanwhile
             try:
-                self._rows = self._online()
+                rows = self._backend.workers(online=True)
             except YadtqError:
-                self._rows = ()  # the next call of the backend logs the outage
+                self._rows = ()
+                raise
+            own = self._identity.incarnation
+            self._rows = [row for row in rows if row.identity.incarnation != own]
+            self._stale_at = now + max(FRESH_SECONDS, ROW_SECONDS * len(rows))
         return self._rows
-
-    def _online(self) -> Sequence[WorkerRow]:
-        own = self._identity.incarnation
-        return [row for row in self._backend.workers() if row.online and row.identity.incarnation != own]

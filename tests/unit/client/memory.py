@@ -165,7 +165,7 @@ class MemoryBackend:
     def counts(self) -> Counts:
         return Counts({}, {})
 
-    def workers(self) -> Sequence[WorkerRow]:
+    def workers(self, *, online: bool = False) -> Sequence[WorkerRow]:
         return []
 
     def time_ms(self) -> int:

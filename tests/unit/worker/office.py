@@ -48,7 +48,7 @@ class Store:
             raise BackendUnavailable("away")
         return [RUN for _ in deliveries]
 
-    def workers(self) -> Sequence[WorkerRow]:
+    def workers(self, *, online: bool = False) -> Sequence[WorkerRow]:
         return ()
 
     def release(self, releases: Sequence[Release], worker: WorkerIdentity) -> Sequence[FinishCode]:

@@ -100,8 +100,10 @@ class SweepingContract:
         assert other.identity.id == "b"
         bed.backend.heartbeat(bed.worker, structs.replace(stats, state="offline"), ())
         assert [row.online for row in bed.backend.workers()] == [True, False]
+        assert [row.identity.id for row in bed.backend.workers(online=True)] == ["b"]
         bed.pass_time()
         assert not bed.open(lease=SHORT).workers()[0].online
+        assert bed.open(lease=SHORT).workers(online=True) == []
 
     def test_nothing_is_due_before_its_time(self, bed: BackendBed) -> None:
         fresh, delayed, running = bed.submit()[0], bed.submit(delay=60)[0], bed.submit()[0]
