@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from yadtq_core.child.pipe import TOKEN, Cancel, Frames, Report, Start, Work, decode_report, frame, job_of
+from yadtq_core.child.stop_signals import STOP_SIGNALS
 from yadtq_core.model import Lease
 
 _F_SETPIPE_SZ = 1031  # Linux; `fcntl` has no such name on macOS, where the call fails and the default stays
@@ -192,12 +193,16 @@ def _pipe(undo: ExitStack) -> tuple[int, int]:
 
 
 def _spawned(inherited: tuple[int, ...]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "yadtq_core.child", *map(str, inherited), str(os.getpid())],
-        pass_fds=inherited,
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,  # only the worker must receive a terminal's Ctrl-C: it then drains
-    )
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", "yadtq_core.child", *map(str, inherited), str(os.getpid())],
+            pass_fds=inherited,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # only the worker must receive a terminal's Ctrl-C: it then drains
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _widen(*fds: int) -> None:

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from types import FrameType
 
+from yadtq_core.child.stop_signals import STOP_SIGNALS
 from yadtq_core.errors import YadtqError
 from yadtq_core.interfaces import Backend, Broker
 from yadtq_core.model import WorkerIdentity
@@ -46,7 +47,7 @@ class Signals:
 
     def install(self) -> None:
         """Handle SIGTERM and SIGINT. Only the main thread may call it."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOP_SIGNALS:
             signal.signal(number, self._came)
 
     def _came(self, number: int, _: FrameType | None) -> None:

@@ -85,7 +85,6 @@ class Worker:
 
     def kill_runs(self) -> None:
         """Kill the children; the completion thread then requeues their runs."""
-        self._parts.lifecycle.killed.set()
         self._parts.executor.kill()
 
     def close(self) -> None:

@@ -554,3 +554,30 @@ def test_a_child_that_dies_before_it_is_ready_is_a_problem_that_ends_with_one_th
     workers.executor.respawn()
     workers.hear_until(lambda: workers.executor.free, "a child that is ready")
     assert workers.executor.problem == ""
+
+
+# Signals to a whole group
+
+
+def test_a_child_ignores_the_signals_of_a_stop_from_its_first_moment_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(ROOT)
+    executor = Executor(Settings(worker_id="w1", processes=3, threads=1), CHORES)
+    executor.respawn()
+    try:
+        for child in executor._children.values():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                os.kill(child.process.pid, number)
+        executor.start()
+        assert executor.free == 3
+    finally:
+        executor.close()
+
+
+def test_a_task_can_terminate_processes_that_it_has_started(crew: Callable[..., Crew]) -> None:
+    workers = crew(1, 2)
+    leases = [lease("terminated") for _ in range(2)]  # one of them not in the main thread
+    workers.give(*leases)
+    workers.hear_all(*leases)
+    assert [workers.result(one) for one in leases] == [[-signal.SIGTERM, -signal.SIGTERM]] * 2

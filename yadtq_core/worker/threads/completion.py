@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from yadtq_core.child.pipe import Done
 from yadtq_core.errors import YadtqError
 from yadtq_core.interfaces import Backend
 from yadtq_core.model import Lease, Outcome, ReleaseReason, WorkerIdentity
@@ -57,10 +59,10 @@ class CompletionThread(ThreadLoop):
 
     def _heard(self, heard: ChildEvents) -> None:
         self.completion.progress.update(heard.progress)  # first: a run may have ended after its report
-        if heard.ended:
-            self.completion.ended(heard.ended)
+        if ended := self._own_ends(heard.ended):
+            self.completion.ended(ended)
             with self.intake as intake:
-                intake.stopped([lease.id for lease, _ in heard.ended], time.monotonic())
+                intake.stopped([lease.id for lease, _ in ended], time.monotonic())
                 self.intake.notify()
             if self.sweeps.found_work and self.executor.free:
                 self.sweeps.request()
@@ -69,13 +71,27 @@ class CompletionThread(ThreadLoop):
         if heard.ready:
             self.sweeps.request()
 
+    def _own_ends(self, ended: Sequence[tuple[Lease, Done]]) -> Sequence[tuple[Lease, Done]]:
+        """Return the runs that have ended by themselves; requeue those that the stop of this worker has interrupted."""
+        if not self.lifecycle.stopping.is_set():
+            return ended
+        self._requeue_stopped([lease for lease, done in ended if done.interrupted])
+        return [(lease, done) for lease, done in ended if not done.interrupted]
+
+    def _requeue_stopped(self, leases: Sequence[Lease]) -> None:
+        self.completion.forget_progress(leases)
+        self.requeue.release(leases, ReleaseReason.HANDED_BACK, note="requeued: its worker was stopped")
+
     def _requeue(self, death: Death) -> None:
-        """Requeue the tasks that a dead child had begun, as lost; give those that it had not begun to another child."""
-        self.completion.forget_progress(death.begun)
-        killed = self.lifecycle.killed.is_set()
-        reason = ReleaseReason.HANDED_BACK if killed else ReleaseReason.CHILD_DIED
-        note = "requeued: its worker was stopped" if killed else death.cause
-        self.requeue.release(death.begun, reason, note=note, lost=not killed)
+        """Requeue the tasks that a dead child had begun, as lost; give those that it had not begun to another child.
+
+        In a worker that stops no run counts as lost: the worker or its service manager has killed the child.
+        """
+        if self.lifecycle.stopping.is_set():
+            self._requeue_stopped(death.begun)
+        else:
+            self.completion.forget_progress(death.begun)
+            self.requeue.release(death.begun, ReleaseReason.CHILD_DIED, note=death.cause, lost=True)
         if death.unbegun and not self.executor.give(death.unbegun):
             self.requeue.unstarted(death.unbegun)
         self.sweeps.request()
