@@ -119,3 +119,9 @@ def shell(command: str) -> int:
     """Run a command in a process of the task's own; raise CalledProcessError if it fails or is killed."""
     begin()
     return subprocess.run(["sh", "-c", f"exec 2>&1; {command}"], check=True).returncode
+
+
+@task(name="site.echo")
+def echo(text: str, length: int) -> str:
+    """Return as many characters; the text is there to be large."""
+    return "x" * length

@@ -12,6 +12,7 @@ from verification.simulation.strands import Signal, SimulatedProcess
 from yadtq_core.child.pipe import Done
 from yadtq_core.model import Error, Lease, Status
 from yadtq_core.worker.executor import ChildEvents, Death
+from yadtq_core.worker.rules.budget import BUDGET
 
 RESPAWN_SECONDS = 0.4
 
@@ -81,6 +82,11 @@ class Executor:
     def free(self) -> int:
         """How many more jobs would begin at once."""
         return sum(max(0, self._threads - len(child.given)) for child in self._children)
+
+    @property
+    def room(self) -> int:
+        """How many more bytes of jobs it takes ahead of free slots: its jobs are small."""
+        return BUDGET
 
     @property
     def ready(self) -> bool:

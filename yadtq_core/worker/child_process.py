@@ -19,6 +19,7 @@ from msgspec import Struct
 from yadtq_core.child.pipe import TOKEN, Cancel, Frames, Report, Start, Work, decode_report, frame, job_of
 from yadtq_core.child.stop_signals import STOP_SIGNALS
 from yadtq_core.model import Lease
+from yadtq_core.worker.rules.budget import size_of_delivery
 
 _F_SETPIPE_SZ = 1031  # Linux; `fcntl` has no such name on macOS, where the call fails and the default stays
 _PIPE_BYTES = 1024 * 1024
@@ -70,6 +71,12 @@ class ChildProcess:
     def backlogged(self) -> bool:
         """True when frames wait because the pipe is full."""
         return bool(self._unsent)
+
+    @property
+    def bytes(self) -> int:
+        """How much its jobs hold here, with the copies that wait because the pipe is full."""
+        jobs = sum(size_of_delivery(entry.lease.delivery) for entry in self.jobs.values())
+        return jobs + sum(map(len, self._unsent))
 
     @property
     def free(self) -> int:

@@ -47,11 +47,12 @@ class Claimer:
     def window(self, intake: Intake, free: int, now: float) -> int:
         """Return how many runs may be claimed with `free` slots empty: 0 if no child is ready or the backend is silent.
 
+        Runs beyond the free slots are claimed only while the children have room for their bytes.
         Call it inside the block that guards `intake`.
         """
         if not self.executor.ready or not self.keeper.may_claim(now):
             return 0
-        return intake.window(free, now)
+        return intake.window(free, now, ahead=self.executor.room > 0)
 
     def claim(self, batch: Sequence[Delivery]) -> bool:
         """Claim a batch and start the granted runs. With an empty batch, repeat the claim without an answer, if any.

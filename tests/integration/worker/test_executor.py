@@ -26,6 +26,7 @@ from yadtq_core.model import Delivery, Lease, Message, Partition, new_id
 from yadtq_core.settings import Settings
 from yadtq_core.wire import envelope
 from yadtq_core.worker.executor import Death, Executor
+from yadtq_core.worker.rules.budget import BUDGET
 
 ROOT = Path(__file__).parents[3]
 CHORES = ["tests.integration.chores"]
@@ -177,6 +178,22 @@ def test_jobs_taken_back_from_a_full_pipe_can_be_started_again(crew: Callable[..
     workers.give(*taken)
     workers.hear_all(*leases)
     assert len(taken) >= 19  # the child may have waited for its first token when it was stopped
+
+
+def test_room_is_what_the_held_bytes_leave_of_the_budget(crew: Callable[..., Crew]) -> None:
+    """Jobs that wait in a full pipe are held twice: with their leases, and as frames."""
+    workers = crew()
+    (pid,) = workers.pids()
+    assert workers.executor.room == BUDGET
+    os.kill(pid, signal.SIGSTOP)
+    leases = [lease("length", "x" * 256 * 1024) for _ in range(24)]
+    workers.give(*leases[:16])
+    assert BUDGET // 16 < workers.executor.room < BUDGET // 4
+    workers.give(*leases[16:])
+    assert workers.executor.room == 0
+    os.kill(pid, signal.SIGCONT)
+    workers.hear_all(*leases)
+    workers.hear_until(lambda: workers.executor.room == BUDGET, "all jobs have ended")
 
 
 # Taking back

@@ -91,7 +91,7 @@ class SweepingContract:
         assert first.past == (Past(first.id, 0),)
 
     def test_a_worker_is_listed_with_its_statistics(self, bed: BackendBed) -> None:
-        stats = WorkerStats("stopping", 12, 1, 4, 3, ("default", "fast"), (), 2**40, "1.2")
+        stats = WorkerStats("stopping", 12, 1, 4, 3, ("default", "fast"), (), 2**40, "1.2", 7)
         answer = bed.backend.heartbeat(bed.worker, stats, ())
         bed.backend.heartbeat(worker("b"), STATS, ())
         row, other = sorted(bed.backend.workers(), key=lambda row: row.identity.id, reverse=True)

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from yadtq_core.model import Answer, Delivery, Epoch, Lease, Partition, Place, Unreadable, Verdict
+from yadtq_core.worker.rules.budget import BUDGET, size_of_deliveries, size_of_delivery
 from yadtq_core.worker.rules.partition import PartitionProgress, Rewind
 
 POLL_MOST = 500
@@ -148,13 +149,17 @@ class Intake:
 
         A replayable broker is asked for POLL_MOST, unless enough deliveries wait. Another broker is asked for as many
         as may be claimed and do not wait here yet. At the full pace it is asked for MAX_WINDOW more, and only when at
-        least half of them are lacking, so that there are fewer polls.
+        least half of them are lacking, so that there are fewer polls. No broker is asked for more while the waiting
+        deliveries use up BUDGET.
         """
         if self._replayable:
-            return POLL_MOST if len(self._waiting) < ENOUGH_WAITING else 0
-        ahead = MAX_WINDOW if self._ended_count >= MAX_WINDOW else 0
-        lacking = window + ahead - len(self._waiting)
-        return lacking if lacking > ahead // 2 else 0
+            wanted = POLL_MOST if len(self._waiting) < ENOUGH_WAITING else 0
+        else:
+            ahead = MAX_WINDOW if self._ended_count >= MAX_WINDOW else 0
+            lacking = window + ahead - len(self._waiting)
+            wanted = lacking if lacking > ahead // 2 else 0
+        fits = wanted and size_of_deliveries(entry.delivery for entry in self._waiting) < BUDGET
+        return wanted if fits else 0
 
     @property
     def waiting(self) -> int:
@@ -165,32 +170,38 @@ class Intake:
         """Return when to claim the next parked delivery again, None if none is parked."""
         return self._parked[0][0] if self._parked else None
 
-    def window(self, free: int, now: float) -> int:
+    def window(self, free: int, now: float, *, ahead: bool = True) -> int:
         """Return how many more runs may be claimed now, with `free` slots empty.
 
         The pace is the number of runs that ended within WINDOW_SECONDS, at most MAX_WINDOW. The answer is the pace
-        minus the claimed runs that have not ended, or the free slots if they are more.
+        minus the claimed runs that have not ended, or the free slots if they are more. ahead: False when the claimed
+        runs hold too many bytes, so that only free slots count.
         """
         while self._ended and self._ended[0][0] < now - WINDOW_SECONDS:
             self._ended_count -= self._ended.popleft()[1]
         pace = min(self._ended_count, MAX_WINDOW)
         more = pace - len(self._running)
-        if more < min(pace // 4, WORTH_A_CALL):
+        if not ahead or more < min(pace // 4, WORTH_A_CALL):
             more = 0  # a claim of so few is not worth a call yet
         if not self._replayable and len(self._waiting) > pace:
             more = len(self._waiting)  # no other worker can get them
         return max(min(free, MAX_WINDOW), more)
 
-    def next_batch(self, window: int, now: float) -> list[Delivery]:
+    def next_batch(self, window: int, now: float, room: int = BUDGET) -> list[Delivery]:
         """Take up to `window` deliveries to claim: parked ones that are due, then the others by arrival.
 
-        A batch contains no ID twice and none that runs here: such a delivery is parked for a second, or spent.
+        A batch contains no ID twice and none that runs here: such a delivery is parked for a second, or spent. It ends
+        with the delivery that fills `room` (bytes).
         """
         batch: dict[str, Delivery] = {}
-        while len(batch) < window and self._parked and self._parked[0][0] <= now:
-            self._take(heapq.heappop(self._parked)[2], batch, now)
-        while len(batch) < window and self._waiting:
-            self._take(self._waiting.popleft().delivery, batch, now)
+        while len(batch) < window and room > 0 and self._parked and self._parked[0][0] <= now:
+            delivery = heapq.heappop(self._parked)[2]
+            room -= size_of_delivery(delivery)
+            self._take(delivery, batch, now)
+        while len(batch) < window and room > 0 and self._waiting:
+            delivery = self._waiting.popleft().delivery
+            room -= size_of_delivery(delivery)
+            self._take(delivery, batch, now)
         return list(batch.values())
 
     def _take(self, delivery: Delivery, batch: dict[str, Delivery], now: float) -> None:

@@ -42,10 +42,21 @@ class CompletionThread(ThreadLoop):
     def run(self) -> None:
         """Write outcomes until the worker has finished."""
         while not self.lifecycle.finished.is_set() or self.completion.pending:
-            now = self.looped_at = time.monotonic()
-            self._heard(self.executor.read(self.completion.wait(now, IDLE_SECONDS)))
+            self.looped_at = time.monotonic()
+            self._read(self.completion.wait(self.looped_at, IDLE_SECONDS))
             self._gather()
             self._write()
+
+    def _read(self, timeout: float) -> None:
+        """Read reports, unless the outcomes that wait for the backend use up their budget.
+
+        Then results stay in the pipes, and the children wait. A worker that stops starts nothing new, so its reports
+        are few, and the deaths of killed children are among them.
+        """
+        if self.completion.full() and not self.lifecycle.stopping.is_set():
+            self.lifecycle.stopping.wait(timeout)
+        else:
+            self._heard(self.executor.read(timeout))
 
     def _gather(self) -> None:
         """Wait up to 4 ms for more outcomes while other runs go on: one script call costs as much as ten tasks.

@@ -11,6 +11,7 @@ from yadtq_core.model import Delivery, Unreadable
 from yadtq_core.worker.claimer import Claimer
 from yadtq_core.worker.executor import Executor
 from yadtq_core.worker.requeue import Requeue
+from yadtq_core.worker.rules.budget import BUDGET
 from yadtq_core.worker.shared import GuardedIntake, Lifecycle, ThreadLoop
 from yadtq_core.worker.threads.group_member import GroupMember, names
 from yadtq_core.worker.unreadable import UnreadableMessages
@@ -101,7 +102,8 @@ class IntakeThread(ThreadLoop):
                 self.lifecycle.stopping.wait(0.2)
             return True
         with self.intake as intake:
-            batch = intake.next_batch(self.claimer.window(intake, free, now), now)
+            # Without room for more, the window is what must be claimed all the same: one call's worth of it.
+            batch = intake.next_batch(self.claimer.window(intake, free, now), now, self.executor.room or BUDGET)
         if not batch:
             return False
         self.claimer.claim(batch)
