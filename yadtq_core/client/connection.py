@@ -54,7 +54,9 @@ class Services:
             if plugins.manager.implemented("yadtq_tasks_submitted")
             else None,
         )
-        self.group: Combiner[Submission, None] = Combiner(self.submitter.begin, most=GROUP, name="yadtq-submitter")
+        self.group: Combiner[Submission, None] = Combiner(
+            self.submitter.begin, most=GROUP, size=_size, name="yadtq-submitter"
+        )
         self.waiter = Waiter(self.backend)
         self._close_first_at_exit()
 
@@ -81,6 +83,10 @@ class Services:
     def _at_exit(self) -> None:
         if os.getpid() == self._process:
             self.close()
+
+
+def _size(submission: Submission) -> int:
+    return len(submission.body)
 
 
 def _notify_submitted(plugins: Plugins, messages: Sequence[Message]) -> None:

@@ -55,7 +55,7 @@ class Waiter:
         self._waits: dict[str, list[Wait]] = {}
         self._subscription: Subscription | None = None
         self._closed = False
-        self._asks: Combiner[str, None] = Combiner(self._begin_ask, most=BATCH, name="yadtq-asker")
+        self._asks: Combiner[str, None] = Combiner(self._begin_ask, most=BATCH, size=len, name="yadtq-asker")
 
     def wait(self, ids: Sequence[str], timeout: float | None) -> dict[str, Record | None]:
         """Return the records of the tasks that ended within `timeout` seconds (None: no limit).
