@@ -23,6 +23,8 @@ UNKNOWN_MOST = 300.0
 
 It does not wait when a peer that has loaded it has a free slot.
 """
+MOST_NAMES = 1000
+"""Names that are remembered because the log has them: they come from outside, and must not fill the memory."""
 OFFER_SECONDS = 1.2
 """The longest time between two sweeps of a worker: after it every peer has seen the last request."""
 
@@ -38,10 +40,19 @@ class Requeue:
     peers: Peers
     outages: Outages
     _next_offer: float = field(default=0.0, init=False)
+    _logged: set[str] = field(default_factory=set, init=False)
 
     def unstarted(self, leases: Sequence[Lease]) -> None:
         """Requeue leases whose runs have not begun, for any worker with a free slot."""
         self.release(leases, ReleaseReason.UNSTARTED)
+
+    def unknown(self, leases: Sequence[Lease]) -> None:
+        """Requeue leases of tasks that are not loaded in this worker, for another one; log each name once."""
+        for name in sorted({lease.delivery.message.task for lease in leases} - self._logged):
+            if len(self._logged) < MOST_NAMES:
+                self._logged.add(name)
+                log.warning("task %s is not loaded in this worker: requeued for another one", name)
+        self.release(leases, ReleaseReason.UNKNOWN_TASK)
 
     def release(self, leases: Sequence[Lease], reason: ReleaseReason, *, note: str = "", lost: bool = False) -> None:
         """Requeue leases. After the call this worker does not hold them, whether or not the backend answered.
