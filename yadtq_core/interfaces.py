@@ -191,6 +191,9 @@ class Subscription(Protocol):
         None means that the connection was lost and made again: pushes may have been missed, so query the records.
         """
 
+    def forget(self, ids: Sequence[str]) -> None:
+        """Stop watching these IDs, because no caller waits for them; a push may come all the same. Never raises."""
+
     def close(self) -> None:
         """Disconnect. Never raises."""
 

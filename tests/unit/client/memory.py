@@ -35,6 +35,7 @@ class Channel:
         self.channel = "channel"
         self.lost = False
         self.deaf = False
+        self.forgotten: list[str] = []
         self._arrived = threading.Condition()
         self._ids: list[str] = []
 
@@ -58,6 +59,9 @@ class Channel:
             self.lost = True
             self._arrived.notify()
 
+    def forget(self, ids: Sequence[str]) -> None:
+        self.forgotten += ids
+
     def close(self) -> None:
         pass
 
@@ -76,6 +80,8 @@ class MemoryBackend:
         self.channel = Channel()
         self.reset: Reset | None = None
         self.watched: set[str] = set()
+        self.rows: list[WorkerRow] = []
+        self.looks = 0
         self.closed = False
         self._lock = threading.RLock()
 
@@ -166,7 +172,8 @@ class MemoryBackend:
         return Counts({}, {})
 
     def workers(self, *, online: bool = False) -> Sequence[WorkerRow]:
-        return []
+        self.looks += 1
+        return self.rows
 
     def time_ms(self) -> int:
         return int(time.time() * 1000)

@@ -81,6 +81,15 @@ class SweepingContract:
         for subscription in waiting:
             subscription.close()
 
+    def test_a_forgotten_id_can_be_watched_again(self, bed: BackendBed, mine: Subscription) -> None:
+        one, other = bed.submit(2)
+        ids = [one.message.id, other.message.id]
+        bed.backend.watch(ids, mine.channel)
+        mine.forget([*ids, new_id()])
+        bed.backend.watch(ids[:1], mine.channel)
+        bed.finish(outcome(one.message.id, bed.run(one)))
+        assert mine.wait(30) == [one.message.id]
+
     def test_the_first_heartbeat_begins_an_epoch_and_the_next_raise_its_mark(self, bed: BackendBed) -> None:
         first = beat(bed)
         bed.pass_time()
