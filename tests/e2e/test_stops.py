@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.distributions import write_distribution
 from tests.e2e.site import Site, WorkerProcess, site
+from tests.proxy import Proxy
 from tests.waiting import wait_until
 from yadtq_core import Status
 
 LEASE = 30.0
-"""Seconds, so long that no test waits for its end: what is requeued here was requeued by its worker."""
+"""Seconds. No test waits for its end: the tests are about runs that their own worker requeues."""
 
 
 @pytest.fixture
@@ -122,3 +125,68 @@ def test_a_child_that_dies_while_its_worker_stops_is_not_lost(here: Site) -> Non
     assert worker.process.wait(30) == 0, worker.log()
     record = handle.record()
     assert (record.status, record.lost) == (Status.QUEUED, 0)
+
+
+def test_a_worker_with_an_outcome_that_redis_does_not_take_ends_soon(
+    tmp_path: Path, redis_url: str, namespace: str
+) -> None:
+    with Proxy(Path(redis_url.removeprefix("unix://"))) as proxy:
+        near, far = redis_url.replace("://", "+streams://", 1), f"redis://127.0.0.1:{proxy.port}"
+        with site(tmp_path, near, redis_url, namespace, LEASE) as here:
+            here.client.provision()
+            worker = started(here, "one", YADTQ_BACKEND=far)
+            gate = tmp_path / "gate"
+            handle = here.client.submit("site.held", str(gate))
+            wait_until(lambda: here.runs(handle.id), "the task runs")
+            proxy.blackhole = True
+            gate.touch()
+            time.sleep(0.5)  # nothing shows that the run has ended: the outcome cannot be written
+            began = time.monotonic()
+            assert worker.terminate(60) == 0, worker.log()
+            assert time.monotonic() - began < 10.0
+            assert "1 outcome(s) could not be written" in worker.log()
+
+
+BREAKING = """
+import os
+from pathlib import Path
+from yadtq_core import hookimpl
+from yadtq_core.backends.redis.backend import RedisBackend
+
+call, since = os.environ["BREAKS"], Path(os.environ["BREAKS_SINCE"])
+sound = getattr(RedisBackend, call)
+
+def broken(*arguments, **options):
+    if since.exists():
+        raise RuntimeError("a bug in " + call)
+    return sound(*arguments, **options)
+
+setattr(RedisBackend, call, broken)
+
+@hookimpl
+def yadtq_worker_started(worker): ...
+"""
+"""A plugin that breaks one call of the backend as soon as a file exists."""
+
+
+@pytest.mark.parametrize(
+    ("call", "thread"), [("claim", "intake"), ("finish", "completion"), ("extend", "keeper"), ("sweep", "sweeper")]
+)
+def test_a_worker_with_a_thread_that_crashes_requeues_its_runs_and_ends(here: Site, call: str, thread: str) -> None:
+    installed = here.folder / "installed"
+    installed.mkdir()
+    write_distribution(installed, "breaking", "1.0", BREAKING, hooks={"breaking": "breaking"})
+    path, since = f"{here.environment['PYTHONPATH']}{os.pathsep}{installed}", here.folder / "since"
+    worker = started(here, "one", "--threads", "2", PYTHONPATH=path, BREAKS=call, BREAKS_SINCE=str(since))
+    long = here.client.submit("site.held", str(here.folder / "gate"))
+    wait_until(lambda: here.runs(long.id), "the long task runs")
+    since.touch()
+    short = here.client.submit("site.nap", 0.0)
+    assert worker.process.wait(15) == 1, worker.log()
+    assert worker.log().count(f"the {thread} thread ended by a bug: this worker stops") == 1
+    for record in (long.record(), short.record()):
+        assert record.status in (Status.QUEUED, Status.SUCCESS), worker.log()
+        assert record.lost == 0
+    (here.folder / "gate").touch()
+    started(here, "two", "--threads", "2")
+    assert [long.result(timeout=20), short.result(timeout=20)][0] == "two"

@@ -49,7 +49,8 @@ class Child:
 class Executor:
     """P children with T slots each.
 
-    `plan(lease)` returns the course of a run; `began` is called when a run begins, `killed` when a run kills something.
+    `plan(lease)` returns the course of a run; `began` is called when a run begins, `killed` when a run kills something,
+    `stopped` when the worker ends a run because it stops.
     """
 
     def __init__(
@@ -63,10 +64,11 @@ class Executor:
         plan: Callable[[Lease], Run],
         began: Callable[[Lease], None],
         killed: Callable[[str], None],
+        stopped: Callable[[Lease], None],
     ) -> None:
         self._process, self._loom, self._history = process, process.loom, history
         self._threads = threads
-        self._plan, self._began, self._killed = plan, began, killed
+        self._plan, self._began, self._killed, self._stopped = plan, began, killed, stopped
         self._numbers, self._seqs = itertools.count(), itertools.count(1)
         self._children = [Child(next(self._numbers)) for _ in range(children)]
         self._news = Signal()
@@ -193,6 +195,8 @@ class Executor:
         """End all children at once."""
         self._draining = True
         for child in list(self._children):
+            for entry in child.given.values():
+                self._stopped(entry.lease)
             self.child_dies(child)
 
     def child_dies(self, child: Child | None = None) -> None:

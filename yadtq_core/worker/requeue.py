@@ -54,6 +54,10 @@ class Requeue:
                 log.warning("task %s is not loaded in this worker: requeued for another one", name)
         self.release(leases, ReleaseReason.UNKNOWN_TASK)
 
+    def stopped(self, leases: Sequence[Lease]) -> None:
+        """Requeue leases whose runs have begun and were ended by the stop of this worker; none counts as lost."""
+        self.release(leases, ReleaseReason.HANDED_BACK, note="requeued: its worker was stopped")
+
     def release(self, leases: Sequence[Lease], reason: ReleaseReason, *, note: str = "", lost: bool = False) -> None:
         """Requeue leases. After the call this worker does not hold them, whether or not the backend answered.
 

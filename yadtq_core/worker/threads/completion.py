@@ -86,22 +86,20 @@ class CompletionThread(ThreadLoop):
         """Return the runs that have ended by themselves; requeue those that the stop of this worker has interrupted."""
         if not self.lifecycle.stopping.is_set():
             return ended
-        self._requeue_stopped([lease for lease, done in ended if done.interrupted])
+        interrupted = [lease for lease, done in ended if done.interrupted]
+        self.completion.forget_progress(interrupted)
+        self.requeue.stopped(interrupted)
         return [(lease, done) for lease, done in ended if not done.interrupted]
-
-    def _requeue_stopped(self, leases: Sequence[Lease]) -> None:
-        self.completion.forget_progress(leases)
-        self.requeue.release(leases, ReleaseReason.HANDED_BACK, note="requeued: its worker was stopped")
 
     def _requeue(self, death: Death) -> None:
         """Requeue the tasks that a dead child had begun, as lost; give those that it had not begun to another child.
 
         In a worker that stops no run counts as lost: the worker or its service manager has killed the child.
         """
+        self.completion.forget_progress(death.begun)
         if self.lifecycle.stopping.is_set():
-            self._requeue_stopped(death.begun)
+            self.requeue.stopped(death.begun)
         else:
-            self.completion.forget_progress(death.begun)
             self.requeue.release(death.begun, ReleaseReason.CHILD_DIED, note=death.cause, lost=True)
         if death.unbegun and not self.executor.give(death.unbegun):
             self.requeue.unstarted(death.unbegun)
