@@ -26,6 +26,7 @@ from yadtq_core.client.call import MAX_DELAY, MAX_HEADER_BYTES
 from yadtq_core.model import MAX_ARGUMENT_BYTES, MAX_NESTING, MAX_RESULT_BYTES
 from yadtq_core.settings import ALIASES, ENVIRONMENT, Settings
 from yadtq_core.tasks.task import MAX_RETRIES
+from yadtq_core.worker.rules.budget import BUDGET
 from yadtq_core.worker.rules.intake import MAX_WINDOW
 from yadtq_core.worker.rules.keeper import SWEEP_JITTER, SWEEP_SECONDS
 from yadtq_core.worker.rules.passed import AGAIN_SECONDS
@@ -182,6 +183,11 @@ def numbers() -> Iterator[str]:
         ("the partitions of a queue", str(now.partitions), "partitions"),
         ("leases that one worker holds at once", f"its slots, or up to {MAX_WINDOW} short ones", ""),
         ("a worker with a stuck thread ends itself (exit code 70) after", span(WATCHDOG_SECONDS), ""),
+        (
+            "jobs ahead of the slots, outcomes, and events of plugins that a worker holds, each",
+            f"{BUDGET >> 20} MiB",
+            "",
+        ),
         ("arguments of one call", f"{MAX_ARGUMENT_BYTES // 1024} KiB as JSON, nested {MAX_NESTING} deep", ""),
         ("headers of one call", f"{MAX_HEADER_BYTES // 1024} KiB", ""),
         ("a result", f"{MAX_RESULT_BYTES // 1024**2} MiB as JSON", ""),

@@ -124,6 +124,7 @@ def _workers(backend: Backend, registry: Registry, version: str) -> list[Finding
     rows, counts = backend.workers(), backend.counts()
     return [
         *workers(rows, counts),
+        *dropped_events(rows),
         *versions(rows, version),
         *queues(rows, counts),
         *tasks(rows, _names(registry)),
@@ -193,6 +194,17 @@ def workers(rows: Sequence[WorkerRow], counts: Counts) -> Iterator[Finding]:
     if gone:
         found = f"{_list(gone)} stopped sending heartbeats within the last hour"
         yield warning("workers", found, "read its log; other workers take over its tasks")
+
+
+def dropped_events(rows: Sequence[WorkerRow]) -> Iterator[Finding]:
+    """Yield a warning for each online worker that has dropped events because a plugin was too slow."""
+    for row in rows:
+        if row.online and (dropped := row.stats.events_dropped):
+            yield warning(
+                "events",
+                f"{row.identity.id} has dropped {some(dropped, 'call')} of event hooks, because a plugin is too slow",
+                "its log names the plugin: let the hook hand over its data and return",
+            )
 
 
 def versions(rows: Sequence[WorkerRow], version: str) -> Iterator[Finding]:

@@ -125,15 +125,23 @@ class TaskNotFound(YadtqError):
 class WaitTimeout(YadtqError, TimeoutError):
     """The wait ended before the task did; the task continues.
 
-    `task_id` is the ID, `status` the last known status.
+    `task_id` is the ID, `status` the status at the end of the wait, empty if the backend did not answer then. `reason`
+    says why the task has not ended, such as "no online worker serves queue slow …"; empty if it is not known.
     """
 
     exit_code = 5
 
-    def __init__(self, task_id: str, seconds: float, status: str) -> None:
+    def __init__(self, task_id: str, seconds: float, status: str, reason: str = "") -> None:
         self.task_id = task_id
         self.status = status
-        super().__init__(f"task {task_id} is still {status} after {seconds:g} s; it goes on: `yadtq query {task_id}`")
+        self.reason = reason
+        why = f": {reason}" if reason else ""
+        goes_on = f"it goes on: `yadtq query {task_id}`"
+        super().__init__(
+            f"task {task_id} is still {status} after {seconds:g} s{why}; {goes_on}"
+            if status
+            else f"task {task_id} has not ended after {seconds:g} s{why}; {goes_on}"
+        )
 
 
 class OutcomeUnknown(YadtqError):

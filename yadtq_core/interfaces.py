@@ -196,6 +196,9 @@ class Subscription(Protocol):
         None means that the connection was lost and made again: pushes may have been missed, so query the records.
         """
 
+    def forget(self, ids: Sequence[str]) -> None:
+        """Stop watching these IDs, because no caller waits for them; a push may come all the same. Never raises."""
+
     def close(self) -> None:
         """Disconnect. Never raises."""
 
@@ -310,8 +313,8 @@ class Backend(Protocol):
     def heartbeat(self, worker: WorkerIdentity, stats: WorkerStats, known: Sequence[Epoch]) -> Heartbeat:
         """Record that the worker lives; adopt or begin each shard's epoch. `known` is empty at start."""
 
-    def workers(self) -> Sequence[WorkerRow]:
-        """Return the workers seen within the last hour, by name."""
+    def workers(self, *, online: bool = False) -> Sequence[WorkerRow]:
+        """Return the workers seen within the last hour, by name. `online`: read and return only those online now."""
 
     def time_ms(self) -> int:
         """Return the store's clock."""

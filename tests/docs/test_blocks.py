@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterator
+from configparser import RawConfigParser
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from ruamel.yaml import YAML
 
 from tests.docs.pages import ROOT, RUN, Block, blocks
 from tests.docs.terminal import Terminal
@@ -116,6 +118,10 @@ def check_syntax(block: Block) -> None:
     elif block.language == "json":
         for line in block.text.splitlines():
             json.loads(line)
+    elif block.language == "yaml":
+        YAML(typ="safe").load(block.text)
+    elif block.language == "ini":
+        RawConfigParser(strict=False).read_string(block.text)
     elif block.language == "python":
         compile(block.text, block.place, "exec")
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -111,3 +112,16 @@ def vanish() -> None:
     """End the process without an exception."""
     begin()
     os._exit(0)
+
+
+@task(name="site.shell")
+def shell(command: str) -> int:
+    """Run a command in a process of the task's own; raise CalledProcessError if it fails or is killed."""
+    begin()
+    return subprocess.run(["sh", "-c", f"exec 2>&1; {command}"], check=True).returncode
+
+
+@task(name="site.echo")
+def echo(text: str, length: int) -> str:
+    """Return as many characters; the text is there to be large."""
+    return "x" * length

@@ -130,3 +130,18 @@ def daemonise(path: str) -> str:
 def print_much(megabytes: int) -> None:
     for _ in range(megabytes):
         sys.stderr.write("x" * 1_000_000)
+
+
+@task(name="chores.terminated")
+def terminated() -> list[int]:
+    """Start a program and fork a process; return how they end when they are terminated."""
+    import multiprocessing  # noqa: PLC0415 - so that the other tests' children need not wait for it
+    import subprocess  # noqa: PLC0415
+
+    program = subprocess.Popen(["sleep", "60"])
+    program.terminate()
+    forked = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+    forked.start()
+    forked.terminate()
+    forked.join(10)
+    return [program.wait(30), forked.exitcode or 0]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from yadtq_core import checks
 from yadtq_core.backends.redis import checks as store_checks
@@ -183,6 +184,16 @@ def test_workers() -> None:
         ("warning", "b stopped sending heartbeats within the last hour")
     ]
     assert grave(checks.workers([worker("a"), worker("a", online=False)], NOTHING)) == [], "it came back"
+
+
+def test_dropped_events() -> None:
+    fine, slow, gone = worker("a"), worker("b"), worker("c", online=False)
+    assert grave(checks.dropped_events([fine])) == []
+    stats = structs.replace(slow.stats, events_dropped=12)
+    rows = [fine, structs.replace(slow, stats=stats), structs.replace(gone, stats=stats)]
+    assert grave(checks.dropped_events(rows)) == [
+        ("warning", "b has dropped 12 calls of event hooks, because a plugin is too slow")
+    ]
 
 
 def test_versions_queues_and_tasks() -> None:

@@ -246,8 +246,8 @@ class RecordedBackend:
     def counts(self) -> Counts:
         return self._behind.counts()
 
-    def workers(self) -> Sequence[WorkerRow]:
-        return self._behind.workers()
+    def workers(self, *, online: bool = False) -> Sequence[WorkerRow]:
+        return self._behind.workers(online=online)
 
     def time_ms(self) -> int:
         return self._behind.time_ms()

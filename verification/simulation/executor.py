@@ -12,6 +12,7 @@ from verification.simulation.strands import Signal, SimulatedProcess
 from yadtq_core.child.pipe import Done
 from yadtq_core.model import Error, Lease, Status
 from yadtq_core.worker.executor import ChildEvents, Death
+from yadtq_core.worker.rules.budget import BUDGET
 
 RESPAWN_SECONDS = 0.4
 
@@ -48,7 +49,8 @@ class Child:
 class Executor:
     """P children with T slots each.
 
-    `plan(lease)` returns the course of a run; `began` is called when a run begins, `killed` when a run kills something.
+    `plan(lease)` returns the course of a run; `began` is called when a run begins, `killed` when a run kills something,
+    `stopped` when the worker ends a run because it stops.
     """
 
     def __init__(
@@ -62,10 +64,11 @@ class Executor:
         plan: Callable[[Lease], Run],
         began: Callable[[Lease], None],
         killed: Callable[[str], None],
+        stopped: Callable[[Lease], None],
     ) -> None:
         self._process, self._loom, self._history = process, process.loom, history
         self._threads = threads
-        self._plan, self._began, self._killed = plan, began, killed
+        self._plan, self._began, self._killed, self._stopped = plan, began, killed, stopped
         self._numbers, self._seqs = itertools.count(), itertools.count(1)
         self._children = [Child(next(self._numbers)) for _ in range(children)]
         self._news = Signal()
@@ -81,6 +84,11 @@ class Executor:
     def free(self) -> int:
         """How many more jobs would begin at once."""
         return sum(max(0, self._threads - len(child.given)) for child in self._children)
+
+    @property
+    def room(self) -> int:
+        """How many more bytes of jobs it takes ahead of free slots: its jobs are small."""
+        return BUDGET
 
     @property
     def ready(self) -> bool:
@@ -187,6 +195,8 @@ class Executor:
         """End all children at once."""
         self._draining = True
         for child in list(self._children):
+            for entry in child.given.values():
+                self._stopped(entry.lease)
             self.child_dies(child)
 
     def child_dies(self, child: Child | None = None) -> None:

@@ -139,6 +139,8 @@ class Truth:
         self.fences: defaultdict[str, list[int]] = defaultdict(list)
         self.granted: set[tuple[str, int, str]] = set()
         """(ID, fence, incarnation) of every lease that was given."""
+        self.stopped: set[tuple[str, int]] = set()
+        """(ID, fence) of the runs that their own worker has ended because it stops."""
         self.scheduled: set[str] = set()
         """IDs that have once left the broker for the store alone."""
         self.begun: Counter[str] = Counter()
@@ -223,6 +225,8 @@ class Truth:
             raise broken("I6", f"{script} took {name} {before.deadline - now_ms} ms before its time")
         if script == "release" and after.fence != before.fence + 1:
             raise broken("I2", f"release left {name} the fence of the run that it took it from")
+        if script == "release" and after.lost > before.lost and (task_id, before.fence) in self.stopped:
+            raise broken("I18", f"{name} counts as lost, and its worker had ended the run because it stops")
         outside = (before.st == "scheduled" and script in ("sweep", "offer")) or (
             after.st in ENDED and script in ("claim", "sweep", "offer", "cancel")
         )

@@ -74,6 +74,7 @@ class SimulatedWorker:
             plan=world.run_of,
             began=lambda lease: world.began(process, incarnation, lease),
             killed=self._task_killed,
+            stopped=lambda lease: world.truth.stopped.add((lease.id, lease.fence)),
         )
         settings = world.settings(plan.name, plan.queues)
         events = Events(_NO_PLUGINS, identity)

@@ -15,6 +15,7 @@ import resource
 import signal
 import sys
 import threading
+import time
 import traceback
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -33,6 +34,7 @@ from yadtq_core.child.pipe import (
     write_all,
 )
 from yadtq_core.child.runner import Runner, describe
+from yadtq_core.child.stop_signals import StopSignals
 from yadtq_core.errors import YadtqError
 from yadtq_core.model import ChildIdentity
 from yadtq_core.plugin.loading import Plugins, load_plugins
@@ -41,6 +43,8 @@ from yadtq_core.plugin.registry import Registry
 _PR_SET_PDEATHSIG = 1
 _ORPHANED = 3
 _BROKEN = 4
+_REPORT_SECONDS = 0.1
+"""How long the report of an interrupted run waits, so that the worker has received its own signal before."""
 
 
 class Child:
@@ -56,6 +60,7 @@ class Child:
         self._writing = threading.Lock()
         self._early: list[bytes] = []
         self._pid = os.getpid()
+        self._stop_signals = StopSignals()
 
     def main(self) -> None:
         """Read the configuration, load plugins and tasks, then run jobs until the worker closes the tokens."""
@@ -93,6 +98,7 @@ class Child:
         settings = plugins.configure(start.settings)
         payloads = plugins.payloads(settings)
         self._runner = Runner(registry.get, plugins, payloads, start.worker_id, self._progress)
+        self._runner.stopped_since = self._stop_signals.came_since
         return Ready(tasks, "", [*map(str, broken), *registry.name_warnings()]), plugins
 
     def _started(self) -> Start:
@@ -132,6 +138,8 @@ class Child:
             done = runner.run(self._take(TOKEN.unpack(token)[0]))
             if os.getpid() != self._pid:
                 os._exit(0)  # this process was forked by the task; only its parent reports
+            if done.interrupted:
+                time.sleep(_REPORT_SECONDS)
             data = frame(done)
             with self._writing:
                 write_all(reports, data)

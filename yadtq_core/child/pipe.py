@@ -44,7 +44,11 @@ class Work(Struct, frozen=True, gc=False, array_like=True):
 
 
 class Done(Struct, frozen=True, gc=False, array_like=True, tag=0):
-    """Child to worker: a run has ended. `retry_in`: seconds until the next run, None if there is none."""
+    """Child to worker: a run has ended.
+
+    retry_in: seconds until the next run, None if there is none. interrupted: the run has raised after its child
+    received a stop signal (`stop_signals.py`).
+    """
 
     seq: int
     status: str
@@ -53,6 +57,7 @@ class Done(Struct, frozen=True, gc=False, array_like=True, tag=0):
     error: Error | None
     retry_in: float | None
     duration: float
+    interrupted: bool = False
 
 
 class Progress(Struct, frozen=True, gc=False, array_like=True, tag=1):

@@ -12,6 +12,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from msgspec.structs import replace
+
 from yadtq_core.child.pipe import Done, Job
 from yadtq_core.child.pipeline import Pipeline, Prepared
 from yadtq_core.errors import InvalidArguments, SerializationError, YadtqError
@@ -55,6 +57,8 @@ class Runner:
         self._bind = Pipeline(plugins, payloads, _Loop().run).bind
         self.cancelled: set[int] = set()
         """Numbers of the running jobs that a client has asked to cancel."""
+        self.stopped_since: Callable[[float], bool] = lambda _: False
+        """True if this process has received a stop signal since this time (`StopSignals`)."""
 
     def run(self, job: Job) -> Done:
         """Run one job to its end."""
@@ -130,7 +134,9 @@ class Runner:
             policy = RetryPolicy(message.retries, policy.base, policy.most)
         asked = error.delay if isinstance(error, Retry) else None
         # A run that was lost with its worker is not a failure of the task.
-        return self._failed(job, error, begun, policy.next(job.attempt - job.lost, asked))
+        done = self._failed(job, error, begun, policy.next(job.attempt - job.lost, asked))
+        interrupted = not isinstance(error, Retry) and self.stopped_since(begun)
+        return replace(done, interrupted=True) if interrupted else done
 
     def _failed(self, job: Job, error: BaseException, begun: float, retry_in: float | None) -> Done:
         status = Status.FAILED if retry_in is None else Status.SCHEDULED

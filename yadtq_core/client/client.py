@@ -11,7 +11,7 @@ from yadtq_core.client.builder import Builder
 from yadtq_core.client.bulk import Bulk, raise_first
 from yadtq_core.client.call import PLAIN, Call, Options, Using, options
 from yadtq_core.client.connection import Opened
-from yadtq_core.client.handle import Handle, check_timeout
+from yadtq_core.client.handle import Clock, Handle, check_timeout
 from yadtq_core.client.results import not_found
 from yadtq_core.client.submitter import Confirm
 from yadtq_core.errors import InvalidInput, TaskNotFound, YadtqError
@@ -206,7 +206,8 @@ class Client(Submitting):
         timeout: 0 to ten years; None: no limit. A task without a record has None. Raises BackendUnavailable.
         """
         ids = [handle.id for handle in handles]
-        ended = dict(self._opened.here().waiter.wait(list(dict.fromkeys(ids)), check_timeout(timeout)))
+        until = Clock(check_timeout(timeout)).until
+        ended = dict(self._opened.here().waiter.wait(list(dict.fromkeys(ids)), until).records)
         late = [task_id for task_id in ids if task_id not in ended]
         ended |= zip(late, self.query(late), strict=True)
         return [ended[task_id] for task_id in ids]

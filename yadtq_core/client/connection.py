@@ -9,17 +9,19 @@ import threading
 import time
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import Future
 from functools import partial
 
 from yadtq_core.client.background import Confirmer
 from yadtq_core.client.builder import notifying
+from yadtq_core.client.fleet import Fleet
 from yadtq_core.client.group_commit import Combiner
 from yadtq_core.client.submitter import Confirm, Submitter
 from yadtq_core.client.waiter import Waiter
-from yadtq_core.errors import YadtqError
+from yadtq_core.errors import BackendUnavailable, YadtqError
 from yadtq_core.model import Message, Submission
 from yadtq_core.plugin.loading import Plugins, open_backend, open_broker
-from yadtq_core.settings import Settings
+from yadtq_core.settings import Settings, masked_url
 from yadtq_core.wire.payloads import Payloads
 
 GROUP = 200
@@ -54,8 +56,11 @@ class Services:
             if plugins.manager.implemented("yadtq_tasks_submitted")
             else None,
         )
-        self.group: Combiner[Submission, None] = Combiner(self.submitter.begin, most=GROUP, name="yadtq-submitter")
-        self.waiter = Waiter(self.backend)
+        self.group: Combiner[Submission, None] = Combiner(
+            self.submitter.begin, most=GROUP, size=_size, name="yadtq-submitter"
+        )
+        fleet = Fleet(self.backend)
+        self.waiter = Waiter(self.backend, fleet)
         self._close_first_at_exit()
 
     def close(self) -> None:
@@ -83,6 +88,10 @@ class Services:
             self.close()
 
 
+def _size(submission: Submission) -> int:
+    return len(submission.body)
+
+
 def _notify_submitted(plugins: Plugins, messages: Sequence[Message]) -> None:
     notifying.now = True
     try:
@@ -106,15 +115,50 @@ class Opened:
         self._locks: dict[int, threading.Lock] = {}
         self._closed = False
 
-    def here(self) -> Services:
-        """Return the services of this process; raises the errors of opening them, and YadtqError after `close`."""
-        found = self._services.get(os.getpid())
-        return found if found is not None else self._open()
+    def here(self, within: float | None = None) -> Services:
+        """Return the services of this process; raises the errors of opening them, and YadtqError after `close`.
 
-    async def ahere(self) -> Services:
+        within: seconds after which BackendUnavailable is raised if they are not open; None: no limit.
+        """
+        found = self._services.get(os.getpid())
+        if found is not None:
+            return found
+        if within is None:
+            return self._open()
+        try:
+            return self._opening().result(within)
+        except TimeoutError:
+            raise self._not_open(within) from None
+
+    async def ahere(self, within: float | None = None) -> Services:
         """Do the same as `here` without blocking the event loop."""
         found = self._services.get(os.getpid())
-        return found if found is not None else await asyncio.to_thread(self._open)
+        if found is not None:
+            return found
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(self._opening()), within)
+        except TimeoutError:
+            raise self._not_open(within or 0.0) from None
+
+    def _opening(self) -> Future[Services]:
+        """Open the services in a thread that outlives a caller whose time is up."""
+        opened: Future[Services] = Future()
+        opened.set_running_or_notify_cancel()  # the caller's timeout cancels nothing
+
+        def run() -> None:
+            try:
+                opened.set_result(self._open())
+            except BaseException as error:
+                opened.set_exception(error)
+
+        threading.Thread(target=run, name="yadtq-opener", daemon=True).start()
+        return opened
+
+    def _not_open(self, seconds: float) -> BackendUnavailable:
+        return BackendUnavailable(
+            f"{masked_url(self.settings.backend)} does not answer within {seconds:.2g} s: is it overloaded, paused or "
+            "behind a firewall?"
+        )
 
     def close(self) -> None:
         """Close the services of this process, and refuse to open others."""

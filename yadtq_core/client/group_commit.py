@@ -25,6 +25,9 @@ Answer = TypeVar("Answer")
 GATHER = 0.002
 """Longest time in seconds that a leader waits for callers to submit again; it never waits for a single caller."""
 _LOOK = 0.0001
+BUDGET = 8 * 1024 * 1024
+"""Bytes of one batch: it is one script call, which other clients of the server wait for. Callers beyond it wait for the
+next batch, which begins as soon as this one has."""
 
 Finish = Callable[[], Sequence["Answer | Exception"]]
 
@@ -65,17 +68,26 @@ class _Seat(Generic[Item, Answer]):
 
 
 class Combiner(Generic[Item, Answer]):
-    """Executes items in batches of at most `most`.
+    """Executes items in batches of at most `most`, and of at most BUDGET bytes unless one item alone is larger.
 
     begin: starts a batch and returns a function that finishes it, which returns an answer or an exception for each
         item, in order. Calls of `begin` never overlap, calls of the second function may. It must be idempotent: after a
         leader was interrupted (Ctrl-C), another leader executes the items of the other callers again.
+    size: returns the bytes of an item.
     name: name of the thread that leads for coroutines.
     """
 
-    def __init__(self, begin: Callable[[Sequence[Item]], Finish[Answer]], *, most: int, name: str) -> None:
+    def __init__(
+        self,
+        begin: Callable[[Sequence[Item]], Finish[Answer]],
+        *,
+        most: int,
+        size: Callable[[Item], int],
+        name: str,
+    ) -> None:
         self._begin = begin
         self._most = most
+        self._size = size
         self._name = name
         self._lock = threading.Lock()
         self._queue: deque[_Seat[Item, Answer]] = deque()
@@ -127,7 +139,7 @@ class Combiner(Generic[Item, Answer]):
         """Execute the waiting items in one batch; pass the lead on as soon as the batch has begun."""
         self._gather()
         with self._lock:
-            batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._most))]
+            batch = self._take()
         try:
             finish = self._begin([seat.item for seat in batch])
             self._pass_lead(leader)
@@ -144,6 +156,17 @@ class Combiner(Generic[Item, Answer]):
             self._inside -= len(batch)
         self._pass_lead(leader)
         self._wake([seat for seat in batch if seat is not leader or seat.loop is not None])
+
+    def _take(self) -> list[_Seat[Item, Answer]]:
+        """Take the next batch from the queue. Call it with the lock held."""
+        batch: list[_Seat[Item, Answer]] = []
+        left = BUDGET
+        while self._queue and len(batch) < self._most:
+            left -= self._size(self._queue[0].item)
+            if batch and left < 0:
+                break
+            batch.append(self._queue.popleft())
+        return batch
 
     def _gather(self) -> None:
         """Wait a moment for the callers that were inside when the last batch ended."""

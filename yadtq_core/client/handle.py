@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from typing import Any, Generic, TypeVar, cast
 
 from yadtq_core.client.connection import Opened
+from yadtq_core.client.fleet import why_open
 from yadtq_core.client.results import not_found, result_of
-from yadtq_core.errors import InvalidInput, WaitTimeout
+from yadtq_core.client.waiter import GRACE, Wait
+from yadtq_core.errors import BackendUnavailable, InvalidInput, WaitTimeout
 from yadtq_core.model import ENDED, CancelCode, Record, Status
+from yadtq_core.settings import masked_url
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -41,11 +45,16 @@ class Handle(Generic[R_co]):
     def wait(self, timeout: float | None = None) -> Record:
         """Wait until the task has ended, successfully or not, and return its record.
 
-        timeout: seconds, 0 to ten years; None: no limit. Raises WaitTimeout (the task continues), TaskNotFound.
+        timeout: seconds, 0 to ten years; None: no limit. The answer or error comes at most 0.15 s after it. Raises
+        WaitTimeout (the task continues) with the reason why the task has not ended, TaskNotFound, and
+        BackendUnavailable if the backend has not answered at all.
         """
-        seconds = check_timeout(timeout)
-        ended = self._opened.here().waiter.wait([self.id], seconds)
-        return self._found(ended[self.id]) if self.id in ended else self._late(seconds)
+        clock = Clock(check_timeout(timeout))
+        waiter = self._opened.here(clock.left()).waiter
+        wait = waiter.wait([self.id], clock.until)
+        if self.id not in wait.records:
+            wait = self._open(clock, wait, waiter.look(self.id, clock.last))
+        return self._found(wait.records[self.id])
 
     def result(self, timeout: float | None = None) -> R_co:
         """Wait until the task has ended, and return its return value.
@@ -57,13 +66,14 @@ class Handle(Generic[R_co]):
 
     async def aresult(self, timeout: float | None = None) -> R_co:
         """Do the same as `result` without blocking the event loop."""
-        seconds = check_timeout(timeout)
-        ended = await (await self._opened.ahere()).waiter.await_one(self.id, seconds)
-        if self.id in ended:
-            found = ended[self.id]
-            record = found if found is not None else await asyncio.to_thread(self._found, None)
-        else:
-            record = await asyncio.to_thread(self._late, seconds)
+        clock = Clock(check_timeout(timeout))
+        waiter = (await self._opened.ahere(clock.left())).waiter
+        wait = await waiter.await_one(self.id, clock.until)
+        if self.id not in wait.records:
+            wait = self._open(clock, wait, await waiter.alook(self.id, clock.last))
+        record = wait.records[self.id]
+        if record is None:
+            record = await asyncio.to_thread(self._found, None)
         return cast(R_co, result_of(record, self._opened.payloads))
 
     def cancel(self, reason: str = "") -> CancelCode:
@@ -78,12 +88,21 @@ class Handle(Generic[R_co]):
             raise not_found(self.id, self._opened.here().backend.resets([self.id])[0])
         return record
 
-    def _late(self, seconds: float | None) -> Record:
-        """Read the record at the end of the timeout, because a push can be missed; raise WaitTimeout if it runs."""
-        record = self.record()
-        if record.status in ENDED:
-            return record
-        raise WaitTimeout(self.id, seconds or 0.0, record.status)
+    def _open(self, clock: Clock, wait: Wait, look: Wait) -> Wait:
+        """Return the last look if it shows the end, which happens if the push was lost; else raise what is known."""
+        seconds = clock.seconds or 0.0
+        if self.id in look.records:
+            record = look.records[self.id]
+            if record is None or record.status in ENDED:
+                return look
+            raise WaitTimeout(self.id, seconds, record.status, why_open(record, look.workers))
+        address = masked_url(self._opened.settings.backend)
+        if wait.answered:
+            raise WaitTimeout(self.id, seconds, "", f"{address} does not answer any more")
+        raise BackendUnavailable(
+            f"{address} does not answer within {seconds + GRACE:g} s, so the state of task {self.id} is not known; "
+            f"ask again, by `yadtq query {self.id}`"
+        )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Handle) and other.id == self.id
@@ -93,6 +112,21 @@ class Handle(Generic[R_co]):
 
     def __repr__(self) -> str:
         return f"<handle {self.id}>"
+
+
+class Clock:
+    """The times of one wait. seconds: its timeout; None: no limit."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self.seconds = seconds
+        begun = time.monotonic()
+        self.until = None if seconds is None else begun + seconds
+        """The time at which the wait ends (monotonic); the last look ends GRACE later."""
+        self.last = begun if seconds is None else begun + seconds + GRACE
+
+    def left(self) -> float | None:
+        """Return the seconds until the caller must have an answer."""
+        return None if self.until is None else max(0.0, self.last - time.monotonic())
 
 
 def check_timeout(timeout: Any) -> float | None:

@@ -1,149 +1,275 @@
 """Wait for tasks to end: the backend pushes their IDs on one subscription, which all waiting callers share.
 
-A push can be missed. So after a reconnect, and every few seconds, the waiter asks the backend about all IDs that are
-still waited for. It fetches the record of an ended task once, for all callers that wait for it.
+Callers only wait. Two threads speak to the backend, so that a caller is never held longer than its timeout. The asker
+asks about each new ID, and again by `again.py`, because a push can be lost; it also reads the records of callers whose
+time is up. The listener receives the pushes. The record of an ended task is fetched once, for all its callers.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import TypeVar
 
-from yadtq_core.client.group_commit import Combiner, Finish
+from yadtq_core.client.again import Again
+from yadtq_core.client.fleet import Fleet
 from yadtq_core.errors import YadtqError
 from yadtq_core.interfaces import Backend, Subscription
-from yadtq_core.model import ENDED, Record
+from yadtq_core.model import ENDED, Record, WorkerRow
 
-ASK_AGAIN = 5.0
-"""Seconds after which the waiter asks the backend about all IDs, with or without a push."""
 PATIENCE = 30.0
-"""Seconds without an answer of the backend after which waiting callers get its error."""
+"""Seconds of failed questions after which waiting callers get the backend's error."""
+GRACE = 0.15
+"""Seconds after a timeout for the last look at the record; after them the caller has its answer or error."""
 BATCH = 200
 _RETRY = 0.5
 _LOOK = 1.0
 """Seconds of one wait for pushes; the thread notices `close` within this time."""
 
-_NEVER = -math.inf
-
 T = TypeVar("T")
 
 
 class Wait:
-    """One caller's wait for some IDs. `records` fills as the tasks end; None: the task has no record."""
+    """One caller's wait for some IDs. `records` fills as the tasks end; None: the task has no record.
 
-    __slots__ = ("error", "missing", "records", "wake")
+    answered: the backend has answered about one of the IDs, or all. workers: the online workers, if the last look found
+    a task that has not ended.
+    """
+
+    __slots__ = ("answered", "error", "missing", "records", "wake", "workers")
 
     def __init__(self, ids: Iterable[str], wake: Callable[[], object]) -> None:
         self.missing = set(ids)
         self.records: dict[str, Record | None] = {}
+        self.answered = False
+        self.workers: Sequence[WorkerRow] | None = None
         self.error: YadtqError | None = None
         self.wake = wake
 
 
 class Waiter:
-    """One subscription and its listening thread; the first wait starts both."""
+    """One subscription, its listening thread and the asking thread; the first wait starts them."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, fleet: Fleet) -> None:
         self._backend = backend
-        self._lock = threading.Lock()
+        self._fleet = fleet
+        self._changed = threading.Condition()
         self._waits: dict[str, list[Wait]] = {}
+        self._new: dict[str, None] = {}
+        self._looks: list[Wait] = []
+        self._again = Again()
         self._subscription: Subscription | None = None
+        self._started = False
         self._closed = False
-        self._asks: Combiner[str, None] = Combiner(self._begin_ask, most=BATCH, name="yadtq-asker")
 
-    def wait(self, ids: Sequence[str], timeout: float | None) -> dict[str, Record | None]:
-        """Return the records of the tasks that ended within `timeout` seconds (None: no limit).
+    def wait(self, ids: Sequence[str], until: float | None) -> Wait:
+        """Return the wait when these tasks have ended, or at the time `until` (monotonic seconds; None: no limit).
 
-        An ID without a record has None. Raises BackendUnavailable if the backend cannot be reached; after a first
-        success only when it is unavailable for PATIENCE seconds.
+        Raises BackendUnavailable if the backend cannot be reached; after a first answer only when it cannot be reached
+        for PATIENCE seconds.
         """
         ended = threading.Event()
         wait = Wait(ids, ended.set)
-        self._enter(wait)
-        try:
-            if len(ids) == 1:
-                self._asks.call(ids[0])
-            else:
-                self._ask(ids)
-            ended.wait(timeout)
-        finally:
-            self._withdraw(wait)
-        return _answer(wait)
+        if _left(until) != 0.0:  # else only the last look is needed
+            with self._entered(wait):
+                ended.wait(_left(until))
+        return _checked(wait)
 
-    async def await_one(self, task_id: str, timeout: float | None) -> dict[str, Record | None]:
+    async def await_one(self, task_id: str, until: float | None) -> Wait:
         """Do the same as `wait` for one ID, without blocking the event loop."""
-        loop = asyncio.get_running_loop()
-        ended = asyncio.Event()
-
-        def wake() -> None:
-            with suppress(RuntimeError):  # the loop was closed, so no coroutine waits for this answer
-                loop.call_soon_threadsafe(ended.set)
-
+        ended, wake = _alarm()
         wait = Wait([task_id], wake)
-        if self._subscription is None:
-            await asyncio.to_thread(self._listening)
-        self._enter(wait)
-        try:
-            async with asyncio.timeout(timeout):
-                await self._asks.acall(task_id)
-                await ended.wait()
-        except TimeoutError:
-            pass
-        finally:
-            self._withdraw(wait)
-        return _answer(wait)
+        if _left(until) != 0.0:
+            with self._entered(wait):
+                await _ring(ended, _left(until))
+        return _checked(wait)
+
+    def look(self, task_id: str, until: float) -> Wait:
+        """Return a wait with the record as it is, or without it if the backend has not answered by `until`.
+
+        Raises the error with which the backend answered.
+        """
+        looked = threading.Event()
+        wait = self._look(Wait([task_id], looked.set))
+        looked.wait(_left(until))
+        return _checked(wait)
+
+    async def alook(self, task_id: str, until: float) -> Wait:
+        """Do the same as `look` without blocking the event loop."""
+        looked, wake = _alarm()
+        wait = self._look(Wait([task_id], wake))
+        await _ring(looked, _left(until))
+        return _checked(wait)
 
     def close(self) -> None:
-        """Raise an error in all waiting callers, and end the thread."""
-        with self._lock:
+        """Raise an error in all waiting callers, and end the threads."""
+        with self._changed:
             self._closed = True
-            subscription = self._subscription
+            self._changed.notify()
         self._fail(YadtqError("the client was closed while it was waiting for a task"))
-        self._asks.close()
-        if subscription is not None:
-            subscription.close()
+        if self._subscription is not None:
+            self._subscription.close()
 
-    def _enter(self, wait: Wait) -> None:
-        self._listening()
-        with self._lock:
+    @contextmanager
+    def _entered(self, wait: Wait) -> Iterator[None]:
+        """Let the asker ask about the IDs of this wait, and forget it at the end of the block."""
+        with self._changed:
+            self._start()
             for task_id in wait.missing:
                 self._waits.setdefault(task_id, []).append(wait)
+                self._new[task_id] = None
+            self._changed.notify()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._withdraw(wait)
 
     def _withdraw(self, wait: Wait) -> None:
-        with self._lock:
-            for task_id in wait.missing:
-                others = [other for other in self._waits.get(task_id, ()) if other is not wait]
-                if others:
-                    self._waits[task_id] = others
-                else:
-                    self._waits.pop(task_id, None)
+        given_up: list[str] = []
+        for task_id in wait.missing:
+            others = [other for other in self._waits.get(task_id, ()) if other is not wait]
+            if others:
+                self._waits[task_id] = others
+            elif self._waits.pop(task_id, None):
+                self._forget(task_id)
+                given_up.append(task_id)
+        if given_up and self._subscription is not None:  # under the lock, so that no new wait enters in between
+            self._subscription.forget(given_up)
+
+    def _forget(self, task_id: str) -> None:
+        self._new.pop(task_id, None)
+        self._again.drop(task_id)
+
+    def _look(self, wait: Wait) -> Wait:
+        with self._changed:
+            self._start()
+            self._looks.append(wait)
+            self._changed.notify()
+        return wait
+
+    def _start(self) -> None:
+        if self._closed:
+            raise YadtqError("this client is closed")
+        if not self._started:
+            self._started = True
+            threading.Thread(target=self._persist, args=(self._ask_some,), name="yadtq-asker", daemon=True).start()
+
+    def _persist(self, step: Callable[[], object]) -> None:
+        """Repeat a step until the client is closed. After PATIENCE seconds of errors, all waiting callers get one."""
+        failing: float | None = None
+        while not self._closed:
+            try:
+                step()
+                failing = None
+            except Exception as error:  # any error: if this thread ended, callers would wait without end
+                now = time.monotonic()
+                failing = failing or now
+                if not self._closed and now - failing > PATIENCE:
+                    self._fail(_as_ours(error))
+                time.sleep(_RETRY)
+
+    def _ask_some(self) -> None:
+        """Take the last looks of callers, ask about new IDs, and about those that are due again: a batch of each."""
+        looks, new, due = self._taken()
+        try:
+            self._take_looks(looks)
+            self._ask(new)
+        except Exception as error:
+            self._refuse(looks, new, _as_ours(error))
+            new = []
+        try:
+            self._ask(due)
+        except Exception:
+            self._ask_at_once(due)
+            raise
+
+    def _taken(self) -> tuple[list[Wait], list[str], list[str]]:
+        """Return what is to be done, as soon as there is something."""
+        with self._changed:
+            while not self._closed:
+                now = time.monotonic()
+                looks, self._looks = self._looks[:BATCH], self._looks[BATCH:]
+                new = list(islice(self._new, BATCH))
+                for task_id in new:
+                    del self._new[task_id]
+                due = self._again.due(now, BATCH)
+                if looks or new or due:
+                    return looks, new, due
+                self._changed.wait(self._again.left(now))
+        return [], [], []
+
+    def _take_looks(self, looks: Sequence[Wait]) -> None:
+        if not looks:
+            return
+        ids = [task_id for wait in looks for task_id in wait.missing]
+        found = dict(zip(ids, self._backend.get(ids), strict=True))
+        for wait in looks:
+            wait.records = {task_id: found[task_id] for task_id in wait.missing}
+            wait.answered = True
+        if any(record is not None and record.status not in ENDED for record in found.values()):
+            workers = self._fleet.online()
+            for wait in looks:
+                wait.workers = workers
+        for wait in looks:
+            wait.wake()
+
+    def _ask(self, ids: Sequence[str]) -> None:
+        """Ask the backend to push the ends of these tasks, and deliver those that have ended already."""
+        if not ids:
+            return
+        ended = self._backend.watch(ids, self._listening().channel)
+        now = time.monotonic()
+        with self._changed:
+            for task_id, over in zip(ids, ended, strict=True):
+                for wait in self._waits.get(task_id, ()):
+                    wait.answered = True
+                if not over and task_id in self._waits:
+                    self._again.add(task_id, now)
+        self._fetch([task_id for task_id, over in zip(ids, ended, strict=True) if over])
+
+    def _refuse(self, looks: Sequence[Wait], new: Sequence[str], error: YadtqError) -> None:
+        """Give the error to callers that have had no answer yet; ask again for the others."""
+        with self._changed:
+            waits = [wait for task_id in new for wait in self._waits.get(task_id, ())]
+            self._again.at_once(task_id for task_id in new if any(w.answered for w in self._waits.get(task_id, ())))
+        for wait in {id(wait): wait for wait in (*looks, *waits) if not wait.answered}.values():
+            wait.error = error
+            wait.wake()
 
     def _listening(self) -> Subscription:
-        """Return the subscription; open it and start the listening thread if necessary."""
-        with self._lock:
+        """Return the subscription; open it and start the listening thread if necessary. For the asker alone."""
+        if self._subscription is None:
+            subscription = self._backend.subscribe()
+            with self._changed:
+                self._subscription = subscription
             if self._closed:
-                raise YadtqError("this client is closed")
-            if self._subscription is None:
-                self._subscription = self._backend.subscribe()
-                threading.Thread(target=self._listen, name="yadtq-waiter", daemon=True).start()
-            return self._subscription
+                subscription.close()
+            threading.Thread(target=self._persist, args=(self._listen,), name="yadtq-waiter", daemon=True).start()
+        return self._subscription
 
-    def _begin_ask(self, ids: Sequence[str]) -> Finish[None]:
-        self._ask(ids)
-        return lambda: [None] * len(ids)
+    def _listen(self) -> None:
+        """Receive pushes once, and fetch the records of those that are waited for."""
+        pushed = self._listening().wait(_LOOK)
+        with self._changed:
+            if pushed is None:
+                self._again.at_once(self._waits)
+                self._changed.notify()
+            wanted = [task_id for task_id in pushed or () if task_id in self._waits]
+        try:
+            self._fetch(wanted)
+        except Exception:
+            self._ask_at_once(wanted)
+            raise
 
-    def _ask(self, ids: Iterable[str]) -> None:
-        """Ask the backend to push the ends of these tasks, and deliver those that have ended already."""
-        channel = self._listening().channel
-        for batch in _batches(ids):
-            ended = self._backend.watch(batch, channel)
-            self._fetch([task_id for task_id, over in zip(batch, ended, strict=True) if over])
+    def _ask_at_once(self, ids: Iterable[str]) -> None:
+        with self._changed:
+            self._again.at_once(task_id for task_id in ids if task_id in self._waits)
+            self._changed.notify()
 
     def _fetch(self, ids: Sequence[str]) -> None:
         """Fetch the records of ended tasks and deliver them to the waiting callers."""
@@ -153,8 +279,9 @@ class Waiter:
                     self._deliver(task_id, record)
 
     def _deliver(self, task_id: str, record: Record | None) -> None:
-        with self._lock:
+        with self._changed:
             waits = self._waits.pop(task_id, ())
+            self._forget(task_id)
             for wait in waits:
                 wait.missing.discard(task_id)
                 wait.records[task_id] = record
@@ -162,51 +289,48 @@ class Waiter:
             if not wait.missing:
                 wait.wake()
 
-    def _listen(self) -> None:
-        """Serve pushes until the client is closed; repeat after errors, for at most PATIENCE seconds."""
-        answered = asked = time.monotonic()
-        while not self._closed:
-            try:
-                asked = self._serve(asked)
-                answered = time.monotonic()
-            except Exception as error:  # any error: if this thread ended, callers would wait without end
-                if not self._closed and time.monotonic() - answered > PATIENCE:
-                    self._fail(
-                        error if isinstance(error, YadtqError) else YadtqError(f"waiting failed: {error!r:.200}")
-                    )
-                asked = _NEVER
-                time.sleep(_RETRY)
-
-    def _serve(self, asked: float) -> float:
-        """Serve one round of pushes; return the time of the last question about all IDs (_NEVER: ask now)."""
-        pushed = self._listening().wait(0.0 if asked == _NEVER else _LOOK)
-        with self._lock:
-            wanted = [task_id for task_id in pushed or () if task_id in self._waits]
-        self._fetch(wanted)
-        now = time.monotonic()
-        if pushed is not None and now - asked < ASK_AGAIN:
-            return asked
-        with self._lock:
-            waited_for = list(self._waits)
-        self._ask(waited_for)
-        return now
-
     def _fail(self, error: YadtqError) -> None:
-        with self._lock:
-            waits = {id(wait): wait for waiting in self._waits.values() for wait in waiting}
+        with self._changed:
+            waits = {id(wait): wait for waiting in (*self._waits.values(), self._looks) for wait in waiting}
+            for task_id in tuple(self._waits):
+                self._forget(task_id)
             self._waits.clear()
         for wait in waits.values():
             wait.error = error
             wait.wake()
 
 
-def _answer(wait: Wait) -> dict[str, Record | None]:
+def _left(until: float | None) -> float | None:
+    return None if until is None else max(0.0, until - time.monotonic())
+
+
+def _alarm() -> tuple[asyncio.Event, Callable[[], None]]:
+    """Return an event of this event loop, and a function that sets it from another thread."""
+    loop = asyncio.get_running_loop()
+    rung = asyncio.Event()
+
+    def wake() -> None:
+        with suppress(RuntimeError):  # the loop was closed, so no coroutine waits for this answer
+            loop.call_soon_threadsafe(rung.set)
+
+    return rung, wake
+
+
+async def _ring(event: asyncio.Event, timeout: float | None) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout):
+            await event.wait()
+
+
+def _checked(wait: Wait) -> Wait:
     if wait.error is not None:
         raise wait.error
-    return wait.records
+    return wait
 
 
-def _batches(items: Iterable[T]) -> Iterable[list[T]]:
-    rest = iter(items)
-    while batch := list(islice(rest, BATCH)):
-        yield batch
+def _as_ours(error: Exception) -> YadtqError:
+    return error if isinstance(error, YadtqError) else YadtqError(f"waiting failed: {error!r:.200}")
+
+
+def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (items[start : start + BATCH] for start in range(0, len(items), BATCH))

@@ -38,6 +38,8 @@ class WorkerStats(Struct, frozen=True):
     memory: int = 0
     """Resident bytes of the worker and its children."""
     version: str = ""
+    events_dropped: int = 0
+    """Calls of event hooks that were dropped because a plugin was too slow; 0 from an older worker."""
 
 
 class WorkerRow(Struct, frozen=True):

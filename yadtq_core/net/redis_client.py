@@ -32,6 +32,8 @@ SENTINEL_TIMEOUT = 1.0
 WAKE_SECONDS = 1.0
 """Longest sleep of a wait for pushes, so that it notices `close` even if the wake-up message is lost."""
 RECONNECT_SECONDS = 0.2
+PING_SECONDS = 10.0
+"""Silence after which a subscription is tested with PING: its connection can be lost without a sign."""
 
 
 def open_store(
@@ -226,6 +228,8 @@ class Listener:
         self._client = client
         self._closed = threading.Event()
         self._waiting = threading.Lock()
+        self._heard = 0.0
+        self._pinged: float | None = None
         self._subscribed: Any = self._subscribe()
 
     def wait(self, timeout: float) -> list[bytes] | None:
@@ -269,6 +273,7 @@ class Listener:
         except redis.RedisError as error:
             subscribed.close()
             raise self._store.translated(error) from error
+        self._heard, self._pinged = time.monotonic(), None
         return subscribed
 
     def _received(self, deadline: float) -> list[bytes] | None:
@@ -277,13 +282,27 @@ class Listener:
             left = 0.0 if pushed else max(0.0, min(deadline - time.monotonic(), WAKE_SECONDS))
             message = self._subscribed.get_message(timeout=left)
             if message is None:
+                if not pushed:
+                    self._test_silence()
                 if pushed or time.monotonic() >= deadline:
                     return pushed
-            elif message["type"] == "subscribe":
+                continue
+            self._heard, self._pinged = time.monotonic(), None
+            if message["type"] == "subscribe":
                 return None  # redis-py has reconnected
-            elif message["type"] == "message" and message["data"]:
+            if message["type"] == "message" and message["data"]:
                 pushed.append(message["data"])
         return pushed
+
+    def _test_silence(self) -> None:
+        """Send PING after PING_SECONDS of silence; raise TimeoutError if it has had no answer for SOCKET_TIMEOUT."""
+        now = time.monotonic()
+        if self._pinged is None:
+            if now - self._heard > PING_SECONDS:
+                self._pinged = now
+                self._subscribed.ping()
+        elif now - self._pinged > SOCKET_TIMEOUT:
+            raise redis.TimeoutError("no answer to PING")
 
     def _reconnected(self, deadline: float) -> list[bytes] | None:
         self._disconnect()

@@ -46,12 +46,14 @@ log = logging.getLogger("yadtq.plugins")
 class Hooks(pluggy.PluginManager):
     """The hooks of one client, worker or child.
 
-    `failures` counts the errors of event hooks by (plugin, hook).
+    `failures` counts the errors of event hooks by (plugin, hook). `calling` is the (plugin, hook) of the event that
+    began last. The events of a worker come from one thread, so while they wait it names the call that takes long.
     """
 
     def __init__(self) -> None:
         super().__init__(hookspecs.PROJECT)
         self.failures: Counter[tuple[str, str]] = Counter()
+        self.calling = ("", "")
         self._sealed = False
         self.add_hookspecs(hookspecs)
         self._trace = Trace() if os.environ.get(TRACE, "").lower() not in ("", "0", "false", "no") else None
@@ -155,8 +157,10 @@ class Hooks(pluggy.PluginManager):
     def _guarded(self, implementation: HookImpl, hook: str) -> Callable[..., None]:
         """Return an event implementation whose errors are logged with the plugin's name and counted, never raised."""
         function, plugin = implementation.function, implementation.plugin_name
+        place = (plugin, hook)
 
         def guarded(*arguments: Any) -> None:
+            self.calling = place
             try:
                 function(*arguments)
             except BaseException as error:
@@ -184,6 +188,7 @@ class Hooks(pluggy.PluginManager):
 
     def notify(self, hook: str, **arguments: Any) -> None:
         """Call an event hook. Raises nothing but KeyboardInterrupt in the main thread."""
+        self.calling = ("(a wrapper)", hook)
         try:
             getattr(self.hook, hook)(**arguments)
         except BaseException as error:  # raised by a wrapper: the traceback shows its plugin

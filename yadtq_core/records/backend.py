@@ -32,7 +32,7 @@ from yadtq_core.model import (
     WorkerRow,
     WorkerStats,
 )
-from yadtq_core.model.terms import damaged, milliseconds
+from yadtq_core.model.terms import LISTED_MS, damaged, milliseconds
 from yadtq_core.records import claims, indexes, ready, runs, submits, sweeps
 from yadtq_core.records.batch import RecordBatch, counts, messages
 from yadtq_core.records.moment import Limits, Moment
@@ -234,10 +234,11 @@ class StoreBackend:
             epoch = batch.epoch.beat(known[0] if known else None, self._store.run_id, moment)
             return Heartbeat(moment.now, (epoch,))
 
-    def workers(self) -> Sequence[WorkerRow]:
-        """Return the workers seen within the last hour, by name."""
+    def workers(self, *, online: bool = False) -> Sequence[WorkerRow]:
+        """Return the workers seen within the last hour, by name. `online`: read and return only those online now."""
         with self._store.transaction() as tx:
-            return WorkerList(tx, self._moment()).rows()
+            rows = WorkerList(tx, self._moment())
+            return rows.online() if online else rows.within(LISTED_MS)
 
     def time_ms(self) -> int:
         """Return the store's clock."""

@@ -16,19 +16,19 @@ POLL_SECONDS = 0.1
 class StoreSubscription:
     """The IDs that one channel watches.
 
-    ended: returns those of the given IDs that have ended or do not exist. forget: called with the channel at the end.
+    ended: returns those of the given IDs that have ended or do not exist. closed: called with the channel at the end.
     """
 
     def __init__(
         self,
         listener: EndListener | None,
         ended: Callable[[Sequence[str]], Iterable[str]],
-        forget: Callable[[str], object],
+        closed: Callable[[str], object],
     ) -> None:
         self.channel = secrets.token_hex(8)
         self._listener = listener
         self._ended = ended
-        self._forget = forget
+        self._at_close = closed
         self._watched: set[str] = set()
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -51,12 +51,17 @@ class StoreSubscription:
                 self._closed.wait(min(POLL_SECONDS, left))
         return []
 
+    def forget(self, ids: Sequence[str]) -> None:
+        """Watch these IDs no longer, so that a store that does not push is not asked about them."""
+        with self._lock:
+            self._watched.difference_update(ids)
+
     def close(self) -> None:
         """Stop watching, and let a `wait` in another thread return. Never raises."""
         self._closed.set()
         if self._listener:
             self._listener.close()
-        self._forget(self.channel)
+        self._at_close(self.channel)
 
     def _pushed(self, timeout: float) -> list[str] | None:
         pushed = self._listener.wait(max(timeout, 0.0)) if self._listener else ()

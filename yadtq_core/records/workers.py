@@ -37,12 +37,15 @@ class WorkerList(NamedTuple):
         row = msgspec.json.encode(_Row(worker, stats))
         self.tx.put(dict.fromkeys(seen.keys() - kept) | {LIST: msgspec.json.encode(kept), name: row})
 
-    def rows(self) -> list[WorkerRow]:
-        """Return the rows, by the names of their workers."""
-        seen = self._seen()
-        found = {name: _row.decode(row) for name, row in self.tx.get(list(seen)).items()}
-        rows = [self._row(row, seen[name]) for name, row in found.items() if self.moment.now - seen[name] <= LISTED_MS]
+    def within(self, ms: int) -> list[WorkerRow]:
+        """Return the rows of workers seen within the last `ms` milliseconds, by name; other rows are not read."""
+        seen = {name: at for name, at in self._seen().items() if self.moment.now - at <= ms}
+        rows = [self._row(_row.decode(row), seen[name]) for name, row in self.tx.get(list(seen)).items()]
         return sorted(rows, key=lambda row: (row.identity.id, row.identity.incarnation))
+
+    def online(self) -> list[WorkerRow]:
+        """Return the rows of workers that are online now, by name; rows older than a lease are not read."""
+        return [row for row in self.within(self.moment.limits.lease) if row.online]
 
     def _row(self, row: _Row, seen: int) -> WorkerRow:
         online = self.moment.now - seen < self.moment.limits.lease and row.stats.state != "offline"

@@ -67,7 +67,7 @@ class Assembly:
         self.lifecycle = lifecycle = Lifecycle()
         self.sweeps = sweeps = SweepTimer(keeper)
         outages = Outages()
-        peers = Peers(backend, identity, fresh=lease / 3)
+        peers = Peers(backend, identity)
         unreadable = UnreadableMessages(broker, backend, intake)
         self.requeue = requeue = Requeue(backend, identity, intake, keeper, peers, outages)
 

@@ -17,7 +17,9 @@ import msgspec
 from msgspec import Struct
 
 from yadtq_core.child.pipe import TOKEN, Cancel, Frames, Report, Start, Work, decode_report, frame, job_of
+from yadtq_core.child.stop_signals import STOP_SIGNALS
 from yadtq_core.model import Lease
+from yadtq_core.worker.rules.budget import size_of_delivery
 
 _F_SETPIPE_SZ = 1031  # Linux; `fcntl` has no such name on macOS, where the call fails and the default stays
 _PIPE_BYTES = 1024 * 1024
@@ -69,6 +71,12 @@ class ChildProcess:
     def backlogged(self) -> bool:
         """True when frames wait because the pipe is full."""
         return bool(self._unsent)
+
+    @property
+    def bytes(self) -> int:
+        """How much its jobs hold here, with the copies that wait because the pipe is full."""
+        jobs = sum(size_of_delivery(entry.lease.delivery) for entry in self.jobs.values())
+        return jobs + sum(map(len, self._unsent))
 
     @property
     def free(self) -> int:
@@ -192,12 +200,16 @@ def _pipe(undo: ExitStack) -> tuple[int, int]:
 
 
 def _spawned(inherited: tuple[int, ...]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "yadtq_core.child", *map(str, inherited), str(os.getpid())],
-        pass_fds=inherited,
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,  # only the worker must receive a terminal's Ctrl-C: it then drains
-    )
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", "yadtq_core.child", *map(str, inherited), str(os.getpid())],
+            pass_fds=inherited,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # only the worker must receive a terminal's Ctrl-C: it then drains
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _widen(*fds: int) -> None:

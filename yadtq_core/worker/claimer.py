@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from yadtq_core.errors import YadtqError
 from yadtq_core.interfaces import Backend
-from yadtq_core.model import Delivery, Lease, ReleaseReason, WorkerIdentity
+from yadtq_core.model import Delivery, Lease, WorkerIdentity
 from yadtq_core.worker.events import Events
 from yadtq_core.worker.executor import Executor
 from yadtq_core.worker.requeue import Requeue
@@ -47,11 +47,12 @@ class Claimer:
     def window(self, intake: Intake, free: int, now: float) -> int:
         """Return how many runs may be claimed with `free` slots empty: 0 if no child is ready or the backend is silent.
 
+        Runs beyond the free slots are claimed only while the children have room for their bytes.
         Call it inside the block that guards `intake`.
         """
         if not self.executor.ready or not self.keeper.may_claim(now):
             return 0
-        return intake.window(free, now)
+        return intake.window(free, now, ahead=self.executor.room > 0)
 
     def claim(self, batch: Sequence[Delivery]) -> bool:
         """Claim a batch and start the granted runs. With an empty batch, repeat the claim without an answer, if any.
@@ -81,16 +82,10 @@ class Claimer:
         loaded = self.executor.tasks
         unknown = [lease for lease in leases if lease.delivery.message.task not in loaded]
         if unknown:
-            self._requeue_unknown(unknown)
+            self.requeue.unknown(unknown)
             leases = [lease for lease in leases if lease.delivery.message.task in loaded]
         if leases and not self.lifecycle.stopping.is_set():
             self.events.started(leases)  # before the children have them: a run's end must not be reported first
             if self.executor.give(leases):
                 return
         self.requeue.unstarted(leases)
-
-    def _requeue_unknown(self, leases: list[Lease]) -> None:
-        names = sorted({lease.delivery.message.task for lease in leases})
-        for name in names:
-            log.warning("task %s is not loaded in this worker: requeued for another one", name)
-        self.requeue.release(leases, ReleaseReason.UNKNOWN_TASK)

@@ -22,6 +22,7 @@ from yadtq_core.errors import TaskLoadError
 from yadtq_core.model import Lease
 from yadtq_core.settings import Settings
 from yadtq_core.worker.child_process import ChildProcess, SentJob, cause_of_death
+from yadtq_core.worker.rules.budget import BUDGET
 
 log = logging.getLogger("yadtq.worker")
 
@@ -122,6 +123,12 @@ class Executor:
         """How many more jobs would start at once."""
         with self._lock:
             return sum(child.free for child in self._children.values())
+
+    @property
+    def room(self) -> int:
+        """How many more bytes of jobs the children may be given ahead of free slots; 0 when BUDGET is used up."""
+        with self._lock:
+            return max(0, BUDGET - sum(child.bytes for child in self._children.values()))
 
     @property
     def ready(self) -> bool:

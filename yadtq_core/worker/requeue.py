@@ -21,6 +21,8 @@ log = logging.getLogger("yadtq.worker")
 
 UNKNOWN_DELAY = 5.0
 """The first delay of a task that no worker has loaded; the backend makes it longer with the time that it waits."""
+MOST_NAMES = 1000
+"""Names that are remembered because the log has them: they come from outside, and must not fill the memory."""
 OFFER_SECONDS = 1.2
 """The longest time between two sweeps of a worker: after it every peer has seen the last request."""
 
@@ -36,10 +38,23 @@ class Requeue:
     peers: Peers
     outages: Outages
     _next_offer: float = field(default=0.0, init=False)
+    _logged: set[str] = field(default_factory=set, init=False)
 
     def unstarted(self, leases: Sequence[Lease]) -> None:
         """Requeue leases whose runs have not begun, for any worker with a free slot."""
         self.release(leases, ReleaseReason.UNSTARTED)
+
+    def unknown(self, leases: Sequence[Lease]) -> None:
+        """Requeue leases of tasks that are not loaded in this worker, for another one; log each name once."""
+        for name in sorted({lease.delivery.message.task for lease in leases} - self._logged):
+            if len(self._logged) < MOST_NAMES:
+                self._logged.add(name)
+                log.warning("task %s is not loaded in this worker: requeued for another one", name)
+        self.release(leases, ReleaseReason.UNKNOWN_TASK)
+
+    def stopped(self, leases: Sequence[Lease]) -> None:
+        """Requeue leases whose runs have begun and were ended by the stop of this worker; none counts as lost."""
+        self.release(leases, ReleaseReason.HANDED_BACK, note="requeued: its worker was stopped")
 
     def release(self, leases: Sequence[Lease], reason: ReleaseReason, *, note: str = "", lost: bool = False) -> None:
         """Requeue leases. After the call this worker does not hold them, whether or not the backend answered.

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from types import FrameType
 
+from yadtq_core.child.stop_signals import STOP_SIGNALS
 from yadtq_core.errors import YadtqError
 from yadtq_core.interfaces import Backend, Broker
 from yadtq_core.model import WorkerIdentity
@@ -35,6 +36,8 @@ CLOSE_SECONDS = 1.0
 """How long to wait for messages without an acknowledgement; sweeps publish those that are left."""
 _LOOK_SECONDS = 0.2
 _REQUEUE_SECONDS = 10.0
+_OUTCOME_SECONDS = 4.0
+"""How long a stopping worker in which nothing runs waits for a backend that takes none of the last outcomes."""
 
 
 class Signals:
@@ -46,7 +49,7 @@ class Signals:
 
     def install(self) -> None:
         """Handle SIGTERM and SIGINT. Only the main thread may call it."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOP_SIGNALS:
             signal.signal(number, self._came)
 
     def _came(self, number: int, _: FrameType | None) -> None:
@@ -114,20 +117,44 @@ def _stop(worker: Worker, settings: Settings, signals: Signals) -> int:
     log.info("stopping: runs may go on for %g s; a second signal requeues them now", grace)
     until = time.monotonic() + grace
     worker.stop()
-    _wait_until_done(worker, until, signals, enough=2)
-    if not worker.all_done:
+    patience = _Patience(worker)
+    _wait_until_done(worker, until, patience, signals, enough=2)
+    if worker.running:
         log.warning("requeueing %d task(s) that still run", worker.running)
         worker.kill_runs()
-        _wait_until_done(worker, time.monotonic() + _REQUEUE_SECONDS, signals, enough=3)
+    _wait_until_done(worker, time.monotonic() + _REQUEUE_SECONDS, patience, signals, enough=3)
     worker.close()
+    if worker.unwritten and not worker.all_done:
+        log.error("%d outcome(s) could not be written: their tasks run again when their leases end", worker.unwritten)
     log.info("stopped; tasks executed: %d", worker.executed)
     return 0 if worker.crashed is None else 1
 
 
-def _wait_until_done(worker: Worker, until: float, signals: Signals, *, enough: int) -> None:
-    while not worker.all_done and time.monotonic() < until and signals.count < enough and worker.crashed is None:
+def _wait_until_done(worker: Worker, until: float, patience: _Patience, signals: Signals, *, enough: int) -> None:
+    """Wait until the worker is done, at most until a time, a crash or a number of signals, or while outcomes wait."""
+    crashed = worker.crashed
+    while not worker.all_done and worker.crashed is crashed and signals.count < enough:
+        now = time.monotonic()
+        if now >= until or patience.ended(now):
+            return
         signals.changed.clear()
         signals.changed.wait(0.02)
+
+
+class _Patience:
+    """The wait of a worker in which nothing runs: it ends when no outcome was written for _OUTCOME_SECONDS."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._unwritten = -1
+        self._until = 0.0
+
+    def ended(self, now: float) -> bool:
+        """True if the wait has ended. Call it again and again while the worker waits."""
+        unwritten = self._worker.unwritten
+        if self._worker.running or unwritten != self._unwritten:
+            self._unwritten, self._until = unwritten, now + _OUTCOME_SECONDS
+        return now >= self._until
 
 
 class Respawner:

@@ -24,6 +24,7 @@ class Worker:
     def __init__(self, parts: Assembly) -> None:
         self._parts = parts
         self.crashed: BaseException | None = None
+        self._crashed: set[str] = set()
         self._closed = False
         self._loops: dict[str, ThreadLoop] = {
             "intake": parts.intake_thread,
@@ -41,6 +42,7 @@ class Worker:
                 if self._closed:
                     return  # `close` has abandoned this thread, and its services are closed
                 log.exception("the %s thread ended by a bug: this worker stops", name)
+                self._crashed.add(name)
                 self.crashed = error
 
         return threading.Thread(target=guarded, name=f"yadtq-{name}", daemon=True)
@@ -79,17 +81,23 @@ class Worker:
         return self._parts.executor.running
 
     @property
+    def unwritten(self) -> int:
+        """How many outcomes are not written yet."""
+        return self._parts.completion.pending
+
+    @property
     def all_done(self) -> bool:
-        """True when nothing runs and every outcome is written."""
-        return not self._parts.executor.running and not self._parts.completion.pending
+        """True when nothing runs and every outcome is written, or when no thread is left to write them."""
+        return "completion" in self._crashed or not (self.running or self.unwritten)
 
     def kill_runs(self) -> None:
-        """Kill the children; the completion thread then requeues their runs."""
-        self._parts.lifecycle.killed.set()
+        """Kill the children; the completion thread then requeues their runs, or `close` if that thread has crashed."""
         self._parts.executor.kill()
 
     def close(self) -> None:
         """Wait for the threads, report this worker as offline, end the children."""
+        if "completion" in self._crashed:
+            self._parts.requeue.stopped([*self._parts.executor.held(), *self._parts.completion.held()])
         until = time.monotonic() + CLOSE_SECONDS
         self._parts.sweeps.wake()
         self._threads["intake"].join(CLOSE_SECONDS)

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from yadtq_core import Client, call, hookimpl
-from yadtq_core.model import WorkerIdentity
+from yadtq_core.model import Outcome, Status, WorkerIdentity
 from yadtq_core.plugin import hookspecs, load_plugins, open_backend, open_broker
 from yadtq_core.settings import Settings
 from yadtq_core.testing import EventRecorder, wait_until
 from yadtq_core.worker.assembly import Assembly
-from yadtq_core.worker.events import MAX_WAITING, Events
+from yadtq_core.worker.events import Events
 from yadtq_core.worker.executor import Executor
+from yadtq_core.worker.rules.budget import BUDGET
 from yadtq_core.worker.worker import Worker
 
 URL = "memory://"
@@ -87,13 +88,14 @@ class Stuck:
         self.go.wait(60)
 
 
-def test_a_listener_that_hangs_holds_up_no_task_and_old_news_is_dropped(namespace: str) -> None:
+def test_a_listener_that_hangs_holds_up_no_task_and_heartbeats_count_what_was_dropped(namespace: str) -> None:
     stuck = Stuck()
     with working(namespace, stuck) as (client, events):
         for number in range(3):
             assert client.submit("chores.add", number, 1).result(timeout=60) == number + 1
-        wait_until(lambda: len(events._waiting) < MAX_WAITING, "the thread has taken what there was")
-        for _ in range(MAX_WAITING + 5):
-            events.finished([object()])  # type: ignore[list-item]
-        assert events.dropped >= 5
+        large = Outcome("id", "t", Status.SUCCESS, 1, 1, "w", "default", {}, 0.0, 0.0, 0.0, result=b"x" * BUDGET)
+        for _ in range(7):
+            events.finished([large])
+        assert events.dropped >= 6
+        wait_until(lambda: client.workers()[0].stats.events_dropped == events.dropped, "a heartbeat has told it")
         stuck.go.set()

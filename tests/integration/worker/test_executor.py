@@ -26,6 +26,7 @@ from yadtq_core.model import Delivery, Lease, Message, Partition, new_id
 from yadtq_core.settings import Settings
 from yadtq_core.wire import envelope
 from yadtq_core.worker.executor import Death, Executor
+from yadtq_core.worker.rules.budget import BUDGET
 
 ROOT = Path(__file__).parents[3]
 CHORES = ["tests.integration.chores"]
@@ -177,6 +178,22 @@ def test_jobs_taken_back_from_a_full_pipe_can_be_started_again(crew: Callable[..
     workers.give(*taken)
     workers.hear_all(*leases)
     assert len(taken) >= 19  # the child may have waited for its first token when it was stopped
+
+
+def test_room_is_what_the_held_bytes_leave_of_the_budget(crew: Callable[..., Crew]) -> None:
+    """Jobs that wait in a full pipe are held twice: with their leases, and as frames."""
+    workers = crew()
+    (pid,) = workers.pids()
+    assert workers.executor.room == BUDGET
+    os.kill(pid, signal.SIGSTOP)
+    leases = [lease("length", "x" * 256 * 1024) for _ in range(24)]
+    workers.give(*leases[:16])
+    assert BUDGET // 16 < workers.executor.room < BUDGET // 4
+    workers.give(*leases[16:])
+    assert workers.executor.room == 0
+    os.kill(pid, signal.SIGCONT)
+    workers.hear_all(*leases)
+    workers.hear_until(lambda: workers.executor.room == BUDGET, "all jobs have ended")
 
 
 # Taking back
@@ -554,3 +571,30 @@ def test_a_child_that_dies_before_it_is_ready_is_a_problem_that_ends_with_one_th
     workers.executor.respawn()
     workers.hear_until(lambda: workers.executor.free, "a child that is ready")
     assert workers.executor.problem == ""
+
+
+# Signals to a whole group
+
+
+def test_a_child_ignores_the_signals_of_a_stop_from_its_first_moment_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(ROOT)
+    executor = Executor(Settings(worker_id="w1", processes=3, threads=1), CHORES)
+    executor.respawn()
+    try:
+        for child in executor._children.values():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                os.kill(child.process.pid, number)
+        executor.start()
+        assert executor.free == 3
+    finally:
+        executor.close()
+
+
+def test_a_task_can_terminate_processes_that_it_has_started(crew: Callable[..., Crew]) -> None:
+    workers = crew(1, 2)
+    leases = [lease("terminated") for _ in range(2)]  # one of them not in the main thread
+    workers.give(*leases)
+    workers.hear_all(*leases)
+    assert [workers.result(one) for one in leases] == [[-signal.SIGTERM, -signal.SIGTERM]] * 2

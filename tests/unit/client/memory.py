@@ -36,6 +36,7 @@ class Channel:
         self.channel = "channel"
         self.lost = False
         self.deaf = False
+        self.forgotten: list[str] = []
         self._arrived = threading.Condition()
         self._ids: list[str] = []
 
@@ -59,6 +60,9 @@ class Channel:
             self.lost = True
             self._arrived.notify()
 
+    def forget(self, ids: Sequence[str]) -> None:
+        self.forgotten += ids
+
     def close(self) -> None:
         pass
 
@@ -77,6 +81,8 @@ class MemoryBackend:
         self.channel = Channel()
         self.reset: Reset | None = None
         self.watched: set[str] = set()
+        self.rows: list[WorkerRow] = []
+        self.looks = 0
         self.closed = False
         self._lock = threading.RLock()
 
@@ -170,8 +176,9 @@ class MemoryBackend:
     def counts(self) -> Counts:
         return Counts({}, {})
 
-    def workers(self) -> Sequence[WorkerRow]:
-        return []
+    def workers(self, *, online: bool = False) -> Sequence[WorkerRow]:
+        self.looks += 1
+        return self.rows
 
     def time_ms(self) -> int:
         return int(time.time() * 1000)

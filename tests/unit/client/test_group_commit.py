@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from tests.waiting import wait_until
-from yadtq_core.client.group_commit import Combiner, Finish
+from yadtq_core.client.group_commit import BUDGET, Combiner, Finish
 
 
 class Work:
     """Doubles numbers, in batches that it notes; where `held`, batches begin only when told to."""
 
-    def __init__(self, most: int = 100) -> None:
+    def __init__(self, most: int = 100, size: Callable[[int], int] = abs) -> None:
         self.batches: list[list[int]] = []
         self.threads: list[str] = []
         self.entered = threading.Semaphore(0)
@@ -24,7 +24,7 @@ class Work:
         self.may_finish.set()
         self.held = False
         self.failing: BaseException | None = None
-        self.combiner: Combiner[int, int] = Combiner(self.begin, most=most, name="leader")
+        self.combiner: Combiner[int, int] = Combiner(self.begin, most=most, size=size, name="leader")
 
     def begin(self, items: Sequence[int]) -> Finish[int]:
         self.entered.release()
@@ -95,6 +95,27 @@ def test_batches_are_limited_and_the_lead_is_handed_on() -> None:
     assert [len(batch) for batch in work.batches] == [1, 2, 2, 1]
     assert len(set(work.threads)) == 4, "each batch has another leader"
     assert len(answers) == 6
+
+
+def test_large_items_are_executed_in_several_batches() -> None:
+    """Each batch is one script call: with 200 of the largest arguments it would be 50 MB."""
+    work, answers = Work(size=lambda _: BUDGET // 4), []
+    work.held = True
+    threads = [start(lambda: answers.append(work.combiner.call(1)))]
+    assert work.entered.acquire(timeout=60)
+    threads += [start(lambda: answers.append(work.combiner.call(1))) for _ in range(10)]
+    wait_until(lambda: work.waiting() == 10, "ten wait")
+    work.may_begin.release(9)
+    for thread in threads:
+        thread.join(60)
+    assert [len(batch) for batch in work.batches] == [1, 4, 4, 2]
+    assert answers == [2] * 11
+
+
+def test_an_item_above_the_budget_goes_alone() -> None:
+    work = Work(size=lambda item: item)
+    assert work.combiner.call(2 * BUDGET) == 4 * BUDGET
+    assert work.combiner.call(1) == 2
 
 
 def test_the_next_batch_begins_while_the_last_one_is_not_finished() -> None:

@@ -27,7 +27,7 @@ from yadtq_core import (
     YadtqError,
     call,
 )
-from yadtq_core.client import waiter
+from yadtq_core.client import again, waiter
 from yadtq_core.client.results import record_as_json
 from yadtq_core.model import Error, Record, Reset
 from yadtq_core.plugin import load_plugins
@@ -63,8 +63,14 @@ def later(place: Installation, action: Callable[[], object]) -> None:
     threading.Thread(target=act).start()
 
 
+def never_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing be asked about a second time within a test."""
+    monkeypatch.setattr(again, "FIRST", 1_000.0)
+    monkeypatch.setattr(again, "LONGEST", 1_000.0)
+
+
 def test_a_result_is_pushed(place: Installation, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiter, "ASK_AGAIN", 1_000.0)
+    never_again(monkeypatch)
     handle = client.submit("total", 1, 2)
     later(place, lambda: place.backend.end(handle.id, result=b"3"))
     begun = time.monotonic()
@@ -78,6 +84,8 @@ def test_a_result_that_is_there_already(place: Installation, client: Client) -> 
     handle = client.submit("total", 1, 2)
     place.backend.end(handle.id, result=b'{"sum":3}')
     assert handle.result(timeout=0) == {"sum": 3}
+    assert place.backend.calls[-1:] == [("get", 1)]
+    assert place.backend.sizes("watch") == [], "a look is one question"
     assert handle.result() == {"sum": 3}
     assert handle.status() is Status.SUCCESS
 
@@ -185,7 +193,7 @@ def test_timeouts_that_cannot_be(client: Client, timeout: Any) -> None:
 def test_a_push_that_was_missed_is_made_up_for_after_a_reconnect(
     place: Installation, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiter, "ASK_AGAIN", 1_000.0)
+    never_again(monkeypatch)
     handle = client.submit("total")
     place.backend.channel.deaf = True
 
@@ -202,8 +210,7 @@ def test_a_push_that_was_missed_is_made_up_for_after_a_reconnect(
 def test_a_push_that_never_comes_is_made_up_for_in_time(
     place: Installation, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiter, "ASK_AGAIN", 0.2)
-    monkeypatch.setattr(waiter, "_LOOK", 0.1)
+    monkeypatch.setattr(again, "FIRST", 0.2)
     handle = client.submit("total")
     place.backend.channel.deaf = True
     later(place, lambda: place.backend.end(handle.id))
@@ -291,7 +298,7 @@ def test_several_may_wait_for_one_task(place: Installation, client: Client) -> N
         thread.start()
     with pytest.raises(WaitTimeout):
         handle.result(timeout=0.01)
-    wait_until(lambda: sum(place.backend.sizes("watch")) == 6, "all have asked")
+    wait_until(lambda: len(client._opened.here().waiter._waits[handle.id]) == 5, "all wait")
     place.backend.end(handle.id, result=b"1")
     for thread in threads:
         thread.join(60)

@@ -25,7 +25,8 @@ from yadtq_core.plugin import load_plugins
 from yadtq_core.settings import Settings
 from yadtq_core.worker.assembly import Assembly
 from yadtq_core.worker.events import Events
-from yadtq_core.worker.executor import Executor
+from yadtq_core.worker.executor import ChildEvents, Executor
+from yadtq_core.worker.rules.budget import BUDGET
 from yadtq_core.worker.rules.intake import Intake
 
 P0 = Partition("default", 0)
@@ -48,7 +49,7 @@ class Store:
             raise BackendUnavailable("away")
         return [RUN for _ in deliveries]
 
-    def workers(self) -> Sequence[WorkerRow]:
+    def workers(self, *, online: bool = False) -> Sequence[WorkerRow]:
         return ()
 
     def release(self, releases: Sequence[Release], worker: WorkerIdentity) -> Sequence[FinishCode]:
@@ -65,10 +66,16 @@ class Children:
         self.tasks = frozenset({"add"})
         self.given: list[Lease] = []
         self.ready = True
+        self.room = BUDGET
+        self.free = 0
+        self.heard: list[ChildEvents] = []
 
     def give(self, leases: Sequence[Lease]) -> bool:
         self.given += leases if self.ready else []
         return self.ready
+
+    def read(self, timeout: float) -> ChildEvents:
+        return self.heard.pop()
 
 
 class Post:

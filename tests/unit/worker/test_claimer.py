@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from tests.unit.worker.office import P0, Office
+from tests.unit.worker.office import P0, Office, message
 from yadtq_core.model import ReleaseReason
 
 
@@ -30,6 +30,15 @@ def test_claimed_runs_start_and_an_unknown_task_is_requeued_and_its_message_sett
     office.intake.done(P0, 1)
     assert office.low == 3
     assert office.intake.waiting == 0
+
+
+def test_the_log_has_an_unknown_name_once(office: Office, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "yadtq.worker"):
+        for offset in range(3, 6):
+            office.claimer.claim([message(offset, "strange"), message(offset + 10, "other")])
+    assert caplog.messages == [
+        f"task {name} is not loaded in this worker: requeued for another one" for name in ("other", "strange")
+    ]
 
 
 def test_without_children_claimed_runs_are_requeued_at_once(office: Office) -> None:

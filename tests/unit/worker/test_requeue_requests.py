@@ -23,7 +23,7 @@ class Saturated:
         self.offers: list[list[str]] = []
         store, children = office.store, office.children
         peer = WorkerRow(WorkerIdentity("w2", "i2", "host", 2, 0.0), STATS, 0.0, online=True)
-        monkeypatch.setattr(store, "workers", lambda: (peer,))
+        monkeypatch.setattr(store, "workers", lambda *, online: (peer,))
         monkeypatch.setattr(store, "offer", self._offered, raising=False)
         monkeypatch.setattr(children, "free", 0, raising=False)
         monkeypatch.setattr(children, "take_back", lambda older_than: [], raising=False)

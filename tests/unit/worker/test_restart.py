@@ -120,7 +120,7 @@ def test_a_task_that_kills_its_worker_again_and_again_fails(bed: BackendBed) -> 
 
 def test_a_worker_starts_while_the_backend_is_away(caplog: pytest.LogCaptureFixture) -> None:
     class Away(StoreBackend):
-        def workers(self) -> list[WorkerRow]:
+        def workers(self, *, online: bool = False) -> list[WorkerRow]:
             raise BackendUnavailable("no answer from here")
 
     recover(Away(MemoryStore(), Settings()), ME)

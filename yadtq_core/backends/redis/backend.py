@@ -266,13 +266,15 @@ class RedisBackend:
         self._remove_held(gone)
         return Heartbeat(epochs[0][0], tuple(epoch_of(answer) for answer in epochs))
 
-    def workers(self) -> Sequence[WorkerRow]:
-        """Return the workers seen within the last hour, by name."""
+    def workers(self, *, online: bool = False) -> Sequence[WorkerRow]:
+        """Return the workers seen within the last hour, by name. `online`: read and return only those online now."""
         now_ms = self.time_ms()
-        members = self._store.run("ZRANGE", self._keys.workers, now_ms - LISTED_MS, "+inf", "BYSCORE")
+        since = now_ms - (self._lease_ms if online else LISTED_MS)
+        members = self._store.run("ZRANGE", self._keys.workers, since, "+inf", "BYSCORE")
         found = self._calls.sound_hashes([self._keys.worker + member.decode() for member in members])
         rows = [worker_of(fields, now_ms, self._lease_ms) for fields in found]
-        return sorted((row for row in rows if row), key=lambda row: (row.identity.id, row.identity.incarnation))
+        shown = (row for row in rows if row and (row.online or not online))
+        return sorted(shown, key=lambda row: (row.identity.id, row.identity.incarnation))
 
     def time_ms(self) -> int:
         """Return the store's clock."""

@@ -23,6 +23,9 @@ class RedisSubscription:
         pushed = self._listener.wait(timeout)
         return None if pushed is None else [task_id.decode() for task_id in pushed]
 
+    def forget(self, ids: Sequence[str]) -> None:
+        """Do nothing: an unwanted push costs less than a call that takes the channel from the record."""
+
     def close(self) -> None:
         """Disconnect; another thread than the waiting one may call it. Never raises."""
         self._listener.close()

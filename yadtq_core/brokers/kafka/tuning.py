@@ -15,6 +15,8 @@ API_VERSION = (4, 3)
 """The newest version that kafka-python knows. Naming one saves a round trip; an older broker lowers it."""
 MAX_REQUEST_BYTES = 1024 * 1024
 """One message with its frame; the broker's default limit is 12 bytes more."""
+FETCH_BYTES = 8 * 1024 * 1024
+"""One answer of one server. The default, 50 MB, bounds nothing below 200 partitions, and would fill a small worker."""
 
 # kafka-python logs every reconnect and rebalance of each client, most of them as warnings and errors. `yadtq.broker`
 # logs the important ones once. A level that the application has set stays.
@@ -106,6 +108,7 @@ def consumer_settings(cluster: Cluster, member: str) -> dict[str, Any]:
         "max_poll_interval_ms": _ms(tuning.rebalance),
         "request_timeout_ms": _ms(tuning.request),
         "max_partition_fetch_bytes": 256 * 1024,
+        "fetch_max_bytes": FETCH_BYTES,
         "fetch_min_bytes": 1,
         "allow_auto_create_topics": False,
         "metrics_enabled": False,

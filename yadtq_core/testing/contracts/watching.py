@@ -10,7 +10,7 @@ import pytest
 from msgspec import structs
 
 from yadtq_core.interfaces import Subscription
-from yadtq_core.model import Epoch, Past, Status, WorkerStats
+from yadtq_core.model import Epoch, Past, Status, WorkerStats, new_id
 from yadtq_core.testing.contracts.backend_bed import SHORT, STATS, BackendBed, outcome, submission, worker
 
 MOST_SHARDS = 256
@@ -47,6 +47,15 @@ class WatchingContract:
         for subscription in waiting:
             subscription.close()
 
+    def test_a_forgotten_id_can_be_watched_again(self, bed: BackendBed, mine: Subscription) -> None:
+        one, other = bed.submit(2)
+        ids = [one.message.id, other.message.id]
+        bed.backend.watch(ids, mine.channel)
+        mine.forget([*ids, new_id()])
+        bed.backend.watch(ids[:1], mine.channel)
+        bed.finish(outcome(one.message.id, bed.run(one)))
+        assert mine.wait(30) == [one.message.id]
+
     def test_the_first_heartbeat_begins_an_epoch_and_the_next_raise_its_mark(self, bed: BackendBed) -> None:
         first = beat(bed)
         bed.pass_time()
@@ -57,7 +66,7 @@ class WatchingContract:
         assert first.past == (Past(first.id, 0),)
 
     def test_a_worker_is_listed_with_its_statistics(self, bed: BackendBed) -> None:
-        stats = WorkerStats("stopping", 12, 1, 4, 3, ("default", "fast"), (), 2**40, "1.2")
+        stats = WorkerStats("stopping", 12, 1, 4, 3, ("default", "fast"), (), 2**40, "1.2", 7)
         answer = bed.backend.heartbeat(bed.worker, stats, ())
         bed.backend.heartbeat(worker("b"), STATS, ())
         row, other = sorted(bed.backend.workers(), key=lambda row: row.identity.id, reverse=True)
@@ -66,8 +75,10 @@ class WatchingContract:
         assert other.identity.id == "b"
         bed.backend.heartbeat(bed.worker, structs.replace(stats, state="offline"), ())
         assert [row.online for row in bed.backend.workers()] == [True, False]
+        assert [row.identity.id for row in bed.backend.workers(online=True)] == ["b"]
         bed.pass_time()
         assert not bed.open(lease=SHORT).workers()[0].online
+        assert bed.open(lease=SHORT).workers(online=True) == []
 
     def test_every_end_is_pushed(self, bed: BackendBed, mine: Subscription) -> None:
         success, failed, cancelled, retried, marked, poison = ones = bed.submit(6)

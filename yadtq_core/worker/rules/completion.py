@@ -11,11 +11,10 @@ from typing import NamedTuple
 
 from yadtq_core.child.pipe import Done
 from yadtq_core.model import FinishCode, Lease, Outcome, Status, WorkerIdentity
+from yadtq_core.worker.rules.budget import BUDGET, size_of_delivery, size_of_outcome
 
 MAX_BATCH = 400
 """Outcomes written at a time: two script calls."""
-MAX_BYTES = 8 * 1024 * 1024
-"""The results of one batch. A slow network must carry it within the time limit of a call, or no retry would succeed."""
 ENOUGH = 50
 """With this many outcomes, write without waiting for more."""
 _BACKOFF_FIRST = 0.05
@@ -50,12 +49,17 @@ class Completion:
         """The last progress text of each running task, by ID, until the keeper sends it with an extension."""
         self._worker = worker
         self._pending: deque[tuple[Lease, Outcome]] = deque()
+        self._bytes = 0
+        """What the pending outcomes and their leases hold."""
         self._retry_at = 0.0
         self._backoff = _BACKOFF_FIRST
 
     def ended(self, runs: Sequence[tuple[Lease, Done]]) -> None:
         """Add the outcomes of runs that have ended."""
-        self._pending.extend((lease, outcome_of(lease, done, self._worker.id)) for lease, done in runs)
+        for lease, done in runs:
+            entry = (lease, outcome_of(lease, done, self._worker.id))
+            self._pending.append(entry)
+            self._bytes += _size(entry)
         self.forget_progress(lease for lease, _ in runs)
 
     def forget_progress(self, leases: Iterable[Lease]) -> None:
@@ -73,20 +77,28 @@ class Completion:
         """Return the leases of outcomes that are not written yet: they must still be extended."""
         return [lease for lease, _ in tuple(self._pending)]
 
+    def full(self) -> bool:
+        """True when the pending outcomes use up the budget: read no more of them before some are written."""
+        return self._bytes >= BUDGET
+
     def few(self) -> bool:
         """True when there are outcomes to write, but so few that it pays to wait for more."""
-        return 0 < len(self._pending) < ENOUGH
+        return 0 < len(self._pending) < ENOUGH and not self.full()
 
     def next_batch(self, now: float) -> list[tuple[Lease, Outcome]]:
-        """Return the outcomes to write now; they stay pending until `answered`."""
+        """Return the outcomes to write now; they stay pending until `answered`.
+
+        Their results fit in BUDGET: a slow network must carry them within the time limit of a call, or no retry would
+        succeed. A larger one is written alone.
+        """
         if now < self._retry_at:
             return []
         batch: list[tuple[Lease, Outcome]] = []
         size = 0
         for index in range(min(len(self._pending), MAX_BATCH)):
             entry = self._pending[index]
-            size += len(entry[1].result or b"")
-            if batch and size > MAX_BYTES:
+            size += size_of_outcome(entry[1])
+            if batch and size > BUDGET:
                 break
             batch.append(entry)
         return batch
@@ -103,7 +115,7 @@ class Completion:
         self._backoff, self._retry_at = _BACKOFF_FIRST, 0.0
         finished = Finished([], [], [], [])
         for (lease, outcome), code in zip(batch, codes, strict=True):
-            self._pending.popleft()
+            self._bytes -= _size(self._pending.popleft())
             if code is FinishCode.FENCED:
                 finished.fenced.append(lease)
             elif code is FinishCode.MISSING:
@@ -119,6 +131,10 @@ class Completion:
         """Schedule the same batch again, because the backend did not answer; the delay doubles up to 2 s."""
         self._retry_at = now + self._backoff
         self._backoff = min(self._backoff * 2, _BACKOFF_MOST)
+
+
+def _size(entry: tuple[Lease, Outcome]) -> int:
+    return size_of_delivery(entry[0].delivery) + size_of_outcome(entry[1])
 
 
 def outcome_of(lease: Lease, done: Done, worker_id: str) -> Outcome:

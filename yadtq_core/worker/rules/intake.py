@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 
 from yadtq_core.model import Answer, Delivery, Epoch, Lease, Partition, Place, Unreadable, Verdict
+from yadtq_core.worker.rules.budget import BUDGET, size_of_deliveries, size_of_delivery
 from yadtq_core.worker.rules.lanes import Lanes, Share, Waiting
 from yadtq_core.worker.rules.offers import FreePeers, Offers
 from yadtq_core.worker.rules.partition import PartitionProgress, Rewind
@@ -143,13 +144,16 @@ class Intake:
 
         A replayable broker is asked for POLL_MOST, unless enough deliveries of each lane wait. Another broker is asked
         for as many as may be claimed and do not wait here yet. At the full pace it is asked for MAX_WINDOW more, and
-        only when at least half of them are lacking, so that there are fewer polls.
+        only when at least half of them are lacking, so that there are fewer polls. No broker is asked for more while
+        the waiting deliveries use up BUDGET.
         """
         if self._replayable:
-            return POLL_MOST if self.lanes.hungry(self.queues()) else 0
-        ahead = MAX_WINDOW if self._ended_count >= MAX_WINDOW else 0
-        lacking = window + ahead - len(self.lanes)
-        return lacking if lacking > ahead // 2 else 0
+            wanted = POLL_MOST if self.lanes.hungry(self.queues()) else 0
+        else:
+            ahead = MAX_WINDOW if self._ended_count >= MAX_WINDOW else 0
+            lacking = window + ahead - len(self.lanes)
+            wanted = lacking if lacking > ahead // 2 else 0
+        return wanted if wanted and size_of_deliveries(self.lanes.deliveries()) < BUDGET else 0
 
     @property
     def waiting(self) -> int:
@@ -160,17 +164,18 @@ class Intake:
         """Return when to claim the next parked delivery again, None if none is parked."""
         return self._parked[0][0] if self._parked else None
 
-    def window(self, free: int, now: float) -> int:
+    def window(self, free: int, now: float, *, ahead: bool = True) -> int:
         """Return how many more runs may be claimed now, with `free` slots empty.
 
         The pace is the number of runs that ended within WINDOW_SECONDS, at most MAX_WINDOW. The answer is the pace
-        minus the claimed runs that have not ended, or the free slots if they are more.
+        minus the claimed runs that have not ended, or the free slots if they are more. ahead: False when the claimed
+        runs hold too many bytes, so that only free slots count.
         """
         while self._ended and self._ended[0][0] < now - WINDOW_SECONDS:
             self._ended_count -= self._ended.popleft()[1]
         pace = min(self._ended_count, MAX_WINDOW)
         more = pace - len(self._running)
-        if more < min(pace // 4, WORTH_A_CALL):
+        if not ahead or more < min(pace // 4, WORTH_A_CALL):
             more = 0  # a claim of so few is not worth a call yet
         if not self._replayable and len(self.lanes) > pace:
             more = len(self.lanes)  # no other worker can get them
@@ -182,21 +187,24 @@ class Intake:
         return self.lanes.share(max(0, window - due))
 
     def next_batch(
-        self, window: int, now: float, polled: Mapping[str, int], taken: Sequence[Delivery] = ()
+        self, window: int, now: float, polled: Mapping[str, int], taken: Sequence[Delivery] = (), room: int = BUDGET
     ) -> list[Delivery]:
         """Return up to `window` deliveries to claim: those `taken` from the store, due parked ones, and others.
 
         polled: how many of each lane, as `share` said; if fewer were taken from the store, more of them come. A batch
-        contains no ID twice and none that runs here: such a delivery is parked for a second, or spent.
+        contains no ID twice and none that runs here: such a delivery is parked for a second, or spent. It ends with the
+        delivery that fills `room` (bytes).
         """
         batch = {one.message.id: one for one in taken if one.message.id not in self._running}
-        while len(batch) < window and self._parked and self._parked[0][0] <= now:
-            self._take(heapq.heappop(self._parked)[2], batch, now)
-        if len(batch) < window:
-            for delivery in self.lanes.take(polled):
-                self._take(delivery, batch, now)
-                if len(batch) >= window:
-                    break
+        room -= size_of_deliveries(taken)
+        while len(batch) < window and room > 0 and self._parked and self._parked[0][0] <= now:
+            delivery = heapq.heappop(self._parked)[2]
+            room -= size_of_delivery(delivery)
+            self._take(delivery, batch, now)
+        others = self.lanes.take(polled)
+        while len(batch) < window and room > 0 and (other := next(others, None)) is not None:
+            room -= size_of_delivery(other)
+            self._take(other, batch, now)
         return list(batch.values())
 
     def _take(self, delivery: Delivery, batch: dict[str, Delivery], now: float) -> None:

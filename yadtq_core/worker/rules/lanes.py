@@ -73,6 +73,10 @@ class Lanes:
                 yield entry
                 sources.append(source)
 
+    def deliveries(self) -> Iterator[Delivery]:
+        """Return the polled deliveries in no particular order."""
+        return (entry.delivery for lane in self._lanes.values() for entry in lane.waiting)
+
     # What waits
 
     def append(self, delivery: Delivery) -> None:

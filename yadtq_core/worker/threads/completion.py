@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from yadtq_core.child.pipe import Done
 from yadtq_core.errors import YadtqError
 from yadtq_core.interfaces import Backend
 from yadtq_core.model import Lease, Outcome, ReleaseReason, WorkerIdentity
@@ -40,10 +42,21 @@ class CompletionThread(ThreadLoop):
     def run(self) -> None:
         """Write outcomes until the worker has finished."""
         while not self.lifecycle.finished.is_set() or self.completion.pending:
-            now = self.looped_at = time.monotonic()
-            self._heard(self.executor.read(self.completion.wait(now, IDLE_SECONDS)))
+            self.looped_at = time.monotonic()
+            self._read(self.completion.wait(self.looped_at, IDLE_SECONDS))
             self._gather()
             self._write()
+
+    def _read(self, timeout: float) -> None:
+        """Read reports, unless the outcomes that wait for the backend use up their budget.
+
+        Then results stay in the pipes, and the children wait. A worker that stops starts nothing new, so its reports
+        are few, and the deaths of killed children are among them.
+        """
+        if self.completion.full() and not self.lifecycle.stopping.is_set():
+            self.lifecycle.stopping.wait(timeout)
+        else:
+            self._heard(self.executor.read(timeout))
 
     def _gather(self) -> None:
         """Wait up to 4 ms for more outcomes while other runs go on: one script call costs as much as ten tasks.
@@ -57,23 +70,35 @@ class CompletionThread(ThreadLoop):
 
     def _heard(self, heard: ChildEvents) -> None:
         self.completion.progress.update(heard.progress)  # first: a run may have ended after its report
-        if heard.ended:
-            self.completion.ended(heard.ended)
+        if ended := self._own_ends(heard.ended):
+            self.completion.ended(ended)
             with self.intake as intake:
-                intake.stopped([lease.id for lease, _ in heard.ended], time.monotonic())
+                intake.stopped([lease.id for lease, _ in ended], time.monotonic())
                 self.intake.notify()
         for death in heard.deaths:
             self._requeue(death)
         if heard.ready:
             self.sweeps.request()
 
+    def _own_ends(self, ended: Sequence[tuple[Lease, Done]]) -> Sequence[tuple[Lease, Done]]:
+        """Return the runs that have ended by themselves; requeue those that the stop of this worker has interrupted."""
+        if not self.lifecycle.stopping.is_set():
+            return ended
+        interrupted = [lease for lease, done in ended if done.interrupted]
+        self.completion.forget_progress(interrupted)
+        self.requeue.stopped(interrupted)
+        return [(lease, done) for lease, done in ended if not done.interrupted]
+
     def _requeue(self, death: Death) -> None:
-        """Requeue the tasks that a dead child had begun, as lost; give those that it had not begun to another child."""
+        """Requeue the tasks that a dead child had begun, as lost; give those that it had not begun to another child.
+
+        In a worker that stops no run counts as lost: the worker or its service manager has killed the child.
+        """
         self.completion.forget_progress(death.begun)
-        killed = self.lifecycle.killed.is_set()
-        reason = ReleaseReason.HANDED_BACK if killed else ReleaseReason.CHILD_DIED
-        note = "requeued: its worker was stopped" if killed else death.cause
-        self.requeue.release(death.begun, reason, note=note, lost=not killed)
+        if self.lifecycle.stopping.is_set():
+            self.requeue.stopped(death.begun)
+        else:
+            self.requeue.release(death.begun, ReleaseReason.CHILD_DIED, note=death.cause, lost=True)
         if death.unbegun and not self.executor.give(death.unbegun):
             self.requeue.unstarted(death.unbegun)
         self.sweeps.request()

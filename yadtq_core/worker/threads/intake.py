@@ -15,6 +15,7 @@ from yadtq_core.worker.executor import Executor
 from yadtq_core.worker.missed import MissedMessages
 from yadtq_core.worker.peers import Peers
 from yadtq_core.worker.requeue import Requeue
+from yadtq_core.worker.rules.budget import BUDGET
 from yadtq_core.worker.shared import GuardedIntake, Lifecycle, Outages, ThreadLoop
 from yadtq_core.worker.threads.group_member import GroupMember, names
 from yadtq_core.worker.unreadable import UnreadableMessages
@@ -115,7 +116,8 @@ class IntakeThread(ThreadLoop):
             share = intake.share(window, now)
         taken = self._take(share.ready) if share.ready else ()
         with self.intake as intake:
-            batch = intake.next_batch(window, now, share.polled, taken)
+            # Without room for more, the window is what must be claimed all the same: one call's worth of it.
+            batch = intake.next_batch(window, now, share.polled, taken, self.executor.room or BUDGET)
         if not batch:
             return False
         self.claimer.claim(batch)

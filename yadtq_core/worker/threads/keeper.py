@@ -114,6 +114,7 @@ class KeeperThread(ThreadLoop):
             tasks=tuple(sorted(self.executor.tasks)),
             memory=_memory(),
             version=__version__,
+            events_dropped=self.events.dropped,
         )
 
     def _holds(self, running: Sequence[Lease]) -> list[Hold]:

@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yadtq_core.backends.redis import script_io
-from yadtq_core.backends.redis.decoding import counts_of, epoch_of, history_line, record_of, worker_of
+from yadtq_core.backends.redis.decoding import (
+    counts_of,
+    epoch_of,
+    history_line,
+    record_of,
+    worker_fields,
+    worker_of,
+)
 from yadtq_core.backends.redis.keys import ID_LENGTH, Keys
 from yadtq_core.backends.redis.scripts import ALL
 from yadtq_core.model import (
@@ -30,6 +37,8 @@ from yadtq_core.model import (
     Status,
     Submission,
     Verdict,
+    WorkerIdentity,
+    WorkerStats,
     new_id,
 )
 from yadtq_core.model.terms import milliseconds
@@ -215,6 +224,20 @@ def test_what_a_sweep_found_is_sorted() -> None:
     reclaimed, failed = script_io.swept_in(list("vwxyz"), answer)
     assert reclaimed == [Due("w", "a", "default"), Due("z", "c", "default")]
     assert failed == [Due("y", "b", "fast"), Due("z", "c", "default")]
+
+
+def test_a_row_of_an_older_worker_has_dropped_no_events() -> None:
+    stats = WorkerStats("online", 3, 1, 2, 1, ("default",), ("add",), version="0.1", events_dropped=9)
+    fields = list(map(str, worker_fields(WorkerIdentity("w", "i", "host", 1, 0.0), stats)))
+    row = {name.encode(): value.encode() for name, value in zip(fields[::2], fields[1::2], strict=True)}
+    row[b"last_seen"] = b"5"
+    found = worker_of(row, 5, 1)
+    assert found is not None
+    assert found.stats == stats
+    del row[b"events_dropped"]
+    older = worker_of(row, 5, 1)
+    assert older is not None
+    assert older.stats.events_dropped == 0
 
 
 def test_delays_of_submissions_travel_in_milliseconds() -> None:

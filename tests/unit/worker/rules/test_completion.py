@@ -7,7 +7,8 @@ from msgspec import Raw, structs
 
 from yadtq_core.child.pipe import Done
 from yadtq_core.model import Delivery, Error, FinishCode, Lease, Message, Partition, Status, WorkerIdentity
-from yadtq_core.worker.rules.completion import MAX_BATCH, MAX_BYTES, Completion, outcome_of
+from yadtq_core.worker.rules.budget import BUDGET
+from yadtq_core.worker.rules.completion import MAX_BATCH, Completion, outcome_of
 
 WORKER = WorkerIdentity("w1", "i1", "host", 1, 0.0)
 OK = FinishCode.OK
@@ -134,7 +135,7 @@ def test_with_nothing_pending_there_is_nothing_to_wait_for(completion: Completio
 
 
 def test_a_batch_carries_no_more_than_a_slow_network_can_in_time(completion: Completion) -> None:
-    large = b'"' + b"x" * (MAX_BYTES // 3) + b'"'
+    large = b'"' + b"x" * (BUDGET // 3) + b'"'
     runs = [run(number) for number in range(4)]
     completion.ended([(lease, structs.replace(done, result=large)) for lease, done in runs])
     assert ids(completion.next_batch(0.0)) == ["0", "1"]
@@ -144,5 +145,26 @@ def test_a_batch_carries_no_more_than_a_slow_network_can_in_time(completion: Com
 
 def test_a_result_above_the_limit_goes_alone(completion: Completion) -> None:
     lease, done = run(0)
-    completion.ended([(lease, structs.replace(done, result=b"x" * (MAX_BYTES + 1))), run(1)])
+    completion.ended([(lease, structs.replace(done, result=b"x" * (BUDGET + 1))), run(1)])
     assert ids(completion.next_batch(0.0)) == ["0"]
+
+
+def test_errors_count_as_results_do(completion: Completion) -> None:
+    lease, done = run(0, "failed")
+    large = structs.replace(done, result=None, error=Error("ValueError", "x", "t" * (BUDGET // 2)))
+    completion.ended([(lease, large), (lease, large)])
+    assert len(completion.next_batch(0.0)) == 1
+
+
+def test_outcomes_that_wait_for_the_backend_fill_a_budget(completion: Completion) -> None:
+    """Their arguments count too: they are held until the outcome is written."""
+    lease, done = run(0)
+    large = structs.replace(lease, delivery=structs.replace(lease.delivery, body=b"x" * (BUDGET // 2)))
+    completion.ended([(large, done)])
+    assert not completion.full()
+    assert completion.few()
+    completion.ended([(large, done)])
+    assert completion.full()
+    assert not completion.few(), "it does not pay to wait for more"
+    completion.answered(completion.next_batch(0.0), [OK, OK])
+    assert not completion.full()

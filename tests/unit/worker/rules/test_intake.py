@@ -18,6 +18,7 @@ from yadtq_core.model import (
     WorkerRow,
 )
 from yadtq_core.testing.contracts.backend_bed import STATS
+from yadtq_core.worker.rules.budget import BUDGET
 from yadtq_core.worker.rules.intake import MAX_SPAN, Intake
 from yadtq_core.worker.rules.offers import FreePeers
 
@@ -28,6 +29,11 @@ def delivery(offset: int, partition: Partition | None = P0, id: str = "") -> Del
     where = "s" if partition is None else f"{partition.number}"
     message = Message(v=1, id=id or f"{where}-{offset:06x}", task="add", arguments=Raw(b"[[],{}]"))
     return Delivery(message, b"", partition, offset)
+
+
+def large(offset: int) -> Delivery:
+    """Four of these fill the budget."""
+    return structs.replace(delivery(offset), body=b"x" * (BUDGET // 4))
 
 
 def unreadable(offset: int, partition: Partition = P0) -> Unreadable:
@@ -58,7 +64,7 @@ class Worker:
 
     def claim(self, *answers: Answer, now: float = 0.0) -> list[Lease]:
         """Take a batch as large as there are answers, and answer it."""
-        batch = self.intake.next_batch(len(answers), now, {})
+        batch = self.intake.next_batch(len(answers), now, {}, room=2**40)
         return self.intake.claimed(batch, answers, now)
 
     def offsets(self, window: int = 1000, now: float = 0.0) -> list[int]:
@@ -162,6 +168,31 @@ def test_the_window_never_lets_more_than_200_run() -> None:
     for _ in range(5):
         worker.end(worker.claim(*[run()] * 150, now=1.0), now=1.0)
     assert worker.intake.window(free=3, now=1.0) == 200
+
+
+def test_without_room_for_more_bytes_only_free_slots_are_filled() -> None:
+    worker = Worker(1000)
+    worker.end(worker.claim(*[run()] * 100, now=1.0), now=1.0)
+    assert worker.intake.window(free=3, now=1.0) == 100
+    assert worker.intake.window(free=3, now=1.0, ahead=False) == 3
+
+
+def test_a_batch_ends_with_the_delivery_that_fills_the_room() -> None:
+    worker = Worker()
+    worker.intake.polled([large(offset) for offset in range(4)], 0.0)
+    room = BUDGET // 2
+    assert [one.offset for one in worker.intake.next_batch(9, 0.0, {}, room=room)] == [0, 1]
+    assert worker.offsets() == [2, 3]
+
+
+def test_large_messages_that_wait_stop_the_polls() -> None:
+    worker = Worker()
+    worker.intake.polled([large(offset) for offset in range(3)], 0.0)
+    assert worker.intake.appetite(1) > 0
+    worker.intake.polled([large(3)], 0.0)
+    assert worker.intake.appetite(1) == 0
+    worker.offsets(1)
+    assert worker.intake.appetite(1) > 0
 
 
 def test_requeued_runs_do_not_count_for_the_window() -> None:
@@ -506,6 +537,14 @@ def test_polled_messages_are_claimed_although_the_window_has_shrunk() -> None:
     assert intake.window(0, 0.0) == 50
     assert len(intake.next_batch(50, 0.0, {})) == 50
     assert intake.window(0, 0.0) == 0
+
+
+def test_polled_messages_are_claimed_although_there_is_no_room_for_their_bytes() -> None:
+    """No other worker would get them before a lease is over."""
+    intake = streams(*map(large, range(5)))
+    assert intake.appetite(9) == 0
+    assert intake.window(0, 0.0, ahead=False) == 5
+    assert len(intake.next_batch(5, 0.0, {})) == 4, "one call carries no more"
 
 
 def test_a_refused_outcome_is_claimed_again_and_a_released_run_is_not() -> None:

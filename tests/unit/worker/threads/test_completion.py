@@ -7,6 +7,7 @@ import pytest
 from tests.unit.worker.office import Office
 from yadtq_core.child.pipe import Done
 from yadtq_core.worker.executor import ChildEvents
+from yadtq_core.worker.rules.budget import BUDGET
 from yadtq_core.worker.rules.completion import Finished
 
 
@@ -28,3 +29,21 @@ def test_the_log_tells_a_lost_lease_from_a_lost_record(caplog: pytest.LogCapture
         "late outcome refused for 1 task(s): another run has the record, or it was ended or requeued: id0",
         "outcome refused for 1 task(s): the record is gone, claiming the message again: id1",
     ]
+
+
+def test_no_report_is_read_while_the_outcomes_that_wait_fill_the_budget() -> None:
+    """The backend is away: results stay in the pipes of the children, which wait."""
+    office = Office()
+    office.claim(1)
+    (lease,) = office.children.given
+    thread = office.parts.completion_thread
+    done = Done(1, "success", b"x" * BUDGET, "application/json", None, None, 0.1)
+    office.children.heard = [ChildEvents([(lease, done)])]
+    thread._read(0.0)
+    assert office.parts.completion.full()
+    office.children.heard = [ChildEvents([(lease, done)])]
+    thread._read(0.0)
+    assert office.parts.completion.pending == 1
+    office.parts.lifecycle.stopping.set()
+    thread._read(0.0)
+    assert office.parts.completion.pending == 2, "a worker that stops reads the deaths of its children"

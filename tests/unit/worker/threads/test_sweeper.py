@@ -40,6 +40,7 @@ class Children:
     tasks = frozenset({"add"})
     free = 2
     ready = True
+    room = 1
 
 
 class Sent:
