@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
@@ -67,7 +68,7 @@ def test_a_life_in_which_each_reply_is_lost_once(bed: Bed, line: Line) -> None:
     assert line.lost(lambda: bed.finish(outcome(ones[1].message.id, answers[1], Status.FAILED))) == ["already"]
     assert line.lost(lambda: bed.backend.release([given_back(ones[2].message.id, answers[2])], bed.worker)) == ["ok"]
     for number, code in ((2, "cancelled"), (3, "requested")):  # the second line of a cancel carries its script
-        assert line.lost(lambda each=number: bed.backend.cancel([ones[each].message.id], "enough"), after=1) == [code]
+        assert line.lost(functools.partial(bed.backend.cancel, [ones[number].message.id], "enough"), after=1) == [code]
     line.lost(lambda: bed.backend.buried([ones[1].message.id]))
     beat = line.lost(lambda: bed.backend.heartbeat(bed.worker, STATS, ()))
     assert len(beat.epochs[0].past) == 1
