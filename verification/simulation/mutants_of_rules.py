@@ -63,9 +63,9 @@ RULES = (
     Mutant("metadata is not looked at", PROGRESS, "_parsed(metadata) or (current, self.watermark.low)", "(current, self.watermark.low)"),
     Mutant("a gained partition starts at once", GROUP_MEMBER, "intake.gained(partition, *committed.get(partition, (None, \"\")))", "intake.gained(partition, None)"),
     # Partitions that come and go
-    Mutant("a lost partition is kept", INTAKE, "        self._partitions.pop(partition, None)\n        self._drop(partition)", "        pass",
+    Mutant("a lost partition is kept", INTAKE, "        self._partitions.pop(partition, None)\n        self._queues = sorted({each.queue for each in self._partitions})\n        self._drop(partition)", "        pass",
            missed="the consumer commits only what is its, and a partition that comes back begins anew"),
-    Mutant("waiting messages of a lost partition are kept", INTAKE, "        self._partitions.pop(partition, None)\n        self._drop(partition)", "        self._partitions.pop(partition, None)",
+    Mutant("waiting messages of a lost partition are kept", INTAKE, "        self._partitions.pop(partition, None)\n        self._queues = sorted({each.queue for each in self._partitions})\n        self._drop(partition)", "        self._partitions.pop(partition, None)\n        self._queues = sorted({each.queue for each in self._partitions})",
            missed="each is claimed before it runs, as every message is, and its offset is not settled"),
     # Claims, leases, heartbeats
     Mutant("a new nonce for the same claim", CLAIMER, "deliveries, nonce = self._unanswered or (list(batch), secrets.token_urlsafe(9))", "deliveries, nonce = (self._unanswered or (list(batch), ''))[0], secrets.token_urlsafe(9)",
