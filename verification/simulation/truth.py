@@ -150,6 +150,8 @@ class Truth:
         self.excepted: set[str] = set()
         """IDs that a loss of the store may have lost for ever: the broker does not have them."""
         self.expired: set[str] = set()
+        self._deaths: defaultdict[str, set[str]] = defaultdict(set)
+        """The fences of the runs that count as lost, in this life of the store."""
         self.losses = 0
         self.doubted = False
         """The store has lost something or begun anew, which to the workers looks alike."""
@@ -188,6 +190,7 @@ class Truth:
         if not dump:
             long_ago = self.history.now - self._again_seconds
             self.flushed |= {task_id for task_id, ends in self.ends.items() if ends and ends[0].at < long_ago}
+        self._deaths.clear()
         self.states = {key[-36:]: State(*[row.get(name, "") for name in FIELDS]) for key, row in _tasks(dump)}
         self.history.tell("store", f"{what}; {len(self.states)} records stand")
 
@@ -212,6 +215,7 @@ class Truth:
             raise broken("I2", f"{script} lowered the fence of {name} from {before.fe} to {after.fe}")
         if after.lost > self._lost_limit + 1:
             raise broken("I10", f"{name} was lost {after.lo} times, {self._lost_limit} are allowed")
+        self._judge_deaths(call, change)
         if script == "claim":
             self._judge_claim(call, change)
         elif script in ("extend", "finish", "release") and before.fe not in fences and _held(before) != _held(after):
@@ -233,6 +237,21 @@ class Truth:
         if outside and before.st != after.st and after.fence != before.fence + 1:
             raise broken("I2", f"{script} took {name} from outside its run and left it the fence {before.fe}")
         self._note(call, change)
+
+    def _judge_deaths(self, call: Carried, change: Change) -> None:
+        """Each run counts as lost once, and not at all if it goes on or has its outcome accepted."""
+        task_id, before, after, _ = change
+        deaths, name = self._deaths[task_id], short(task_id)
+        if after.lost > before.lost:
+            if before.fe in deaths:
+                raise self.history.violated("I10", f"{call.script} counts the death of {name} under {before.fe} again")
+            deaths.add(before.fe)
+        elif after.lost < before.lost:
+            deaths.discard(before.fe)
+        if call.script in ("extend", "finish") and before.fe in deaths:
+            raise self.history.violated(
+                "I10", f"{call.script} lets {name} count as lost, whose run under {before.fe} lives"
+            )
 
     def _judge_claim(self, call: Carried, change: Change) -> None:
         task_id, before, after, _ = change
