@@ -25,6 +25,7 @@ _LONG_FROM = 1 << 63
 
 PUBLISH = load(__package__, "publish")
 GONE = load(__package__, "gone")
+READ = load(__package__, "read")
 TAKE = load(__package__, "take")
 LEAVE = load(__package__, "leave")
 
