@@ -2,6 +2,6 @@
 
 call → builder (validate, make the message) → submitter (create the record, publish, wait for the acknowledgement;
 `group_commit` joins callers, `bulk` streams many calls) → background (confirm) → handle and waiter (the pushed
-result; `again` decides when to ask about it). `fleet` reads the online workers: for the reason of a `WaitTimeout`.
-`connection` holds the open services.
+result; `again` decides when to ask about it). `fleet` reads the online workers: for the reason of a `WaitTimeout`, and
+for `names`, which warns of misspelt task names. `connection` holds the open services.
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -56,8 +56,17 @@ class Plan(Struct, frozen=True):
 class Builder:
     """Makes submissions of calls. Safe for use by several threads."""
 
-    def __init__(self, registry: Registry, namespace: str, plugins: Plugins, payloads: Payloads) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        namespace: str,
+        plugins: Plugins,
+        payloads: Payloads,
+        unknown: Callable[[str], object] = lambda name: None,
+    ) -> None:
+        """unknown: called with each task name that this process does not know, at least once; must not block."""
         self._registry = registry
+        self._unknown = unknown
         self._namespace = namespace
         self._hooks = plugins.manager
         self._asks = plugins.manager.implemented(BEFORE_SUBMIT)
@@ -149,6 +158,8 @@ class Builder:
         elif isinstance(task, str):
             name = check_task_name(task)
             plan = _known(name, self._registry.get(name)) if self._registry.known(name) else Plan(name, None)
+            if plan.task is None:
+                self._unknown(name)
         else:
             raise InvalidTask(f"{task!r:.80} is no task: decorate the function with @task, or give the task's name")
         if len(self._plans) < MAX_PLANS:

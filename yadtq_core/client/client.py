@@ -130,11 +130,9 @@ class Client(Submitting):
             log.warning("%s", error)
         settings = plugins.configure(settings)
         payloads = plugins.payloads(settings)
-        super().__init__(
-            Opened(settings, plugins, payloads, confirm),
-            Builder(registry, settings.namespace, plugins, payloads),
-            PLAIN,
-        )
+        opened = Opened(settings, plugins, payloads, confirm)
+        builder = Builder(registry, settings.namespace, plugins, payloads, opened.unknown_name)
+        super().__init__(opened, builder, PLAIN)
 
     @classmethod
     def connect(

@@ -16,6 +16,7 @@ from yadtq_core.client.background import Confirmer
 from yadtq_core.client.builder import notifying
 from yadtq_core.client.fleet import Fleet
 from yadtq_core.client.group_commit import Combiner
+from yadtq_core.client.names import NameCheck
 from yadtq_core.client.submitter import Confirm, Submitter
 from yadtq_core.client.waiter import Waiter
 from yadtq_core.errors import BackendUnavailable, YadtqError
@@ -61,6 +62,7 @@ class Services:
         )
         fleet = Fleet(self.backend)
         self.waiter = Waiter(self.backend, fleet)
+        self.names = NameCheck(fleet)
         self._close_first_at_exit()
 
     def close(self) -> None:
@@ -72,6 +74,7 @@ class Services:
         atexit.unregister(self._at_exit)
         deadline = time.monotonic() + self._settings.submit_timeout
         self.waiter.close()
+        self.names.close()
         self.group.close()
         self.confirmer.close(self._settings.submit_timeout)
         if self.submitter.broker is not None:
@@ -114,6 +117,15 @@ class Opened:
         self._services: dict[int, Services] = {}
         self._locks: dict[int, threading.Lock] = {}
         self._closed = False
+        self._unknown: list[str] = []
+
+    def unknown_name(self, name: str) -> None:
+        """Check, without blocking, whether a worker knows a task of which only the name is known here."""
+        found = self._services.get(os.getpid())
+        if found is not None:
+            found.names.add(name)
+        else:
+            self._unknown.append(name)
 
     def here(self, within: float | None = None) -> Services:
         """Return the services of this process; raises the errors of opening them, and YadtqError after `close`.
@@ -176,6 +188,8 @@ class Opened:
             if found is None:
                 found = Services(self.settings, self._plugins, self._confirm)
                 self._services[os.getpid()] = found
+                while self._unknown:
+                    found.names.add(self._unknown.pop())
             return found
 
     def _lock(self) -> threading.Lock:

@@ -41,12 +41,18 @@ class ScriptCall(NamedTuple):
     arguments: list[Any]
 
 
-def evaluate(store: Store, calls: Sequence[ScriptCall]) -> list[Any]:
+def evaluate(store: Store, calls: Sequence[ScriptCall], first: Sequence[tuple[Any, ...]] = ()) -> list[Any]:
     """Send script calls together and return their answers. Raises the errors of `Store` for the first refusal.
 
-    A server that lacks a script (after a restart or SCRIPT FLUSH) is sent its source.
+    first: commands that are sent ahead of them in the same round trip. A server that lacks a script (after a restart or
+    SCRIPT FLUSH) is sent its source.
     """
-    answers = store.run_many([("EVALSHA", s.sha, len(keys), *keys, *arguments) for s, keys, arguments in calls])
+    sent = [("EVALSHA", s.sha, len(keys), *keys, *arguments) for s, keys, arguments in calls]
+    answers = store.run_many([*first, *sent])
+    for refused in answers[: len(first)]:
+        if isinstance(refused, ServerError):
+            raise store.translated(refused) from refused
+    answers = answers[len(first) :]
     for index, answer in enumerate(answers):
         if isinstance(answer, ServerError):
             if not str(answer).startswith(("NOSCRIPT", "No matching script")):

@@ -1,11 +1,16 @@
-"""Why a task has not ended."""
+"""Why a task has not ended, and task names that no online worker has loaded."""
 
 from __future__ import annotations
+
+import logging
+import time
 
 import pytest
 
 from tests.unit.client.memory import Installation
-from yadtq_core import BackendUnavailable, Client, Record, Status, WaitTimeout
+from tests.waiting import wait_until
+from yadtq_core import BackendUnavailable, Client, Record, Status, WaitTimeout, call
+from yadtq_core.client import names
 from yadtq_core.client.fleet import why_open
 from yadtq_core.model import WorkerIdentity, WorkerRow, WorkerStats
 
@@ -69,3 +74,60 @@ def test_a_wait_that_times_out_needs_no_list_of_workers(place: Installation, cli
     place.backend.workers = away  # type: ignore[method-assign]
     with pytest.raises(WaitTimeout, match="still queued after 0 s; it goes on"):
         client.submit("total").result(timeout=0)
+
+
+@pytest.fixture
+def warned(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.WARNING, "yadtq.client")
+    return caplog
+
+
+def test_a_misspelt_name_is_warned_of_once(
+    place: Installation, client: Client, warned: pytest.LogCaptureFixture
+) -> None:
+    place.backend.rows = [worker("total", "add")]
+    client.submit("totl", 1)
+    wait_until(lambda: warned.messages, "it is warned of")
+    for number in range(5):
+        client.submit("totl", number)
+        client.submit("add", number)
+    client.submit_many(call("totl", number) for number in range(5))
+    client.close()
+    assert warned.messages == [
+        "task 'totl' waits for a worker that has loaded it, and none online has: did you mean 'total'?"
+    ]
+    assert place.backend.looks <= 2, "once a name"
+
+
+def test_a_short_program_has_its_warning_too(place: Installation, warned: pytest.LogCaptureFixture) -> None:
+    place.backend.rows = [worker("total")]
+    with place.client() as client:
+        client.submit("totl", 1)
+    assert len(warned.messages) == 1
+
+
+def test_a_name_is_checked_when_a_worker_is_online(
+    place: Installation, client: Client, warned: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(names, "AGAIN", 0.05)
+    monkeypatch.setattr(names, "FRESH", 0.0)
+    client.submit("totl", 1)
+    wait_until(lambda: place.backend.looks > 2, "it is looked again")
+    place.backend.rows = [worker()]
+    seen = place.backend.looks
+    wait_until(lambda: place.backend.looks > seen + 2, "a worker that still loads its tasks says nothing")
+    assert warned.messages == []
+    place.backend.rows = [worker("total")]
+    wait_until(lambda: warned.messages, "it is warned of")
+
+
+def test_a_look_at_the_workers_holds_up_no_submit(place: Installation, client: Client) -> None:
+    def slow(*, online: bool = False) -> list[WorkerRow]:
+        time.sleep(2.0)
+        return []
+
+    client.submit("total")
+    place.backend.workers = slow  # type: ignore[method-assign]
+    begun = time.monotonic()
+    client.submit("totl")
+    assert time.monotonic() - begun < 1.0

@@ -1,4 +1,4 @@
-"""Waits under a backend that hangs, and waits that were given up: what is asked, and when callers have an answer."""
+"""The waiter asks about what callers wait for, and a backend that hangs holds no caller past its timeout."""
 
 from __future__ import annotations
 

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from yadtq_core.brokers.redis_streams.streams import FIELD, GROUP, LEAVE, TAKE, Streams, entry_of, offset_of
+from yadtq_core.brokers.redis_streams.streams import FIELD, GROUP, LEAVE, READ, TAKE, Streams, entry_of, offset_of
 from yadtq_core.errors import EnvelopeError, YadtqError
 from yadtq_core.model import Delivery, Partition, Place, Unreadable
+from yadtq_core.model.messages import MAX_ARGUMENT_BYTES
 from yadtq_core.net.redis_client import Store
 from yadtq_core.net.redis_errors import ServerError
 from yadtq_core.net.redis_scripts import ScriptCall, evaluate
@@ -24,6 +25,10 @@ log = logging.getLogger("yadtq.broker")
 TAKE_SECONDS = 1.0
 """Between two searches for entries of dead consumers."""
 TAKE_MOST = 200
+READ_BYTES = 8 * 1024 * 1024
+"""A read asks for no more when it has this many bytes; its answer is larger by FEW messages at most."""
+FEW = READ_BYTES // MAX_ARGUMENT_BYTES
+"""Messages of one command. More are read by a script, because COUNT limits no bytes; but no script can wait."""
 LONGEST_BLOCK = 1.0
 """Seconds: far below the time after which a silent connection counts as lost."""
 TROUBLE_SECONDS = 0.2
@@ -51,6 +56,8 @@ class StreamsConsumer:
         self._ready: list[Delivery | Unreadable] = []
         self._next_take = time.monotonic() + TAKE_SECONDS
         self._in_trouble = False
+        self._more = False
+        """The last read left more messages in the streams, as far as it shows."""
         self._make_groups()
 
     def poll(self, max_messages: int, timeout: float) -> Sequence[Delivery | Unreadable]:
@@ -101,22 +108,64 @@ class StreamsConsumer:
 
     def _poll_once(self, most: int, block: float) -> None:
         now = time.monotonic()
-        if most > 0 and now >= self._next_take:
+        self._order.rotate(-1)  # limits are for each stream: a backlog would leave those of others among the surplus
+        if most > 0 and now >= self._next_take and self._streams():
             self._next_take = now + TAKE_SECONDS * random.uniform(0.8, 1.2)
             self._take(min(most, TAKE_MOST))
-        settling = self._settling()
-        reading = self._reading(most - len(self._ready), 0.0 if self._ready else block)
-        commands = [*settling, *reading]
-        if not commands:
-            time.sleep(block)
+        streams = self._streams()
+        if not streams or most <= len(self._ready):
+            self._read_nothing(block)
             return
+        wanted = most - len(self._ready)
+        if wanted > FEW and (self._more or not block):
+            self._read_many(streams, wanted)
+            if self._ready or not block:
+                return
+        self._read_few(streams, min(wanted, FEW), 0.0 if self._ready else block)
+
+    def _read_nothing(self, block: float) -> None:
+        """Settle, or sleep if there is nothing to settle."""
+        if settling := self._settling():
+            self._run(settling)
+        else:
+            time.sleep(block)
+
+    def _read_many(self, streams: Sequence[Partition], most: int) -> None:
+        """Settle; read what is there, up to READ_BYTES. The limits are for each stream: more may come than `most`."""
+        given = [GROUP, self._name, max(1, most // len(streams)), *self._limits(streams)]
+        calls = [ScriptCall(READ, [self._keys[each]], given) for each in streams]
+        answers = evaluate(self._store, calls, self._settling())
+        self._settled.clear()
+        for partition, entries in zip(streams, answers, strict=True):
+            self._read(partition, [(entry, _fields(flat)) for entry, flat in entries])
+        self._more = any(answers)
+
+    def _read_few(self, streams: Sequence[Partition], most: int, block: float) -> None:
+        """Settle; read up to `most` messages, at least one of each stream, waiting `block` seconds for the first."""
+        count = max(1, most // len(streams))
+        keys = [self._keys[each] for each in streams]
+        waiting = ("BLOCK", max(1, round(block * 1000))) if block > 0 else ()
+        reading = ("XREADGROUP", "GROUP", GROUP, self._name, "COUNT", count, *waiting)
+        found = self._run([*self._settling(), (*reading, "STREAMS", *keys, *[">"] * len(keys))])[-1] or ()
+        for key, entries in found:
+            self._read(self._of_key[key], entries)
+        self._more = any(len(entries) == count for _, entries in found)
+
+    def _streams(self) -> list[Partition]:
+        return [partition for partition in self._order if partition not in self._paused]
+
+    def _limits(self, streams: Sequence[Partition]) -> tuple[int, int]:
+        """Return the bytes and the few messages of each stream for a script."""
+        return READ_BYTES // len(streams), max(1, FEW // len(streams))
+
+    def _run(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Send commands that settle, and perhaps one more; return the answers. Raises the first error."""
         answers = self._store.run_many(commands)
         self._settled.clear()
         for answer in answers:
             if isinstance(answer, ServerError):
                 raise self._store.translated(answer) from answer
-        for key, entries in (answers[-1] or ()) if reading else ():
-            self._read(self._of_key[key], entries)
+        return answers
 
     def _settling(self) -> list[tuple[Any, ...]]:
         """Return the commands that settle. XDEL comes before XACK: if the connection is lost between the two, an entry
@@ -126,22 +175,6 @@ class StreamsConsumer:
             key, entries = self._keys[partition], [entry_of(offset) for offset in offsets]
             commands += [("XDEL", key, *entries), ("XACK", key, GROUP, *entries)]
         return commands
-
-    def _reading(self, most: int, block: float) -> list[tuple[Any, ...]]:
-        """Return the command that reads new messages.
-
-        COUNT is for each stream, so more may come than `most`: the stream that is first takes turns, or a backlog would
-        keep the messages of another queue among the surplus.
-        """
-        self._order.rotate(-1)
-        keys = [self._keys[partition] for partition in self._order if partition not in self._paused]
-        if most <= 0 or not keys:
-            return []
-        waiting = ("BLOCK", max(1, round(block * 1000))) if block > 0 else ()
-        count = max(1, most // len(keys))
-        return [
-            ("XREADGROUP", "GROUP", GROUP, self._name, "COUNT", count, *waiting, "STREAMS", *keys, *[">"] * len(keys))
-        ]
 
     def _requeue_surplus(self) -> None:
         """Leave the entries beyond the requested number to any consumer, as if their lease were over."""
@@ -156,8 +189,8 @@ class StreamsConsumer:
 
     def _take(self, most: int) -> None:
         """Take entries that other consumers have left pending for a lease."""
-        given = [GROUP, self._name, self._lease_ms, most]
-        partitions = [partition for partition in self._keys if partition not in self._paused]
+        partitions = self._streams()
+        given = [GROUP, self._name, self._lease_ms, most, *self._limits(partitions)]
         answers = evaluate(self._store, [ScriptCall(TAKE, [self._keys[each]], given) for each in partitions])
         for partition, entries in zip(partitions, answers, strict=True):
             self._read(partition, [(entry, _fields(flat)) for entry, flat in entries])

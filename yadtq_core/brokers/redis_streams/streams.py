@@ -24,6 +24,7 @@ _LONG_FROM = 1 << 63
 """2**20 entries within a millisecond happen only if Redis's clock stops, or was set back, for long."""
 
 PUBLISH = load(__package__, "publish")
+READ = load(__package__, "read")
 TAKE = load(__package__, "take")
 LEAVE = load(__package__, "leave")
 

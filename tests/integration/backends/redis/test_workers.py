@@ -11,6 +11,7 @@ from tests.integration.backends.redis.bed import Bed
 from yadtq_core.model import WorkerIdentity
 from yadtq_core.testing.contracts.backend_bed import STATS
 from yadtq_core.worker.peers import Peers
+from yadtq_core.worker.rules.offers import FreePeers
 
 DEAD, LIVE = 2000, 50
 SLOTS = STATS.free
@@ -39,8 +40,8 @@ def test_a_saturated_worker_reads_the_rows_of_live_workers_and_seldom(
     peers = Peers(crowd.backend, _worker("live", 0))
     before = _calls(crowd)
     for _ in range(50):  # a minute of two questions each 1.2 s
-        assert peers.free_slots() == (LIVE - 1) * SLOTS
-        peers.can_run("default", "add")
+        assert FreePeers(peers.online()).slots({("default", "add")}) == (LIVE - 1) * SLOTS
+        assert peers.has_loaded("default", "add")
     calls = {name: count - before.get(name, 0) for name, count in _calls(crowd).items()}
     assert calls["zrange"] <= 20
     assert calls["hgetall"] <= 20 * LIVE
@@ -60,7 +61,7 @@ def test_a_heartbeat_costs_the_same_among_many_workers(crowd: Bed) -> None:
 def test_a_worker_that_goes_offline_is_no_peer(crowd: Bed) -> None:
     peers = Peers(crowd.backend, _worker("live", 0))
     crowd.backend.heartbeat(_worker("live", 1), structs.replace(STATS, state="offline", free=0), ())
-    assert peers.free_slots() == (LIVE - 2) * SLOTS
+    assert FreePeers(peers.online()).slots({("default", "add")}) == (LIVE - 2) * SLOTS
 
 
 def _worker(kind: str, number: int) -> WorkerIdentity:

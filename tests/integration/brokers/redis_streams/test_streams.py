@@ -14,6 +14,7 @@ from msgspec import structs
 from tests.waiting import wait_until
 from yadtq_core.brokers import redis_streams
 from yadtq_core.brokers.redis_streams import RedisStreamsBroker
+from yadtq_core.brokers.redis_streams.consumer import FEW, READ_BYTES
 from yadtq_core.errors import ConfigurationRefused, InvalidSetting
 from yadtq_core.model import new_id, shard_of
 from yadtq_core.net.redis_client import Store, open_store
@@ -135,6 +136,38 @@ def test_the_backlog_of_one_queue_does_not_keep_back_another_one(yard: Yard) -> 
         member.step(30.0, 1)
     member.consumer.close(1.0)
     assert {one.message.queue for one in member.read} == {"default", "other"}
+
+
+def test_one_poll_brings_no_more_bytes_than_it_may(yard: Yard) -> None:
+    """A worker of short tasks asks for 400 messages; it must not be answered with 100 MB of large ones."""
+    broker = yard.open()
+    publish(broker, messages(100) + messages(60, padding=250_000))
+    member = yard.join(broker)
+    bodies: list[list[bytes]] = []
+    while sum(map(len, bodies)) < 160:
+        polled = member.consumer.poll(400, 5.0)
+        assert polled, "nothing is lost"
+        bodies.append([one.body for one in polled])
+    assert max(sum(map(len, each)) for each in bodies) < READ_BYTES + FEW * 260_000
+    assert len(bodies) < 12, "small messages come together"
+
+
+def test_large_messages_of_a_dead_member_come_in_several_polls(yard: Yard) -> None:
+    broker = yard.open(claim_stale_seconds=1.0)
+    publish(broker, messages(60, padding=250_000))
+    dead, heir = yard.join(broker), yard.join(broker)
+    step_until([dead], lambda: len(dead.read) == 60, "the one that dies has them")
+    polls: list[int] = []
+
+    def heir_has_them() -> bool:
+        before = len(heir.read)
+        heir.step(0.5)
+        polls.append(sum(len(one.body) for one in heir.read[before:]))
+        heir.settle_read()
+        return len(set(heir.ids)) == 60
+
+    wait_until(heir_has_them, "the heir has them", 60.0)
+    assert max(polls) < READ_BYTES + FEW * 260_000
 
 
 def test_messages_go_to_the_streams_of_their_shards(yard: Yard) -> None:
