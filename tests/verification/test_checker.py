@@ -103,11 +103,15 @@ def with_fence(fence: int) -> Callable[[h.Claimed], h.Claimed]:
 
 
 def stuck_open(freeze: h.Freeze) -> h.Freeze:
-    return structs.replace(freeze, open=freeze.open | {PLAIN: 1.0})
+    return structs.replace(freeze, indexes=freeze.indexes | {PLAIN: ["open"]})
+
+
+def twice_listed(freeze: h.Freeze) -> h.Freeze:
+    return structs.replace(freeze, indexes={task_id: ["open", "ready:default"] for task_id in freeze.indexes})
 
 
 def nothing_open(freeze: h.Freeze) -> h.Freeze:
-    return structs.replace(freeze, open={})
+    return structs.replace(freeze, indexes={})
 
 
 def drifted(freeze: h.Freeze) -> h.Freeze:
@@ -208,10 +212,13 @@ SPOILT: dict[str, tuple[str, Spoil]] = {
     "a record has other arguments": ("I4", record(PLAIN, digest="other")),
     "an ended task is still open": ("I5", changed(h.Freeze, stuck_open, lambda freeze: freeze.final)),
     "an ended task is open for a while": ("I5", changed(h.Freeze, stuck_open, lambda freeze: not freeze.final)),
-    "an unfinished task is not open": ("I5", changed(h.Freeze, nothing_open, lambda freeze: not freeze.final)),
+    "an unfinished task is in no index": ("I5", changed(h.Freeze, nothing_open, lambda freeze: not freeze.final)),
+    "an unfinished task is in two indexes": ("I5", changed(h.Freeze, twice_listed, lambda freeze: not freeze.final)),
     "a dead letter is never acknowledged": (
         "I5",
-        changed(h.Freeze, lambda freeze: structs.replace(freeze, open={FAILED: 1.0}), lambda freeze: freeze.final),
+        changed(
+            h.Freeze, lambda freeze: structs.replace(freeze, indexes={FAILED: ["open"]}), lambda freeze: freeze.final
+        ),
     ),
     "a state goes backwards": ("I6", added(backwards)),
     "an end becomes another": ("I6", record(RETRIED, status="failed", result="", error="{}")),

@@ -138,16 +138,18 @@ def nothing_is_invented(view: View, rules: Rules) -> Iterator[str]:
                 yield f"{task_id}: its record has the digest of other arguments"
 
 
-def open_holds_what_is_unfinished(view: View, rules: Rules) -> Iterator[str]:
-    """I5: every unfinished record is in `open`, and nothing else but failures whose dead letters are on their way."""
+def each_unfinished_record_is_in_one_index(view: View, rules: Rules) -> Iterator[str]:
+    """I5: every unfinished record is in one index, and nothing else but failures without a dead letter in `open`."""
     for freeze in view.of(h.Freeze):
         unfinished = {task_id for task_id, record in freeze.records.items() if record.status not in TERMINAL}
-        for task_id in unfinished - freeze.open.keys():
-            yield f"{task_id} is {freeze.records[task_id].status} and not in open"
-        for task_id in freeze.open.keys() - unfinished:
+        for task_id in unfinished:
+            indexes = freeze.indexes.get(task_id, [])
+            if len(indexes) != 1:
+                yield f"{task_id} is {freeze.records[task_id].status} and in the indexes {indexes}"
+        for task_id in freeze.indexes.keys() - unfinished:
             record = freeze.records.get(task_id)
-            if freeze.final or record is None or record.status != "failed":
-                yield f"{task_id} is {record.status if record else 'nowhere'} and still in open"
+            if freeze.final or record is None or record.status != "failed" or freeze.indexes[task_id] != ["open"]:
+                yield f"{task_id} is {record.status if record else 'nowhere'} and still in {freeze.indexes[task_id]}"
 
 
 def ended_is_ended(view: View, rules: Rules) -> Iterator[str]:
@@ -337,7 +339,7 @@ INVARIANTS: dict[str, Rule] = {
     "I2": only_the_newest_fence_counts,
     "I3": nothing_is_committed_early,
     "I4": nothing_is_invented,
-    "I5": open_holds_what_is_unfinished,
+    "I5": each_unfinished_record_is_in_one_index,
     "I6": ended_is_ended,
     "I7": one_valid_lease_at_a_time,
     "I8": repeats_have_a_cause,

@@ -90,7 +90,7 @@ class Teller:
     ) -> None:
         """The harness looks at the whole store."""
         b, a = self.span()
-        self.tell(h.Freeze("harness", b, a, b * 1000, rows, dict.fromkeys(open_, b * 1000), counts, final))
+        self.tell(h.Freeze("harness", b, a, b * 1000, rows, {task_id: ["open"] for task_id in open_}, counts, final))
 
 
 def row(

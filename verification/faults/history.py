@@ -102,11 +102,11 @@ class RecordRow(NamedTuple):
 
 
 class Freeze(HistoryEvent, frozen=True, tag="freeze"):
-    """Everything in the store at one moment; `final` once, when all has come to rest."""
+    """Everything in the store at one moment; `final` once, when all has come to rest. indexes: those of each ID."""
 
     redis_ms: float
     records: dict[str, RecordRow]
-    open: dict[str, float]
+    indexes: dict[str, list[str]]
     counts: dict[str, int]
     final: bool = False
 

@@ -30,8 +30,16 @@ for _, key in ipairs(redis.call('KEYS', KEYS[1] .. 'task:*')) do
   records[#records + 1] = key:sub(-36)
   records[#records + 1] = redis.call('HMGET', key, 'st', 'fe', 'at', 'lo', 'tk', 'ha', 're', 'er')
 end
-return {clock, records, redis.call('ZRANGE', KEYS[1] .. 'open', 0, -1, 'WITHSCORES'),
-  redis.call('HGETALL', KEYS[1] .. 'counts')}
+local listed = {}
+for _, pattern in ipairs({'open', 'scheduled', 'ready:*', 'waiting:*'}) do
+  for _, key in ipairs(redis.call('KEYS', KEYS[1] .. pattern)) do
+    for _, id in ipairs(redis.call('ZRANGE', key, 0, -1)) do
+      listed[#listed + 1] = id
+      listed[#listed + 1] = key:sub(#KEYS[1] + 1)
+    end
+  end
+end
+return {clock, records, listed, redis.call('HGETALL', KEYS[1] .. 'counts')}
 """
 
 
@@ -77,15 +85,18 @@ class Lookout:
     def freeze(self, *, final: bool = False) -> h.Freeze:
         """Write and return the whole store."""
         b = h.now()
-        clock, records, open_, counts = self.store.eval(_FREEZE, 1, self._root)
+        clock, records, listed, counts = self.store.eval(_FREEZE, 1, self._root)
         rows = {task_id.decode(): _row(fields) for task_id, fields in zip(records[::2], records[1::2], strict=True)}
+        indexes: dict[str, list[str]] = {}
+        for task_id, index in zip(listed[::2], listed[1::2], strict=True):
+            indexes.setdefault(task_id.decode(), []).append(index.decode())
         event = h.Freeze(
             "harness",
             b,
             h.now(),
             int(clock[0]) * 1000 + int(clock[1]) / 1000,
             rows,
-            {one.decode(): float(score) for one, score in zip(open_[::2], open_[1::2], strict=True)},
+            indexes,
             {name.decode(): int(one) for name, one in zip(counts[::2], counts[1::2], strict=True)},
             final,
         )

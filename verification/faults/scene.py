@@ -238,8 +238,8 @@ class Scene:
         try:
             freeze = self.lookout.freeze()
             open_ = [f"{task_id} {row.status}" for task_id, row in freeze.records.items() if row.status not in TERMINAL]
-            if open_ or freeze.open:
-                return f"{len(open_)} tasks are unfinished, {len(freeze.open)} in open: {', '.join(open_[:3])}"
+            if open_ or freeze.indexes:
+                return f"{len(open_)} tasks are unfinished, {len(freeze.indexes)} are listed: {', '.join(open_[:3])}"
             committed = {one.partition: one.offset for one in self.lookout.group().offsets}
             behind = {part: end for part, end in self.lookout.ends().items() if committed.get(part, 0) < end}
             return f"partitions are not settled: {behind}, committed {committed}" if behind else ""
