@@ -1,4 +1,4 @@
-"""What is due and what is ready: sweep, take, recover, and the highest waiting offset.
+"""The reads and writes of the indexes: sweep, take, recover, and the highest waiting offset.
 
 Each reads IDs from an index first, and then calls a script that names the keys of these IDs and looks again.
 """

@@ -1,4 +1,4 @@
-"""The backend's contract: extend, finish, buried and cancel."""
+"""The backend's contract: extend, finish, cancel, and the acknowledgement of dead letters."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from yadtq_core.model import Release, ReleaseReason, Status, Verdict
 from yadtq_core.testing.contracts.backend_bed import SHORT, BackendBed, given_back, outcome, submission, worker
 
 UNKNOWN, DIED, BACK = ReleaseReason.UNKNOWN_TASK, ReleaseReason.CHILD_DIED, ReleaseReason.HANDED_BACK
+NOT_HERE = [reason for reason in ReleaseReason if reason.value in ("unknown_task", "binding_failed")]
 
 
 class ReleasingContract:
@@ -88,6 +89,24 @@ class ReleasingContract:
         bed.backend.release([given_back(one.message.id, bed.run(one), UNKNOWN)], bed.worker)
         assert (bed.record(one).status, bed.record(one).attempt) == (Status.QUEUED, 0)
         assert bed.take() == [one.message.id]
+
+    @pytest.mark.parametrize("reason", NOT_HERE)
+    def test_a_task_that_this_worker_cannot_run_waits_for_another_and_counts_no_attempt(
+        self, bed: BackendBed, reason: ReleaseReason
+    ) -> None:
+        later, at_once = bed.submit(2)
+        answers = bed.claim([later, at_once])
+        backs = [
+            given_back(one.message.id, answer, reason, delay=delay)
+            for one, answer, delay in zip((later, at_once), answers, (300.0, 0.0), strict=True)
+        ]
+        bed.backend.release(backs, bed.worker)
+        assert [bed.record(one).status for one in (later, at_once)] == [Status.SCHEDULED, Status.QUEUED]
+        assert [bed.record(one).attempt for one in (later, at_once)] == [0, 0]
+        due_at = bed.record(later).due_at
+        assert due_at is not None
+        assert due_at - bed.backend.time_ms() / 1000 <= 5.0
+        assert bed.take() == [at_once.message.id]
 
     @pytest.mark.slow
     def test_an_unknown_task_fails_after_its_ttl_and_keeps_its_message(self, bed: BackendBed) -> None:

@@ -24,7 +24,7 @@ class SweepingContract:
         assert codes == ["ok", "fenced", "ok"]
         assert bed.record(retried).status is Status.SCHEDULED
         assert bed.backend.counts().queues == {"default": {"processing": 1, "scheduled": 1}}
-        assert [bed.record(one).lost for one in (early, late, retried)] == [0, 1, 0], "what ended late was not lost"
+        assert [bed.record(one).lost for one in (early, late, retried)] == [0, 1, 0], "these two runs were not lost"
         assert bed.record(early).history == ()
         assert [run.reason for run in bed.record(retried).history] == ["ValueError: no"]
         assert bed.take() == []

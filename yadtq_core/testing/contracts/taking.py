@@ -53,7 +53,7 @@ def ranges(ones: list[Delivery], start: int, stop: int) -> list[tuple[int, int, 
 
 
 class TakingContract:
-    """What is ready is taken by the workers of its queue; what is missing in the log becomes ready."""
+    """Workers take the ready records of their queues; a record whose message is missing in the log becomes ready."""
 
     def test_each_ready_record_is_taken_once(self, bed: BackendBed) -> None:
         ones = offered(bed, 5)

@@ -23,7 +23,7 @@ end
 local function offer_missing(i, key, id)
   if not full then return -1 end
   if not rebuild(key, KEYS[6 + n + i], 6 * i - 2, 'queued', epoch, ttl) then return -3 end
-  put(READY, id, now_text)
+  move(READY, id, now_text)
   call('HSET', key, 'rl', 1)
   return -4
 end
