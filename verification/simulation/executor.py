@@ -76,6 +76,7 @@ class Executor:
         self._draining = False
         self.slots = children * threads
         self.tasks = frozenset(tasks)
+        self.unbound: dict[str, str] = {}
         self.problem = ""
         self.died = Event(self._loom)
         self.told_of_cancels: set[str] = set()

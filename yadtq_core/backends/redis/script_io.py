@@ -36,6 +36,8 @@ _FINISH = {1: FinishCode.OK, 2: FinishCode.ALREADY, 3: FinishCode.FENCED, 4: Fin
 _EXTEND = {1: ExtendCode.OK, 2: ExtendCode.CANCEL}
 _CANCEL = {1: CancelCode.CANCELLED, 2: CancelCode.REQUESTED, 3: CancelCode.ENDED, 4: CancelCode.MISSING}
 _VERDICT = {1: Verdict.RUN, 2: Verdict.BUSY, 3: Verdict.POISON}
+_REASON = {one: one.value for one in ReleaseReason} | {ReleaseReason.BINDING_FAILED: ReleaseReason.UNSTARTED.value}
+"""A run that could not be bound has not begun: it counts no attempt, and its record never fails by the release."""
 NEEDS_MESSAGE = Answer(Verdict.ERROR, error="the record is missing")
 """The first answer for a record that must be rebuilt; the second call brings its message."""
 _PLAIN = {
@@ -168,7 +170,7 @@ def releases_out(releases: Sequence[Release], worker_id: str) -> list[Any]:
         note = release.note
         arguments += (
             release.fence,
-            release.reason.value,
+            _REASON[release.reason],
             milliseconds(release.delay),
             1 if release.lost else 0,
             note,

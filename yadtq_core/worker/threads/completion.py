@@ -77,6 +77,7 @@ class CompletionThread(ThreadLoop):
                 self.intake.notify()
             if self.sweeps.found_work and self.executor.free:
                 self.sweeps.request()
+        self.requeue.leave(heard.unable, wait=True)
         for death in heard.deaths:
             self._requeue(death)
         if heard.ready:
