@@ -76,6 +76,7 @@ RULES = (
            missed="leases that ended in the silence are taken over: repeats, which the fences bear"),
     Mutant("never leaves the group", KEEPER, "return now - self._answered_at >= self._lease", "return False",
            missed="others have its partitions when it dies or comes back: nothing is lost, it only takes longer"),
+    Mutant("a job begins after its lease is lost", KEEPER_LOOP, "unbegun = self.executor.drop(lost)", "unbegun: list[Lease] = []"),
     Mutant("runs that end with their worker count as lost", COMPLETION_LOOP, "if self.lifecycle.stopping.is_set():\n            self.requeue.stopped(", "if False:\n            self.requeue.stopped("),
     # Sweeps and dead letters
     Mutant("nothing is swept", SWEEPER_LOOP, "            self._attempt(self._sweep)\n", "            pass\n"),

@@ -13,7 +13,7 @@ import os
 import selectors
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -312,6 +312,22 @@ class Executor:
             for lease in leases:
                 self._where.pop(lease.id, None)
         return leases
+
+    def drop(self, lost: Collection[tuple[str, int]]) -> list[Lease]:
+        """Take back the jobs of lost leases, each an (ID, fence), that have not started; return their leases."""
+        dropped: list[Lease] = []
+        with self._lock:
+            for child in self._children.values():
+                if any((entry.lease.id, entry.lease.fence) in lost for entry in child.jobs.values()):
+                    kept: list[Lease] = []
+                    for entry in child.take_back(len(child.jobs)):
+                        (dropped if (entry.lease.id, entry.lease.fence) in lost else kept).append(entry.lease)
+                    if kept:
+                        self._send(child, kept)
+            for lease in dropped:
+                self._where.pop(lease.id, None)
+        self._wake_if_backlogged()
+        return dropped
 
     def cancel(self, task_id: str) -> None:
         """Deliver a request to cancel to a running task."""

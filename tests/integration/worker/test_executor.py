@@ -639,3 +639,23 @@ def test_children_that_load_other_tasks_run_only_what_all_of_them_have(
     workers.death()
     assert "changed_shop.comes" in workers.executor.tasks
     assert workers.executor.unbound.keys() == {"changed_shop.goes"}
+
+
+# Lost leases
+
+
+def test_a_job_whose_lease_is_lost_does_not_begin_and_the_others_do(crew: Callable[..., Crew], tmp_path: Path) -> None:
+    workers, marks = crew(), tmp_path / "marks"
+    marks.touch()
+    running, first, gone, last = lease("until_cancelled"), *[lease("mark", str(marks)) for _ in range(3)]
+    workers.give(running)
+    workers.begun(running)
+    workers.give(first, gone, last)
+    lost = {(one.id, one.fence) for one in (running, gone)}
+    assert workers.executor.drop(lost) == [gone]  # the other one has begun: its outcome is refused
+    assert workers.executor.drop(lost) == []
+    assert {one.id for one in workers.executor.held()} == {running.id, first.id, last.id}
+    workers.executor.cancel(running.id)
+    workers.hear_all(running, first, last)
+    assert marks.read_text().split() == [first.id, last.id]
+    assert workers.executor.running == 0

@@ -91,8 +91,10 @@ class Post:
 class Office:
     """A worker that has polled three messages of partition 0: two of `add`, one of a task that is not loaded."""
 
-    def __init__(self, *, replayable: bool = True) -> None:
-        self.store, self.children = Store(), Children()
+    def __init__(
+        self, *, replayable: bool = True, store: Store | None = None, children: Children | None = None
+    ) -> None:
+        self.store, self.children = store or Store(), children or Children()
         identity = WorkerIdentity("w1", "i1", "host", 1, 0.0)
         self.parts = Assembly(
             Settings(),
