@@ -208,6 +208,10 @@ class SerializationError(YadtqError):
     """A value cannot be serialized or read; the text names the place of the value."""
 
 
+class CodecError(SerializationError):
+    """Bytes that a codec wrote cannot be read here: the codec or its key is missing, or the bytes were changed."""
+
+
 class EnvelopeError(YadtqError):
     """A message that this yadtq cannot read.
 

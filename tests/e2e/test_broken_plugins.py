@@ -148,3 +148,81 @@ def test_a_thread_that_a_plugin_leaves_behind_does_not_keep_a_worker_from_ending
     here.wait_online(worker)
     assert worker.terminate(60) == 0
     assert "ending without waiting for threads of plugins: acme-stays" in worker.log()
+
+
+BINDS = """
+from yadtq_core import hookimpl
+
+@hookimpl
+def {hook}(task):
+    if {when}:
+        raise ConnectionError("out of order")
+"""
+
+
+def test_a_task_whose_binding_fails_is_left_to_other_workers_and_the_rest_runs(here: Site) -> None:
+    """500 such tasks failed within 4 s, at their first attempt and with nothing in the log."""
+    install(here, "acme-good", TASK + "@task(retries=2)\ndef y() -> str: return 'y'\n", task=True)
+    install(here, "acme-odd", BINDS.format(hook="yadtq_task_context", when="task.name == 'acme_good.x'"), hook=True)
+    odd = here.worker("odd", "-c", "1")
+    here.wait_online(odd)
+    (row,) = here.client.workers()
+    assert "acme_good.x" not in row.stats.tasks
+    assert "add" in row.stats.tasks
+    left = [here.client.submit("acme_good.x") for _ in range(50)]
+    assert here.client.submit("add", 1, 2).result(timeout=60) == 3
+
+    def all_wait() -> bool:
+        records = here.client.query([one.id for one in left])
+        return all(record is not None and record.status == "scheduled" for record in records)
+
+    wait_until(all_wait, "every task waits for another worker", 60)
+    said = "plugin acme-odd (acme-odd 1.0): yadtq_task_context failed: ConnectionError: out of order ("
+    for record in here.client.query([one.id for one in left]):
+        assert record is not None
+        assert (record.note or "").startswith(f"left to other workers: {said}")
+        assert record.attempt == 0
+    assert odd.log().count(f"task acme_good.x is left to other workers: {said}") == 1
+
+    here.environment["YADTQ_BLOCK_PLUGINS"] += ",acme-odd"
+    here.wait_online(here.worker("fine", "-c", "1"))
+    assert [one.result(timeout=60) for one in left] == ["x"] * 50
+    assert {record.attempt for record in here.client.query([one.id for one in left]) if record} == {1}
+
+
+@pytest.mark.parametrize("lenient", [False, True])
+@pytest.mark.parametrize(
+    "hook", ["yadtq_task_context", "yadtq_task_runner", "yadtq_result_serializer", "yadtq_retry_policy"]
+)
+def test_a_worker_that_can_bind_no_task_does_not_start(here: Site, hook: str, lenient: bool) -> None:
+    install(here, "acme-odd", BINDS.format(hook=hook, when="True"), hook=True)
+    done = here.run("worker", "-c", "1", *(["--lenient"] if lenient else []))
+    assert done.returncode == 2
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+    assert re.fullmatch(
+        rf"Error: no task can be bound to the plugins; add: plugin acme-odd \(acme-odd 1.0\): {hook} failed: "
+        r"ConnectionError: out of order \(.*acme_odd.py, line 7\)",
+        line,
+    )
+    assert "Traceback" not in done.stderr
+
+
+CODEC = """
+from yadtq_core import hookimpl
+
+class Codec:
+    name = "odd"
+    def encode(self, data, task_id): raise LookupError("no key")
+    def decode(self, data, task_id): return data
+
+@hookimpl
+def yadtq_codecs(): return [Codec()]
+"""
+
+
+def test_a_worker_that_cannot_encode_a_result_does_not_start(here: Site) -> None:
+    install(here, "acme-odd", CODEC, hook=True)
+    here.environment["YADTQ_CODECS"] = "odd"
+    done = here.run("worker", "-c", "1")
+    assert done.returncode == 2
+    assert "Error: results cannot be encoded here: codec 'odd': LookupError: no key (" in done.stderr

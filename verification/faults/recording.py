@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import structs
 
@@ -62,9 +62,12 @@ if TYPE_CHECKING:
         WorkerStats,
     )
     from yadtq_core.settings import Settings
+    from yadtq_core.tasks.task import Task
 
 PREFIX = "recorded+"
 FAILPOINT = "FAULTS_FAILPOINT"
+UNBOUND = "FAULTS_UNBOUND"
+"""The names of tasks, separated by commas, for which a binding hook of this process raises."""
 NEWER = {"FAULTS_WIRE_VERSION": "2"}
 """The environment of a process that writes version 2 of the wire format: a worker (and its children) or a client."""
 if NEWER.items() <= os.environ.items():
@@ -83,6 +86,13 @@ def yadtq_brokers() -> Mapping[str, BrokerFactory]:
 def yadtq_backends() -> Mapping[str, BackendFactory]:
     """Offer a recorded Redis."""
     return {f"{PREFIX}redis": _backend}
+
+
+@hookimpl
+def yadtq_retry_policy(task: Task[..., Any]) -> None:
+    """Raise for the tasks that this process must not be able to bind."""
+    if task.name in os.environ.get(UNBOUND, "").split(","):
+        raise LookupError(f"{UNBOUND} names {task.name}")
 
 
 def _broker(settings: Settings) -> Broker:

@@ -288,7 +288,7 @@ class View:
                     found[code.id].append(finished.a)
         for released in self.of(h.Released):
             for code in released.got:
-                if code.about == "unknown_task":
+                if code.about in ("unknown_task", "binding_failed"):
                     found[code.id].append(released.a)
         for left in self.of(h.Left):
             for task_id in left.ids:  # its record keeps the message for a newer worker

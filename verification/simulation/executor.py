@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from verification.simulation.history import History, short
@@ -76,6 +76,7 @@ class Executor:
         self._draining = False
         self.slots = children * threads
         self.tasks = frozenset(tasks)
+        self.unbound: dict[str, str] = {}
         self.problem = ""
         self.died = Event(self._loom)
         self.told_of_cancels: set[str] = set()
@@ -173,6 +174,16 @@ class Executor:
                     del child.given[entry.seq]
                     taken.append(entry.lease)
         return taken
+
+    def drop(self, lost: Collection[tuple[str, int]]) -> list[Lease]:
+        """Take back the jobs of lost leases that have not begun."""
+        dropped = []
+        for child in self._children:
+            for entry in list(child.given.values()):
+                if entry.begun_at is None and (entry.lease.id, entry.lease.fence) in lost:
+                    del child.given[entry.seq]
+                    dropped.append(entry.lease)
+        return dropped
 
     def cancel(self, task_id: str) -> None:
         """Tell a running task that it was cancelled."""

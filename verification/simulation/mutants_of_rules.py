@@ -44,7 +44,7 @@ RULES = (
     Mutant("settled before it is written", COMPLETION_LOOP, "            with self.intake as intake:\n                intake.stopped(", "            with self.intake as intake:\n                for lease, _ in heard.ended:\n                    intake.settled(lease.delivery)\n                intake.stopped("),
     Mutant("released is settled", REQUEUE, "intake.put_back(polled, requeued=True)", "for delivery in polled: intake.settled(delivery)"),
     Mutant("an unknown task's message is kept", REQUEUE, "                for lease in leases:\n                    intake.settled(lease.delivery)", "                pass"),
-    Mutant("an unknown task's message is settled unanswered", REQUEUE, "if reason is ReleaseReason.UNKNOWN_TASK and answered:", "if reason is ReleaseReason.UNKNOWN_TASK:",
+    Mutant("an unknown task's message is settled unanswered", REQUEUE, "if reason in TO_OTHERS and answered:", "if reason in TO_OTHERS:",
            missed="one history in a thousand shows it, tests/unit/worker/test_requeue.py always"),
     Mutant("an unknown task's message is settled alone", REQUEUE, "            self.backend.release([self._release_of(", "            reason is ReleaseReason.UNKNOWN_TASK or self.backend.release([self._release_of("),
     Mutant("a repeated delivery is dropped", INTAKE, "            self._park(delivery, now + 1.0)", "            pass"),
@@ -81,6 +81,7 @@ RULES = (
            missed="leases that ended in the silence are taken over: repeats, which the fences bear"),
     Mutant("never leaves the group", KEEPER, "return now - self._answered_at >= self._lease", "return False",
            missed="others have its partitions when it dies or comes back: nothing is lost, it only takes longer"),
+    Mutant("a job begins after its lease is lost", KEEPER_LOOP, "unbegun = self.executor.drop(lost)", "unbegun: list[Lease] = []"),
     Mutant("runs that end with their worker count as lost", COMPLETION_LOOP, "if self.lifecycle.stopping.is_set():\n            self.requeue.stopped(", "if False:\n            self.requeue.stopped("),
     # Sweeps and dead letters
     Mutant("nothing is swept", SWEEPER_LOOP, "            self._attempt(self._sweep)\n", "            pass\n"),

@@ -139,6 +139,8 @@ class Truth:
         self.fences: defaultdict[str, list[int]] = defaultdict(list)
         self.granted: set[tuple[str, int, str]] = set()
         """(ID, fence, incarnation) of every lease that was given."""
+        self.told_lost: set[tuple[str, int]] = set()
+        """(ID, fence) of the leases of which a worker has heard that they are lost."""
         self.stopped: set[tuple[str, int]] = set()
         """(ID, fence) of the runs that their own worker has ended because it stops."""
         self.scheduled: set[str] = set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -19,7 +20,7 @@ from verification.simulation.strands import Loom, SimulatedProcess
 from verification.simulation.truth import NONE, Truth
 from verification.simulation.weather import Weather
 from yadtq_core.backends.redis.backend import RedisBackend
-from yadtq_core.model import Lease, Message, Partition, Status
+from yadtq_core.model import ExtendCode, Hold, Lease, Message, Partition, Status, WorkerIdentity
 from yadtq_core.settings import Settings
 from yadtq_core.wire import envelope
 
@@ -78,10 +79,12 @@ class World:
         process = self._processes.get(number)
         return None if process is None or process.dead else float(number)
 
-    def backend(self, process: SimulatedProcess) -> RedisBackend:
+    def backend(self, process: SimulatedProcess) -> _Backend:
         """Return a process's backend."""
         line = Line(process, self.server, self.weather, self.truth, self.rng)
-        return RedisBackend(line, self.settings(process.name, ("default",)))  # type: ignore[arg-type]  # it does what the backend asks of a Store
+        backend = _Backend(line, self.settings(process.name, ("default",)))  # type: ignore[arg-type]  # it does what the backend asks of a Store
+        backend.told_lost = self.truth.told_lost
+        return backend
 
     def broker(self, process: SimulatedProcess) -> Broker:
         """Return a process's broker."""
@@ -143,6 +146,8 @@ class World:
         self.history.tell(process.name, f"begins {short(lease.id)} f…{lease.fence % 10_000_000:07d}")
         if (lease.id, lease.fence, incarnation) not in self.truth.granted:
             raise self.history.violated("I2", f"{short(lease.id)} is begun without a lease of this worker's")
+        if (lease.id, lease.fence) in self.truth.told_lost:
+            raise self.history.violated("I2", f"{short(lease.id)} is begun under a lease that its worker knows is lost")
         if (lease.id, lease.fence) in self.begun:
             raise self.history.violated("I8", f"{short(lease.id)} is begun twice under one lease")
         self.begun.add((lease.id, lease.fence))
@@ -158,3 +163,16 @@ class World:
                 raise self.history.violated(
                     "I3", f"{new} of {name_of(partition)} covers {short(task_id)}, which has not ended"
                 )
+
+
+class _Backend(RedisBackend):
+    """The backend of one process; it notes the leases that the process has learned to be lost."""
+
+    told_lost: set[tuple[str, int]]
+
+    def extend(self, holds: Sequence[Hold], worker: WorkerIdentity) -> Sequence[ExtendCode]:
+        """Extend, and note the lost ones."""
+        codes = super().extend(holds, worker)
+        pairs = zip(holds, codes, strict=True)
+        self.told_lost.update((hold.id, hold.fence) for hold, code in pairs if code is ExtendCode.LOST)
+        return codes

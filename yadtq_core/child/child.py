@@ -23,6 +23,7 @@ from pathlib import Path
 from yadtq_core.child.pipe import (
     TOKEN,
     Cancel,
+    Done,
     Frames,
     Job,
     Progress,
@@ -35,7 +36,7 @@ from yadtq_core.child.pipe import (
 )
 from yadtq_core.child.runner import Runner, describe
 from yadtq_core.child.stop_signals import StopSignals
-from yadtq_core.errors import YadtqError
+from yadtq_core.errors import PluginError, YadtqError
 from yadtq_core.model import ChildIdentity
 from yadtq_core.plugin.loading import Plugins, load_plugins
 from yadtq_core.plugin.registry import Registry
@@ -65,8 +66,9 @@ class Child:
     def main(self) -> None:
         """Read the configuration, load plugins and tasks, then run jobs until the worker closes the tokens."""
         start = self._started()
+        identity = ChildIdentity(start.worker_id, os.getpid())
         try:
-            ready, plugins = self._prepare(start)
+            ready, plugins = self._prepare(start, identity)
         except YadtqError as error:
             self._send(Ready([], str(error)))
             return
@@ -74,8 +76,6 @@ class Child:
             found = describe(error)
             self._send(Ready([], f"{found.type}: {found.message}"))
             return
-        identity = ChildIdentity(start.worker_id, os.getpid())
-        plugins.manager.notify("yadtq_child_started", child=identity)
         threading.Thread(target=self._read_control, name="yadtq-control", daemon=True).start()
         self._send(ready)
         os.register_at_fork(after_in_child=self._forked)
@@ -87,8 +87,11 @@ class Child:
             slot.join()
         plugins.manager.notify("yadtq_child_stopping", child=identity)
 
-    def _prepare(self, start: Start) -> tuple[Ready, Plugins]:
-        """Load plugins and tasks; raises the first error unless the child is lenient."""
+    def _prepare(self, start: Start, identity: ChildIdentity) -> tuple[Ready, Plugins]:
+        """Load plugins and tasks, and bind the tasks. Raises the first error of a load unless the child is lenient.
+
+        Raises PluginError if no task can be bound, also in a lenient child, which could then run nothing.
+        """
         with redirect_stdout(sys.stderr):  # output of an import must not mix with the output of a command
             registry, plugins = Registry(start.imports), load_plugins()
             tasks, missing = registry.load_all()
@@ -97,9 +100,17 @@ class Child:
             raise broken[0]
         settings = plugins.configure(start.settings)
         payloads = plugins.payloads(settings)
+        payloads.check()
         self._runner = Runner(registry.get, plugins, payloads, start.worker_id, self._progress)
         self._runner.stopped_since = self._stop_signals.came_since
-        return Ready(tasks, "", [*map(str, broken), *registry.name_warnings()]), plugins
+        plugins.manager.notify("yadtq_child_started", child=identity)
+        with redirect_stdout(sys.stderr):
+            unbound = self._runner.bind(tasks)
+        if unbound and len(unbound) == len(tasks):
+            plugins.manager.notify("yadtq_child_stopping", child=identity)
+            raise PluginError(f"no task can be bound to the plugins; {tasks[0]}: {unbound[tasks[0]]}")
+        bound = [name for name in tasks if name not in unbound]
+        return Ready(bound, "", [*map(str, broken), *registry.name_warnings()], unbound), plugins
 
     def _started(self) -> Start:
         while not self._early:
@@ -138,7 +149,7 @@ class Child:
             done = runner.run(self._take(TOKEN.unpack(token)[0]))
             if os.getpid() != self._pid:
                 os._exit(0)  # this process was forked by the task; only its parent reports
-            if done.interrupted:
+            if isinstance(done, Done) and done.interrupted:
                 time.sleep(_REPORT_SECONDS)
             data = frame(done)
             with self._writing:

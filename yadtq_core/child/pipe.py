@@ -70,12 +70,21 @@ class Progress(Struct, frozen=True, gc=False, array_like=True, tag=1):
 class Ready(Struct, frozen=True, array_like=True, tag=2):
     """Child to worker: the tasks that it can run, or the reason why it cannot start.
 
-    warnings: the plugins and tasks that could not be loaded, if the child is lenient.
+    warnings: the plugins and tasks that could not be loaded, if the child is lenient. unbound: {task: reason} of those
+    that could not be bound to their hooks.
     """
 
     tasks: list[str]
     problem: str
     warnings: list[str] = []
+    unbound: dict[str, str] = {}
+
+
+class Unable(Struct, frozen=True, gc=False, array_like=True, tag=3):
+    """Child to worker: this process cannot begin a run, for a reason that another worker may not have."""
+
+    seq: int
+    reason: str
 
 
 class Start(Struct, frozen=True, array_like=True, tag=0):
@@ -95,7 +104,7 @@ class Cancel(Struct, frozen=True, array_like=True, tag=1):
     seq: int
 
 
-Report = Done | Progress | Ready
+Report = Done | Progress | Ready | Unable
 Control = Start | Cancel
 
 encode = msgspec.msgpack.Encoder().encode

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from yadtq_core.errors import PluginError
+from yadtq_core.errors import PluginError, SerializationError
 from yadtq_core.interfaces import Serializer
 from yadtq_core.plugin.hookspecs import TaskContext
 from yadtq_core.plugin.loading import Plugins
@@ -46,8 +46,9 @@ class Pipeline:
     def bind(self, task: Task[..., Any]) -> Prepared:
         """Return the task ready to run.
 
-        Raises the errors of the hooks, and SerializationError if no plugin offers the serializer.
+        Raises the errors of the hooks, PluginError if no plugin offers the serializer, and an error of the signature.
         """
+        task.read_signature()
         hook = self._plugins.hook
         call = self._innermost(task, hook.yadtq_task_runner(task=task))
         contexts = [context for context in hook.yadtq_task_context(task=task) if context is not None]
@@ -56,8 +57,13 @@ class Pipeline:
         policy = hook.yadtq_retry_policy(task=task)
         if not isinstance(policy, RetryPolicy):
             raise PluginError(f"a plugin's yadtq_retry_policy gave {policy!r:.80}, not a RetryPolicy")
-        serializer = self._payloads.serializer(hook.yadtq_result_serializer(task=task))
-        return Prepared(call, policy, serializer, task.signature_hint)
+        return Prepared(call, policy, self._serializer(task), task.signature_hint)
+
+    def _serializer(self, task: Task[..., Any]) -> Serializer:
+        try:
+            return self._payloads.serializer(self._plugins.hook.yadtq_result_serializer(task=task))
+        except SerializationError as error:
+            raise PluginError(f"yadtq_result_serializer: {error}") from None
 
     def _innermost(self, task: Task[..., Any], runner: Callable[..., Any]) -> BoundCall:
         convert, run_async = task.convert, self._run_async

@@ -1,6 +1,7 @@
 """Runs one job: reads the message, decodes the arguments, calls the bound task, encodes the result.
 
-A task is bound once in each child (`pipeline`). No exception of a task leaves this module: every run ends as a `Done`.
+A task is bound once in each child (`pipeline`), when the child starts. No exception of a task leaves this module: every
+run ends as a `Done`. A job that this process cannot begin is `Unable`: the record must not fail by a fault of a worker.
 """
 
 from __future__ import annotations
@@ -9,14 +10,15 @@ import asyncio
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from msgspec.structs import replace
 
-from yadtq_core.child.pipe import Done, Job
+from yadtq_core.child.pipe import Done, Job, Unable
 from yadtq_core.child.pipeline import Pipeline, Prepared
-from yadtq_core.errors import InvalidArguments, SerializationError, YadtqError
+from yadtq_core.errors import CodecError, InvalidArguments, SerializationError, TaskLoadError, YadtqError
+from yadtq_core.installed import reason
 from yadtq_core.model import MAX_RESULT_BYTES, Error, Message, Status
 from yadtq_core.plugin.loading import Plugins
 from yadtq_core.tasks.retry import Retry, RetryPolicy
@@ -60,18 +62,30 @@ class Runner:
         self.stopped_since: Callable[[float], bool] = lambda _: False
         """True if this process has received a stop signal since this time (`StopSignals`)."""
 
-    def run(self, job: Job) -> Done:
+    def bind(self, names: Iterable[str]) -> dict[str, str]:
+        """Bind tasks to their hooks; return the reason for each that cannot be bound, whose jobs are `Unable`."""
+        unbound = {}
+        for name in names:
+            try:
+                self._prepared[name] = self._bind(self._find(name).named(name))
+            except Exception as error:
+                unbound[name] = reason(error)
+        return unbound
+
+    def run(self, job: Job) -> Done | Unable:
         """Run one job to its end."""
         begun = time.perf_counter()
         try:
             message = read(job.body)
-            prepared = self._prepared.get(message.task) or self._prepare(message.task)
+            prepared = self._bound(message.task)
+            arguments = self._decoded(message)
         except BaseException as error:
-            return self._failed(job, error, begun, None)
+            return Unable(job.seq, reason(error))
         run = self._context(job, message)
         token = enter(run)
         try:
-            result, content_type = self._store(message.id, prepared, prepared.call(run, *self._arguments(message)))
+            value = prepared.call(run, *_args_and_kwargs(arguments))
+            result, content_type = self._store(message.id, prepared, value)
         except BaseException as error:  # a task's SystemExit or KeyboardInterrupt must not end the child
             return self._ended_by(job, message, error, begun, prepared)
         finally:
@@ -79,20 +93,20 @@ class Runner:
             self.cancelled.discard(job.seq)
         return Done(job.seq, "success", result, content_type, None, None, time.perf_counter() - begun)
 
-    def _prepare(self, name: str) -> Prepared:
-        prepared = self._prepared[name] = self._bind(self._find(name).named(name))
-        return prepared
-
-    def _arguments(self, message: Message) -> tuple[list[Any], dict[str, Any]]:
-        """Return positional and keyword arguments; raises InvalidArguments if they are malformed."""
+    def _bound(self, name: str) -> Prepared:
         try:
-            arguments = self._payloads.arguments(bytes(message.arguments), message.codecs, message.id)
+            return self._prepared[name]
+        except KeyError:
+            raise TaskLoadError(f"task {name!r} is not loaded in this child") from None
+
+    def _decoded(self, message: Message) -> Any:
+        """Return the arguments, or InvalidArguments if they are malformed for every worker; raises CodecError."""
+        try:
+            return self._payloads.arguments(bytes(message.arguments), message.codecs, message.id)
+        except CodecError as error:
+            raise CodecError(f"arguments are {error}") from error.__cause__
         except SerializationError as error:
-            raise InvalidArguments(f"arguments are {error}") from None
-        match arguments:
-            case [list() as args, dict() as kwargs]:
-                return args, kwargs
-        raise InvalidArguments("arguments are not a list of positional ones and an object of keywords")
+            return InvalidArguments(f"arguments are {error}")
 
     def _context(self, job: Job, message: Message) -> Run:
         seq, report, cancelled = job.seq, self._report, self.cancelled
@@ -175,6 +189,16 @@ def _clean(text: str) -> str:
     """Return text that UTF-8 can encode, cut to MAX_TEXT."""
     text = text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + " … (cut)"
     return text.encode("utf-8", "replace").decode()
+
+
+def _args_and_kwargs(arguments: Any) -> tuple[list[Any], dict[str, Any]]:
+    """Return positional and keyword arguments; raises InvalidArguments if they are malformed."""
+    match arguments:
+        case [list() as args, dict() as kwargs]:
+            return args, kwargs
+        case InvalidArguments():
+            raise arguments
+    raise InvalidArguments("arguments are not a list of positional ones and an object of keywords")
 
 
 class _Loop:

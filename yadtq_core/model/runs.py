@@ -121,6 +121,11 @@ class ReleaseReason(StrEnum):
     """The run had begun; the worker stops."""
     WORKER_LOST = "worker_lost"
     """The worker's process has ended; the next worker of this name requeues the record (restart recovery)."""
+    BINDING_FAILED = "binding_failed"
+    """A fault of this worker: it cannot bind the task to its hooks, or cannot read the message.
+
+    The run has not begun. The record waits, with back-off, for another worker; it never fails by this reason.
+    """
 
 
 class Release(Struct, frozen=True, gc=False):

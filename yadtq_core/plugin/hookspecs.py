@@ -6,9 +6,10 @@
     def yadtq_tasks_finished(worker, outcomes): ...
 
 The core never calls a hook once per task. *Wiring* hooks are called once, when a client, a worker or a child opens: an
-exception stops the start. *Binding* hooks are called once per task definition, and the functions that they return run
-around each call: an exception fails the runs of that task. Both errors name the plugin. *Events* come in batches: an
-exception (or sys.exit) is logged with the plugin's name and counted, and affects no run, submit or other plugin.
+exception stops the start. *Binding* hooks are called once per task definition, when a child starts, and the functions
+that they return run around each call: after an exception of the hook this worker leaves the task to others. Both errors
+name the plugin. *Events* come in batches: an exception (or sys.exit) is logged with the plugin's name and counted, and
+affects no run, submit or other plugin.
 
 All hooks are plain functions, never coroutines. A hook may leave out parameters. The arguments of events are frozen.
 `docs/hooks.md` has an example of each hook.
@@ -137,7 +138,7 @@ def yadtq_health(client: HealthClient) -> Iterable[Finding]:  # type: ignore[emp
     """
 
 
-# Binding: called once per task definition, in each child.
+# Binding: called once per task definition, when a child starts, after `yadtq_child_started`.
 
 
 @hookspec(firstresult=True)
@@ -235,7 +236,7 @@ def yadtq_worker_stopped(worker: WorkerIdentity, stats: WorkerStats) -> None:
 
 @hookspec
 def yadtq_child_started(child: ChildIdentity) -> None:
-    """A child has loaded its tasks and is about to run them: open the resources of the process here."""
+    """A child has loaded its tasks and is about to bind and run them: open the resources of the process here."""
 
 
 @hookspec

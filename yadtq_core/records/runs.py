@@ -25,9 +25,9 @@ from yadtq_core.records.moment import (
 )
 from yadtq_core.records.record import StoredRecord
 
-NOT_HERE = frozenset({"unknown_task", "binding_failed"})
+NOT_HERE = frozenset({ReleaseReason.UNKNOWN_TASK, ReleaseReason.BINDING_FAILED})
 """The reasons of a release by a worker that cannot run the task; another one can."""
-NOT_BEGUN = NOT_HERE | {"unstarted"}
+NOT_BEGUN = NOT_HERE | {ReleaseReason.UNSTARTED}
 
 
 def extend(record: StoredRecord | None, hold: Hold, moment: Moment) -> ExtendCode:

@@ -101,6 +101,10 @@ class Task(Generic[P, R]):
     def _fits(self) -> Callable[[Sequence[Any]], bool]:
         return self._parameters.fits
 
+    def read_signature(self) -> None:
+        """Prepare the check of arguments now. Raises the errors of `inspect.signature`."""
+        _ = self._fits
+
     def validate(self, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
         """Raise InvalidArguments unless the arguments fit the function and `check` accepts them.
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from yadtq_core.brokers.memory import MemoryBroker, Queues
-from yadtq_core.child.pipe import job_of
+from yadtq_core.child.pipe import Done, Unable, job_of
 from yadtq_core.child.runner import Runner
+from yadtq_core.errors import PluginError
 from yadtq_core.interfaces import Backend
 from yadtq_core.model import (
     ChildIdentity,
@@ -50,6 +51,7 @@ class EngineWorker:
         self._broker = broker
         self._queues = queues
         self._runner = runner
+        self._bound: set[str] = set()
         self._announce = announce
         self._clock = clock
         self._intake = Intake(margin=0.0, replayable=False)
@@ -94,11 +96,23 @@ class EngineWorker:
         self._dead_letters.publish(found.failed, found.now_ms)
         return found.ready
 
+    def _ran(self, number: int, lease: Lease) -> Done:
+        """Run a lease. Raises PluginError for a task that a worker would leave to others."""
+        task = lease.delivery.message.task
+        if task not in self._bound:
+            for reason in self._runner.bind([task]).values():
+                raise PluginError(f"a worker would leave task {task} to others: {reason}")
+            self._bound.add(task)
+        done = self._runner.run(job_of(number, lease))
+        if isinstance(done, Unable):
+            raise PluginError(f"a worker would leave task {task} to others: {done.reason}")
+        return done
+
     def _run(self, leases: list[Lease]) -> list[Outcome]:
         self._announce("yadtq_tasks_started", worker=self._identity, leases=tuple(leases))
         outcomes: list[Outcome] = []
         for number, lease in enumerate(leases):
-            self._completion.ended([(lease, self._runner.run(job_of(number, lease)))])
+            self._completion.ended([(lease, self._ran(number, lease))])
             batch = self._completion.next_batch(self._clock())
             codes = self._backend.finish([outcome for _, outcome in batch], self._identity)
             outcomes += self._completion.answered(batch, codes).accepted

@@ -14,11 +14,13 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from yadtq_core.errors import InvalidSetting, SerializationError
+from yadtq_core.errors import CodecError, InvalidSetting, SerializationError
 from yadtq_core.installed import reason
 from yadtq_core.interfaces import Codec, Serializer
 
 _PARAMETER = ";codecs="
+_NO_ID = "00000000-0000-0000-0000-000000000000"
+"""The task ID of bytes that belong to no task."""
 # The base64 decoder of msgspec is as strict as that of the standard library and 4 times as fast (measured).
 _as_text = msgspec.json.Encoder().encode
 _from_text = msgspec.json.Decoder(bytes).decode
@@ -58,14 +60,32 @@ class Payloads:
         return Raw(_as_text(self._encoded(data, task_id))), self._names
 
     def arguments(self, data: bytes, codecs: str, task_id: str) -> Any:
-        """Return the arguments of a message; raises SerializationError."""
-        if codecs:
-            try:
-                data = _from_text(data)
-            except msgspec.MsgspecError:
-                raise SerializationError("not base64 text, which arguments with codecs must be") from None
-            data = self._decoded(data, codecs, task_id)
-        return self.json.loads(data)
+        """Return the arguments of a message; raises SerializationError.
+
+        It is a CodecError if another process may be able to read them. A codec with the wrong key may return bytes that
+        are no JSON.
+        """
+        if not codecs:
+            return self.json.loads(data)
+        try:
+            data = _from_text(data)
+        except msgspec.MsgspecError:
+            raise SerializationError("not base64 text, which arguments with codecs must be") from None
+        data = self._decoded(data, codecs, task_id)
+        try:
+            return self.json.loads(data)
+        except SerializationError as error:
+            raise CodecError(f"{error}, after they were decoded by {codecs[:80]!r}") from None
+
+    def check(self) -> None:
+        """Encode a few bytes by the applied codecs: a worker without a key must not find out after a run.
+
+        Raises SerializationError.
+        """
+        try:
+            self._encoded(b"[[],{}]", _NO_ID)
+        except SerializationError as error:
+            raise SerializationError(f"results cannot be encoded here: {error}") from error.__cause__
 
     def outgoing_result(self, data: bytes, content_type: str, task_id: str) -> tuple[bytes, str]:
         """Return a serialised result and its content type as the record keeps them."""
@@ -101,10 +121,13 @@ class Payloads:
         for name in reversed(names.split(",")):
             codec = self._codecs.get(name)
             if codec is None:
-                raise SerializationError(
+                raise CodecError(
                     f"encoded by codec {name[:80]!r}, which is not installed here; install the plugin that offers it"
                 )
-            data = _bytes(f"encoded by codec {name!r}", codec.decode, data, task_id)
+            try:
+                data = _bytes(f"encoded by codec {name!r}", codec.decode, data, task_id)
+            except SerializationError as error:
+                raise CodecError(str(error)) from error.__cause__
         return data
 
 

@@ -8,7 +8,7 @@ sweeper     broker; backend: sweep           rules/keeper                   dead
 main        children: start, replace, kill   supervisor                     signals, the watchdog, the shutdown
 listeners   hooks of plugins                 events                         the batches of events that wait
 
-All of them but keeper and listeners also requeue leases (`Requeue`, backend: release).
+All of them but listeners also requeue leases (`Requeue`, backend: release).
 
 The threads share: `GuardedIntake`, the intake rules behind the worker's lock; `Completion`, which the completion thread
 changes and others read; `Keeper`, whose timers any thread may move; `Executor`, `Events`, `Requeue` and
@@ -81,7 +81,7 @@ class Assembly:
             backend, identity, completion, executor, intake, requeue, sweeps, events, outages, lifecycle
         )
         self.keeper_thread = KeeperThread(
-            backend, identity, queues, keeper, executor, completion, intake, events, outages, lifecycle
+            backend, identity, queues, keeper, executor, completion, intake, requeue, events, outages, lifecycle
         )
         dead_letters = DeadLetters(broker, backend)
         self.sweeper_thread = SweeperThread(

@@ -45,6 +45,8 @@ class ChildProcess:
         self.number = number
         self.threads = start.threads
         self.ready = False
+        self.tasks: frozenset[str] = frozenset()
+        """Names of the tasks that it can run, once it is ready."""
         self.ended = False
         self.started_at = time.monotonic()
         self.jobs: dict[int, SentJob] = {}

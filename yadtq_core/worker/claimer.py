@@ -80,12 +80,20 @@ class Claimer:
 
     def _start(self, leases: list[Lease]) -> None:
         loaded = self.executor.tasks
-        unknown = [lease for lease in leases if lease.delivery.message.task not in loaded]
-        if unknown:
-            self.requeue.unknown(unknown)
+        others = [lease for lease in leases if lease.delivery.message.task not in loaded]
+        if others:
+            self._leave(others)
             leases = [lease for lease in leases if lease.delivery.message.task in loaded]
         if leases and not self.lifecycle.stopping.is_set():
             self.events.started(leases)  # before the children have them: a run's end must not be reported first
             if self.executor.give(leases):
                 return
         self.requeue.unstarted(leases)
+
+    def _leave(self, leases: list[Lease]) -> None:
+        """Leave to other workers what this one cannot run; the executor has logged why a task cannot be bound."""
+        unbound = self.executor.unbound
+        reasons = [(lease, unbound.get(lease.delivery.message.task)) for lease in leases]
+        self.requeue.leave([(lease, reason) for lease, reason in reasons if reason is not None])
+        unknown = [lease for lease, reason in reasons if reason is None]
+        self.requeue.unknown(unknown)

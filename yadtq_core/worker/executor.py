@@ -13,11 +13,11 @@ import os
 import selectors
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from yadtq_core.child.pipe import Done, Progress, Ready, Start
+from yadtq_core.child.pipe import Done, Progress, Ready, Start, Unable
 from yadtq_core.errors import TaskLoadError
 from yadtq_core.model import Lease
 from yadtq_core.settings import Settings
@@ -34,6 +34,11 @@ _FLUSH_SECONDS = 2.0
 """How long idle children may take to exit when the worker ends: their plugins flush."""
 
 
+MAX_WARNINGS = 1000
+"""How many different warnings of children are logged, each once."""
+_UNLIKE = "another child of this worker has not loaded it: a module or a plugin has changed; restart the worker"
+
+
 class Death(NamedTuple):
     """A child that died: its jobs that had started, those that had not, and the cause in words."""
 
@@ -47,6 +52,8 @@ class ChildEvents:
     """The reports of the children since the last `read`."""
 
     ended: list[tuple[Lease, Done]] = field(default_factory=list)
+    unable: list[tuple[Lease, str]] = field(default_factory=list)
+    """Jobs that a child could not begin, with the reason."""
     progress: list[tuple[str, str]] = field(default_factory=list)
     """The last progress text of runs, as (ID, text)."""
     deaths: list[Death] = field(default_factory=list)
@@ -77,7 +84,9 @@ class Executor:
         self._warned: set[str] = set()
         self.slots = settings.processes * settings.threads
         self.tasks: frozenset[str] = frozenset()
-        """Names of the tasks that the children can run."""
+        """Names of the tasks that every ready child can run."""
+        self.unbound: dict[str, str] = {}
+        """{task: reason} of the tasks that this worker has loaded and leaves to others, by a fault of its own."""
         self.problem = ""
         """Why the newest child could not load its tasks; empty if it has loaded them."""
         self.died = threading.Event()
@@ -192,7 +201,7 @@ class Executor:
             else:
                 with self._lock:
                     key.data.flush()
-        if events.ended or events.deaths or events.ready:
+        if events.ended or events.unable or events.deaths or events.ready:
             self._balance()
         return events
 
@@ -212,10 +221,14 @@ class Executor:
             return
         with self._lock:
             for report in reports:
-                if isinstance(report, Done):
+                if isinstance(report, Done | Unable):
                     if entry := child.jobs.pop(report.seq, None):
                         self._where.pop(entry.lease.delivery.message.id, None)
-                        events.ended.append((entry.lease, report))
+                        if isinstance(report, Done):
+                            events.ended.append((entry.lease, report))
+                        else:
+                            events.unable.append((entry.lease, report.reason))
+                            self._warn(_left(entry.lease.delivery.message.task, report.reason))
                 elif isinstance(report, Progress):
                     if entry := child.jobs.get(report.seq):
                         events.progress.append((entry.lease.id, report.text))
@@ -229,12 +242,26 @@ class Executor:
             log.error("a child cannot load its tasks: %s", report.problem)
             return
         for warning in report.warnings:
-            if warning not in self._warned:
-                self._warned.add(warning)
-                log.warning("%s", warning)
+            self._warn(warning)
         child.ready = True
+        child.tasks = frozenset(report.tasks)
         self.problem = ""
-        self.tasks = frozenset(report.tasks)
+        self._agree(report.unbound)
+
+    def _warn(self, warning: str) -> None:
+        if warning not in self._warned and len(self._warned) < MAX_WARNINGS:
+            self._warned.add(warning)
+            log.warning("%s", warning)
+
+    def _agree(self, unbound: dict[str, str]) -> None:
+        """Take the tasks that every ready child can run: a job may go to any child, and back from it to another."""
+        ready = [child.tasks for child in self._children.values() if child.ready] or [self.tasks]
+        tasks, some = frozenset.intersection(*ready), frozenset.union(*ready)
+        known = self.unbound | dict.fromkeys(some - self.unbound.keys(), _UNLIKE) | unbound
+        self.unbound = {name: reason for name, reason in known.items() if name not in tasks}
+        self.tasks = tasks
+        for name, reason in self.unbound.items():
+            self._warn(_left(name, reason))
 
     def _remove_dead(self, child: ChildProcess) -> Death:
         with self._lock:
@@ -242,6 +269,7 @@ class Executor:
                 if fd in self._selector.get_map():
                     self._selector.unregister(fd)
             del self._children[child.number]
+            self._agree({})
             unbegun = [entry.lease for entry in child.take_back(len(child.jobs))]
             begun = [entry.lease for entry in child.jobs.values()]
             for lease in (*unbegun, *begun):
@@ -284,6 +312,22 @@ class Executor:
             for lease in leases:
                 self._where.pop(lease.id, None)
         return leases
+
+    def drop(self, lost: Collection[tuple[str, int]]) -> list[Lease]:
+        """Take back the jobs of lost leases, each an (ID, fence), that have not started; return their leases."""
+        dropped: list[Lease] = []
+        with self._lock:
+            for child in self._children.values():
+                if any((entry.lease.id, entry.lease.fence) in lost for entry in child.jobs.values()):
+                    kept: list[Lease] = []
+                    for entry in child.take_back(len(child.jobs)):
+                        (dropped if (entry.lease.id, entry.lease.fence) in lost else kept).append(entry.lease)
+                    if kept:
+                        self._send(child, kept)
+            for lease in dropped:
+                self._where.pop(lease.id, None)
+        self._wake_if_backlogged()
+        return dropped
 
     def cancel(self, task_id: str) -> None:
         """Deliver a request to cancel to a running task."""
@@ -334,6 +378,10 @@ class Executor:
         self._selector.close()
         os.close(self._awake)
         os.close(self._wake)
+
+
+def _left(task: str, reason: str) -> str:
+    return f"task {task} is left to other workers: {reason}"
 
 
 def _empty(fd: int) -> None:

@@ -23,6 +23,10 @@ UNKNOWN_DELAY = 5.0
 """The first delay of a task that no worker has loaded; the backend makes it longer with the time that it waits."""
 MOST_NAMES = 1000
 """Names that are remembered because the log has them: they come from outside, and must not fill the memory."""
+TO_OTHERS = frozenset({ReleaseReason.UNKNOWN_TASK, ReleaseReason.BINDING_FAILED})
+"""The reasons for which this worker cannot begin a run that another one can."""
+MAX_NOTE = 500
+"""Characters of a reason that the record keeps."""
 OFFER_SECONDS = 1.2
 """The longest time between two sweeps of a worker: after it every peer has seen the last request."""
 
@@ -56,25 +60,44 @@ class Requeue:
         """Requeue leases whose runs have begun and were ended by the stop of this worker; none counts as lost."""
         self.release(leases, ReleaseReason.HANDED_BACK, note="requeued: its worker was stopped")
 
-    def release(self, leases: Sequence[Lease], reason: ReleaseReason, *, note: str = "", lost: bool = False) -> None:
+    def leave(self, unable: Sequence[tuple[Lease, str]], *, wait: bool = False) -> None:
+        """Leave to other workers what this one cannot begin, with the reason of each.
+
+        wait: also if a peer has loaded the task, because it may have the same fault.
+        """
+        for reason in dict.fromkeys(reason for _, reason in unable):
+            leases = [lease for lease, of_it in unable if of_it == reason]
+            note = f"left to other workers: {reason[:MAX_NOTE]}"
+            self.release(leases, ReleaseReason.BINDING_FAILED, note=note, wait=wait)
+
+    def release(
+        self,
+        leases: Sequence[Lease],
+        reason: ReleaseReason,
+        *,
+        note: str = "",
+        lost: bool = False,
+        wait: bool = False,
+    ) -> None:
         """Requeue leases. After the call this worker does not hold them, whether or not the backend answered.
 
         Their deliveries wait to be claimed again, and the answer of that claim settles them: an offset that is never
         settled would block its partition. A delivery that came from a sweep has no offset; the next sweep finds its
-        record. The message of an unknown task is settled at once, provided the backend has confirmed the release.
+        record. The message of a task that is left to others is settled at once, provided the backend has confirmed the
+        release. wait: delay such a task, also if a peer has loaded it.
         """
         if not leases:
             return
         answered = True
         try:
-            self.backend.release([self._release_of(lease, reason, note, lost) for lease in leases], self.identity)
+            self.backend.release([self._release_of(lease, reason, note, lost, wait) for lease in leases], self.identity)
         except YadtqError as error:
             self.outages.failed("backend", error)
             answered = False
         now = time.monotonic()
         with self.intake as intake:
             intake.stopped([lease.id for lease in leases], now, ended=False)
-            if reason is ReleaseReason.UNKNOWN_TASK and answered:
+            if reason in TO_OTHERS and answered:
                 for lease in leases:
                     intake.settled(lease.delivery)
             else:
@@ -82,11 +105,12 @@ class Requeue:
                 intake.put_back(polled, requeued=True)
             self.intake.notify()
 
-    def _release_of(self, lease: Lease, reason: ReleaseReason, note: str, lost: bool) -> Release:
+    def _release_of(self, lease: Lease, reason: ReleaseReason, note: str, lost: bool, wait: bool) -> Release:
         message = lease.delivery.message
         delay = 0.0
+        if reason in TO_OTHERS and (wait or not self.peers.has_loaded(message.queue, message.task)):
+            delay = UNKNOWN_DELAY
         if reason is ReleaseReason.UNKNOWN_TASK:
-            delay = 0.0 if self.peers.has_loaded(message.queue, message.task) else UNKNOWN_DELAY
             note = f"unknown task {message.task!r}: no worker has loaded it yet; start one that does"
         return Release(lease.id, message.queue, lease.fence, reason, delay, lost, note)
 

@@ -13,7 +13,8 @@ import pytest
 from kafka import KafkaConsumer, TopicPartition
 
 from tests.e2e.site import Site, WorkerProcess, site
-from yadtq_core import Client, Handle, SerializationError, TaskFailed
+from tests.waiting import wait_until
+from yadtq_core import Client, Handle, SerializationError
 from yadtq_local import LocalValkey
 
 LEASE = 15.0
@@ -111,13 +112,24 @@ def test_a_missing_key_is_named(here: Site) -> None:
     assert json.loads(here.run("query", handle.id, "--json").stdout)["error"]["message"] == said
 
 
-def test_a_worker_without_the_key_fails_the_task_and_says_so(here: Site) -> None:
-    worker(here, "w", {"YADTQ_CODECS": "crypt", "YADTQ_CRYPT_KEYS": f"2026-11={NEW}"})
-    with client(here, WITH_OLD) as mine, pytest.raises(TaskFailed) as caught:
-        mine.submit("bank.greet", SECRET).result(timeout=60)
-    assert caught.value.type == "InvalidArguments"
-    assert caught.value.message == f"arguments are encoded by codec 'crypt': {MISSING.format(repr('2026-11'))}"
-    assert caught.value.traceback is None
+@pytest.mark.parametrize("keys", [f"2026-11={NEW}", f"2026-10={NEW}"], ids=["another key", "another key of this ID"])
+def test_a_worker_without_the_key_leaves_the_task_to_one_that_has_it(here: Site, keys: str) -> None:
+    ignorant = worker(here, "w", {"YADTQ_CODECS": "crypt", "YADTQ_CRYPT_KEYS": keys})
+    with client(here, WITH_OLD) as mine:
+        handle = mine.submit("bank.greet", SECRET)
+        wait_until(lambda: handle.status() == "scheduled", "the task waits for another worker", 60)
+        record = handle.record()
+        said = MISSING.format(repr("2026-11")) if "2026-11" in keys else "not what was encrypted for this task with key"
+        assert record is not None
+        assert (record.note or "").startswith(f"left to other workers: arguments are encoded by codec 'crypt': {said}")
+        assert record.attempt == 0
+        assert ignorant.terminate(60) == 0
+        assert (
+            f"task bank.greet is left to other workers: arguments are encoded by codec 'crypt': {said}"
+            in ignorant.log()
+        )
+        worker(here, "w2", WITH_OLD)
+        assert handle.result(timeout=60) == f"hello {SECRET}"
 
 
 def test_a_worker_that_is_to_encrypt_with_no_key_does_not_start(here: Site) -> None:

@@ -34,7 +34,11 @@ encode = msgspec.json.encode
 
 
 def lease(chore: str, *args: Any) -> Lease:
-    message = Message(v=1, id=new_id(), task=f"chores.{chore}", arguments=Raw(encode((args, {}))))
+    return named(f"chores.{chore}", *args)
+
+
+def named(task: str, *args: Any) -> Lease:
+    message = Message(v=1, id=new_id(), task=task, arguments=Raw(encode((args, {}))))
     return Lease(Delivery(message, envelope.encode(message), Partition("default", 0), 0), 1, 1, 0)
 
 
@@ -46,6 +50,7 @@ class Crew:
         self.done: dict[str, Done] = {}
         self.progress: list[tuple[str, str]] = []
         self.deaths: list[Death] = []
+        self.unable: list[tuple[Lease, str]] = []
         self.executor.start()
 
     def give(self, *leases: Lease) -> None:
@@ -58,6 +63,7 @@ class Crew:
             self.done[ended.id] = done
         self.progress += news.progress
         self.deaths += news.deaths
+        self.unable += news.unable
 
     def hear_until(self, condition: Callable[[], object], description: str, timeout: float = 40.0) -> None:
         until = time.monotonic() + timeout
@@ -598,3 +604,58 @@ def test_a_task_can_terminate_processes_that_it_has_started(crew: Callable[..., 
     workers.give(*leases)
     workers.hear_all(*leases)
     assert [workers.result(one) for one in leases] == [[-signal.SIGTERM, -signal.SIGTERM]] * 2
+
+
+def test_children_that_load_other_tasks_run_only_what_all_of_them_have(
+    crew: Callable[..., Crew], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A module was changed while the worker ran: a job of the old task reached the new child, and its record failed."""
+    monkeypatch.chdir(tmp_path)
+    shop = tmp_path / "changed_shop.py"
+    both = "from yadtq_core import task\n@task\ndef stays(): ...\n@task\ndef goes(): ...\n"
+    shop.write_text(both)
+    workers = crew(2, 1, ["changed_shop"])
+    assert {"changed_shop.stays", "changed_shop.goes"} <= workers.executor.tasks
+    shop.write_text(both.replace("goes", "comes"))
+    os.kill(workers.pids()[0], signal.SIGKILL)
+    workers.death()
+    workers.executor.respawn()
+    workers.hear_until(lambda: workers.executor.free == 2, "a second child that is ready")
+    assert not {"changed_shop.goes", "changed_shop.comes"} & workers.executor.tasks
+    assert "changed_shop.stays" in workers.executor.tasks
+    assert workers.executor.unbound.keys() == {"changed_shop.goes", "changed_shop.comes"}
+    assert (
+        caplog.text.count("task changed_shop.goes is left to other workers: another child of this worker has not") == 1
+    )
+
+    both_ways = [named("changed_shop.goes"), named("changed_shop.goes")]
+    workers.give(*both_ways)
+    workers.hear_until(lambda: len(workers.done) + len(workers.unable) == 2, "the answers of both children")
+    assert [done.status for done in workers.done.values()] == ["success"]
+    assert [reason for _, reason in workers.unable] == ["task 'changed_shop.goes' is not loaded in this child"]
+    assert (workers.executor.running, workers.executor.free) == (0, 2)
+
+    os.kill(workers.pids()[0], signal.SIGKILL)
+    workers.death()
+    assert "changed_shop.comes" in workers.executor.tasks
+    assert workers.executor.unbound.keys() == {"changed_shop.goes"}
+
+
+# Lost leases
+
+
+def test_a_job_whose_lease_is_lost_does_not_begin_and_the_others_do(crew: Callable[..., Crew], tmp_path: Path) -> None:
+    workers, marks = crew(), tmp_path / "marks"
+    marks.touch()
+    running, first, gone, last = lease("until_cancelled"), *[lease("mark", str(marks)) for _ in range(3)]
+    workers.give(running)
+    workers.begun(running)
+    workers.give(first, gone, last)
+    lost = {(one.id, one.fence) for one in (running, gone)}
+    assert workers.executor.drop(lost) == [gone]  # the other one has begun: its outcome is refused
+    assert workers.executor.drop(lost) == []
+    assert {one.id for one in workers.executor.held()} == {running.id, first.id, last.id}
+    workers.executor.cancel(running.id)
+    workers.hear_all(running, first, last)
+    assert marks.read_text().split() == [first.id, last.id]
+    assert workers.executor.running == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import re
 import threading
 from collections.abc import Callable
 from fractions import Fraction
@@ -13,11 +14,12 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from yadtq_core.child.pipe import Done, Job, decode_report, frame
+from yadtq_core.child.pipe import Done, Job, Unable, decode_report, frame
 from yadtq_core.child.runner import MAX_TEXT, Runner
-from yadtq_core.errors import InvalidArguments, UnknownTask, YadtqError
+from yadtq_core.errors import CodecError, InvalidArguments, SerializationError, UnknownTask, YadtqError
 from yadtq_core.model import MAX_RESULT_BYTES, Error
-from yadtq_core.plugin import load_plugins
+from yadtq_core.plugin import hookimpl, load_plugins
+from yadtq_core.plugin.manager import BINDING
 from yadtq_core.settings import Settings
 from yadtq_core.tasks.retry import Retry
 from yadtq_core.tasks.run import Cancelled, Run, current
@@ -36,10 +38,10 @@ def message(task: str, arguments: bytes = b"[[],{}]", **fields: Any) -> bytes:
 class Stage:
     """A runner with the tasks that a test gives it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *more: object) -> None:
         self.tasks: dict[str, Task[..., Any]] = {}
         self.progress: list[tuple[int, str]] = []
-        plugins = load_plugins()
+        plugins = load_plugins(*more)
         payloads = plugins.payloads(plugins.configure(Settings()))
         self.runner = Runner(self._find, plugins, payloads, "w1", lambda *said: self.progress.append(said))
 
@@ -58,10 +60,24 @@ class Stage:
 
     def job(self, name: str, arguments: bytes, retries: int | None = None, attempt: int = 1, seq: int = 1) -> Done:
         """Run a job; its result must pass the pipe."""
+        assert self.runner.bind([name]) == {}
         body = message(name, arguments, queue="slow", headers={"trace": "t"}, retries=retries)
-        done = self.runner.run(Job(seq, body, attempt, 77))
+        return self.done(Job(seq, body, attempt, 77))
+
+    def done(self, job: Job) -> Done:
+        """Run a job of a bound task; its result must pass the pipe."""
+        done = self.runner.run(job)
         assert decode_report(frame(done)[4:]) == done
+        assert isinstance(done, Done)
         return done
+
+    def unable(self, body: bytes) -> str:
+        """Return the reason why a job cannot begin here."""
+        unable = self.runner.run(Job(3, body, 1, 77))
+        assert decode_report(frame(unable)[4:]) == unable
+        assert isinstance(unable, Unable)
+        assert unable.seq == 3
+        return unable.reason
 
 
 @pytest.fixture
@@ -130,9 +146,10 @@ def test_slots_and_coroutines_each_see_their_own_run(stage: Stage) -> None:
     stage.tasks = {"a": task(name="a")(see), "b": task(name="b")(see_async)}
     found: dict[int, bytes | None] = {}
 
+    assert stage.runner.bind("ab") == {}
+
     def slot(seq: int) -> None:
-        job = Job(seq, message("ab"[seq % 2]), 10 + seq, seq)
-        found[seq] = stage.runner.run(job).result
+        found[seq] = stage.done(Job(seq, message("ab"[seq % 2]), 10 + seq, seq)).result
 
     threads = [threading.Thread(target=slot, args=(seq,)) for seq in range(4)]
     for thread in threads:
@@ -387,8 +404,108 @@ def test_arguments_of_another_shape_are_refused_and_never_guessed(stage: Stage, 
     assert ran == []
 
 
-def test_a_task_that_cannot_be_loaded_fails_the_run(stage: Stage) -> None:
-    assert error_of(stage.job("shop.none", b"[[],{}]", retries=5)) == Error("UnknownTask", "unknown task 'shop.none'")
+@pytest.mark.parametrize("arguments", [b"5", b'"not base64"'])
+def test_arguments_that_no_worker_can_read_fail_the_task(stage: Stage, arguments: bytes) -> None:
+    stage.tasks["t"] = task(name="t", retries=5)(print_nothing)
+    assert stage.runner.bind(["t"]) == {}
+    found = error_of(stage.done(Job(1, message("t", arguments, codecs="zip"), 1, 77)))
+    assert (found.type, found.message) == (
+        "InvalidArguments",
+        "arguments are not base64 text, which arguments with codecs must be",
+    )
+
+
+# What this child cannot begin: a fault of the worker, by which no record fails
+
+
+def test_a_task_that_is_not_bound_is_left_to_others(stage: Stage) -> None:
+    assert stage.runner.bind(["shop.none"]) == {"shop.none": "unknown task 'shop.none'"}
+    assert stage.unable(message("shop.none")) == "task 'shop.none' is not loaded in this child"
+
+
+class Binds:
+    """A plugin whose binding hooks raise or answer for the task `odd`."""
+
+    def __init__(self, hook: str, answer: Any) -> None:
+        def method(_: object, task: Task[..., Any]) -> Any:
+            if task.name == "odd" and isinstance(answer, BaseException):
+                raise answer
+            return answer if task.name == "odd" else None
+
+        type(self).method = hookimpl(specname=hook)(method)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("hook", BINDING)
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (ValueError("out of order"), r"failed: ValueError: out of order \(.*test_runner.py, line \d+\)"),
+        (SystemExit(3), r"failed: it called sys.exit\(3\)"),
+        (5, "gave 5, not a"),
+    ],
+)
+def test_a_task_whose_binding_fails_is_left_to_others_and_the_rest_runs(hook: str, answer: Any, said: str) -> None:
+    stage = Stage(type("Odd", (Binds,), {})(hook, answer))
+    stage.tasks = {name: task(name=name)(print_nothing) for name in ("even", "odd")}
+    unbound = stage.runner.bind(["even", "odd"])
+    assert list(unbound) == ["odd"]
+    assert re.match(rf"plugin Odd: {hook} {said}", unbound["odd"])
+    assert "odd" in stage.unable(message("odd"))
+    assert stage.job("even", b"[[],{}]").status == "success"
+
+
+def test_a_serializer_that_nobody_offers_leaves_the_task_to_others() -> None:
+    stage = Stage(Binds("yadtq_result_serializer", "xml"))
+    stage.tasks = {"odd": task(name="odd")(print_nothing)}
+    assert stage.runner.bind(["odd"]) == {"odd": "yadtq_result_serializer: no serializer is named 'xml'; known: json"}
+
+
+def test_a_function_without_a_signature_leaves_the_task_to_others(stage: Stage) -> None:
+    stage.tasks = {"t": Task(min, name="t")}
+    assert "no signature found for builtin" in stage.runner.bind(["t"])["t"]
+
+
+class Codecs:
+    """A plugin with codecs: `broken` cannot decode, `other` returns other bytes, as with another key."""
+
+    class Codec:
+        def __init__(self, name: str, decode: Callable[[bytes], bytes]) -> None:
+            self.name, self._decode = name, decode
+
+        def encode(self, data: bytes, _: str) -> bytes:
+            return data
+
+        def decode(self, data: bytes, _: str) -> bytes:
+            return self._decode(data)
+
+    @hookimpl
+    def yadtq_codecs(self) -> list[Any]:
+        def broken(_: bytes) -> bytes:
+            raise SerializationError("no key")
+
+        return [self.Codec("broken", broken), self.Codec("other", lambda _: b"\x00\x01")]
+
+
+@pytest.mark.parametrize(
+    ("codecs", "said"),
+    [
+        (
+            "gone",
+            "arguments are encoded by codec 'gone', which is not installed here; install the plugin that offers it",
+        ),
+        ("broken", "arguments are encoded by codec 'broken': no key"),
+        ("other", "arguments are not JSON: .*, after they were decoded by 'other'"),
+    ],
+)
+def test_arguments_that_a_codec_of_this_worker_cannot_read_leave_the_task_to_others(codecs: str, said: str) -> None:
+    stage = Stage(Codecs())
+    stage.tasks = {"t": task(name="t", retries=5)(print_nothing)}
+    assert stage.runner.bind(["t"]) == {}
+    assert re.fullmatch(said, stage.unable(message("t", b'"AAAA"', codecs=codecs)))
+
+
+def test_a_codec_error_of_the_task_itself_is_its_failure(stage: Stage) -> None:
+    assert error_of(stage.run(raising(CodecError("of another result")))).type == "CodecError"
 
 
 # Retries
@@ -462,19 +579,18 @@ def test_a_task_that_changes_its_surroundings_does_not_harm_the_runner(
     assert stage.run(lambda_sum, 1).result == b"1"
 
 
-def test_a_message_that_the_child_cannot_read_fails_its_run() -> None:
+def test_a_message_that_the_child_cannot_read_is_left_to_others(stage: Stage) -> None:
     newer = message("t").replace(b'"v":1', b'"v":9')
-    done = Stage().runner.run(Job(3, newer, 1, 77))
-    assert (done.seq, done.status) == (3, "failed")
-    assert done.error == Error("EnvelopeError", "format version 9, this yadtq reads 1")
+    assert stage.unable(newer) == "format version 9, this yadtq reads 1"
 
 
 def test_a_run_lost_with_its_worker_uses_up_no_retry() -> None:
     stage = Stage()
     stage.tasks["flaky"] = task(retries=1)(_fails)
+    assert stage.runner.bind(["flaky"]) == {}
     job = Job(1, message("flaky"), 3, 77, lost=2)
-    assert stage.runner.run(job).status == "scheduled"
-    assert stage.runner.run(structs.replace(job, lost=1)).status == "failed"
+    assert stage.done(job).status == "scheduled"
+    assert stage.done(structs.replace(job, lost=1)).status == "failed"
 
 
 def _fails() -> None:

@@ -20,6 +20,7 @@ from yadtq_core.model import (
     Verdict,
     WorkerIdentity,
     WorkerRow,
+    WorkerStats,
 )
 from yadtq_core.plugin import load_plugins
 from yadtq_core.settings import Settings
@@ -40,6 +41,7 @@ class Store:
         self.away = False
         self.released: list[Release] = []
         self.claims: list[tuple[list[str], str]] = []
+        self.rows: list[WorkerRow] = []
 
     def claim(
         self, deliveries: Sequence[Delivery], worker: WorkerIdentity, nonce: str, *, nothing_stale: bool = False
@@ -50,7 +52,7 @@ class Store:
         return [RUN for _ in deliveries]
 
     def workers(self, *, online: bool = False) -> Sequence[WorkerRow]:
-        return ()
+        return self.rows
 
     def release(self, releases: Sequence[Release], worker: WorkerIdentity) -> Sequence[FinishCode]:
         if self.away:
@@ -64,6 +66,7 @@ class Children:
 
     def __init__(self) -> None:
         self.tasks = frozenset({"add"})
+        self.unbound: dict[str, str] = {}
         self.given: list[Lease] = []
         self.ready = True
         self.room = BUDGET
@@ -88,8 +91,10 @@ class Post:
 class Office:
     """A worker that has polled three messages of partition 0: two of `add`, one of a task that is not loaded."""
 
-    def __init__(self, *, replayable: bool = True) -> None:
-        self.store, self.children = Store(), Children()
+    def __init__(
+        self, *, replayable: bool = True, store: Store | None = None, children: Children | None = None
+    ) -> None:
+        self.store, self.children = store or Store(), children or Children()
         identity = WorkerIdentity("w1", "i1", "host", 1, 0.0)
         self.parts = Assembly(
             Settings(),
@@ -111,6 +116,12 @@ class Office:
     @property
     def low(self) -> int:
         return self.intake._partitions[P0].watermark.low
+
+
+def peer(*tasks: str) -> WorkerRow:
+    """Return the heartbeat of another worker with a free slot that has loaded these tasks."""
+    stats = WorkerStats("online", 0, 0, 1, 1, ("default",), tasks)
+    return WorkerRow(WorkerIdentity("w2", "i2", "host", 2, 0.0), stats, 0.0, online=True)
 
 
 def message(offset: int, task: str = "add", partition: Partition | None = P0) -> Delivery:

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from tests.unit.worker.office import P0, Office, message
+from tests.unit.worker.office import P0, Office, message, peer
 from yadtq_core.model import ReleaseReason
 
 
@@ -39,6 +39,25 @@ def test_the_log_has_an_unknown_name_once(office: Office, caplog: pytest.LogCapt
     assert caplog.messages == [
         f"task {name} is not loaded in this worker: requeued for another one" for name in ("other", "strange")
     ]
+
+
+def test_a_task_that_cannot_be_bound_here_is_left_to_other_workers(office: Office) -> None:
+    office.children.unbound = {"strange": "plugin acme: yadtq_task_context failed: ValueError: no"}
+    assert office.claim()
+    (released,) = office.store.released
+    assert (released.id, released.reason, released.lost) == ("id2", ReleaseReason.BINDING_FAILED, False)
+    assert released.note == "left to other workers: plugin acme: yadtq_task_context failed: ValueError: no"
+    assert released.delay >= 5.0
+    office.intake.done(P0, 0)
+    office.intake.done(P0, 1)
+    assert office.low == 3
+
+
+def test_a_peer_that_has_bound_the_task_gets_it_at_once(office: Office) -> None:
+    office.children.unbound = {"strange": "no"}
+    office.store.rows = [peer("strange")]
+    assert office.claim()
+    assert [one.delay for one in office.store.released] == [0.0]
 
 
 def test_without_children_claimed_runs_are_requeued_at_once(office: Office) -> None:

@@ -8,13 +8,17 @@ import time
 
 from verification.faults import history as h
 from verification.faults import raw
+from verification.faults.recording import UNBOUND
 from verification.faults.scene import Scene
+from verification.faults.view import TERMINAL
 
 NAPPING = (
     *("add", "add", "add", "square", "square", "square", "square", "effect", "effect"),
     *("flaky", "flaky", "doomed", "unwanted"),
 )
 KILLERS = 5
+ODD = ("faults.add", "faults.square")
+"""The tasks that a worker with a broken plugin cannot bind."""
 LOST_LIMIT = 3
 """The limit in the settings: how many times a task whose child died is started again."""
 
@@ -138,6 +142,28 @@ def w14(scene: Scene) -> None:
     scene.wait_online(first)
     scene.wait_online(second)
     scene.submitter(naps=0.1)
+
+
+def w15(scene: Scene) -> None:
+    """A plugin's hook raises for half of the tasks in the only worker; a healthy worker comes 20 s later."""
+    odd = scene.worker("w1", "-c", "1", "--threads", "2", environment={UNBOUND: ",".join(ODD)})
+    scene.wait_online(odd)
+    (row,) = scene.client.workers()
+    assert not set(ODD) & set(row.stats.tasks), row.stats.tasks
+    scene.submitter(naps=0.1, kinds=("add", "square", "effect", "flaky"), rate=50)
+    time.sleep(20.0)
+    records = scene.lookout.freeze().records.values()
+    ended = [record for record in records if record.task in ODD and record.status in TERMINAL]
+    assert len(records) > 50, len(records)
+    assert not ended, ended[:3]
+    scene.workers("w2")
+    scene.come_to_rest(120)
+    for name in ODD:
+        assert odd.log().count(f"task {name} is left to other workers: plugin recorder") == 1, odd.log()
+    begun = [one for one in scene.events() if isinstance(one, h.Started)]
+    tasks = {one.id: one.task for one in scene.events() if isinstance(one, h.Submit)}
+    late = [one for one in begun if tasks[one.id] in ODD and (one.attempt, one.worker) != (1, "w2")]
+    assert not late, f"not the first attempt, or in the wrong worker: {late[:3]}"
 
 
 def _stopped(scene: Scene, name: str, seconds: float) -> None:

@@ -8,7 +8,7 @@ from yadtq_core.model import Release, ReleaseReason, Status, Verdict
 from yadtq_core.testing.contracts.backend_bed import SHORT, BackendBed, given_back, outcome, submission, worker
 
 UNKNOWN, DIED, BACK = ReleaseReason.UNKNOWN_TASK, ReleaseReason.CHILD_DIED, ReleaseReason.HANDED_BACK
-NOT_HERE = [reason for reason in ReleaseReason if reason.value in ("unknown_task", "binding_failed")]
+NOT_HERE = [ReleaseReason.UNKNOWN_TASK, ReleaseReason.BINDING_FAILED]
 
 
 class ReleasingContract:

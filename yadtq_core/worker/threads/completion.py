@@ -75,6 +75,7 @@ class CompletionThread(ThreadLoop):
             with self.intake as intake:
                 intake.stopped([lease.id for lease, _ in ended], time.monotonic())
                 self.intake.notify()
+        self.requeue.leave(heard.unable, wait=True)
         for death in heard.deaths:
             self._requeue(death)
         if heard.ready:

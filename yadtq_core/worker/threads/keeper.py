@@ -19,6 +19,7 @@ from yadtq_core.interfaces import Backend
 from yadtq_core.model import Epoch, ExtendCode, Hold, Lease, WorkerIdentity, WorkerStats
 from yadtq_core.worker.events import Events
 from yadtq_core.worker.executor import Executor
+from yadtq_core.worker.requeue import Requeue
 from yadtq_core.worker.rules.completion import Completion
 from yadtq_core.worker.rules.keeper import Keeper
 from yadtq_core.worker.shared import GuardedIntake, Lifecycle, Outages, ThreadLoop
@@ -41,6 +42,7 @@ class KeeperThread(ThreadLoop):
     executor: Executor
     completion: Completion
     intake: GuardedIntake
+    requeue: Requeue
     events: Events
     outages: Outages
     lifecycle: Lifecycle
@@ -134,12 +136,15 @@ class KeeperThread(ThreadLoop):
         except YadtqError as error:
             self.outages.failed("backend", error)
             return
+        lost = {(hold.id, hold.fence) for hold, code in zip(holds, codes, strict=True) if code is ExtendCode.LOST}
         for hold, code in zip(holds, codes, strict=True):
             if code is ExtendCode.CANCEL:
                 self.executor.cancel(hold.id)
-            elif code is ExtendCode.LOST:
-                self._lost.add((hold.id, hold.fence))
-                log.debug("task %s: its lease is lost, so the outcome of this run will be refused", hold.id)
+        if lost:
+            self._lost |= lost
+            unbegun = self.executor.drop(lost)
+            log.debug("leases lost: %d; of their jobs %d had not begun and never will", len(lost), len(unbegun))
+            self.requeue.unstarted(unbegun)  # the backend refuses that; their messages are claimed again
 
 
 def _memory() -> int:

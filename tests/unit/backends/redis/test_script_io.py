@@ -131,6 +131,7 @@ def test_each_release_takes_seven_arguments() -> None:
             Release(ID, "default", 1, ReleaseReason.UNSTARTED),
             Release(ID, "default", 2, ReleaseReason.UNKNOWN_TASK, delay=1.0, note="unknown task"),
             Release(ID, "default", 3, ReleaseReason.CHILD_DIED, lost=True, note='killed "9"'),
+            Release(ID, "default", 4, ReleaseReason.BINDING_FAILED, delay=5.0, note="left"),
         ],
         "w",
     )
@@ -139,8 +140,14 @@ def test_each_release_takes_seven_arguments() -> None:
         [1, "unstarted", 0, 0, "", b""],
         [2, "unknown_task", 1000, 0, "unknown task", b""],
         [3, "child_died", 0, 1, 'killed "9"', b'{"worker_id":"w","reason":"killed \\"9\\"",'],
+        [4, "binding_failed", 5000, 0, "left", b""],
     ]
-    assert [msgspec.json.decode(row[6])["type"] for row in rows] == ["WorkerLost", "UnknownTask", "WorkerLost"]
+    assert [msgspec.json.decode(row[6])["type"] for row in rows] == [
+        "WorkerLost",
+        "UnknownTask",
+        "WorkerLost",
+        "WorkerLost",
+    ]
 
 
 @given(st.text(), st.text())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import cast
+from typing import ClassVar, cast
 
 import pytest
 from msgspec import structs
@@ -38,6 +38,7 @@ class Children:
     """An executor with two free slots that knows `add` alone."""
 
     tasks = frozenset({"add"})
+    unbound: ClassVar[dict[str, str]] = {}
     free = 2
     ready = True
     room = 1
