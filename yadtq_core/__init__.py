@@ -19,6 +19,7 @@ from yadtq_core.client.handle import Handle
 from yadtq_core.errors import (
     BackendUnavailable,
     BrokerUnavailable,
+    CodecError,
     ConfigurationRefused,
     EnvelopeError,
     IdConflict,
@@ -56,6 +57,7 @@ __all__ = [
     "CancelCode",
     "Cancelled",
     "Client",
+    "CodecError",
     "ConfigurationRefused",
     "EnvelopeError",
     "Handle",
