@@ -127,9 +127,9 @@ class Consumer(Protocol):
     def poll(self, max_messages: int, timeout: float) -> Sequence[Delivery | Unreadable]:
         """Return up to `max_messages` messages, waiting at most `timeout` seconds for the first.
 
-        With 0 messages (unless the broker is `replayable`) it only keeps the membership. Call it at least every 30 s,
-        even when every partition is paused: a member that does not poll blocks the group. During an outage of the
-        broker it returns nothing, and recovers without help.
+        With 0 messages it only keeps the membership. Call it at least every 30 s, even when every partition is paused:
+        a member that does not poll blocks the group. During an outage of the broker it returns nothing, and recovers
+        without help.
         """
 
     def changes(self) -> tuple[frozenset[Partition], frozenset[Partition]]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import difflib
 import sys
-import threading
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
@@ -23,6 +22,7 @@ from msgspec import Struct
 from yadtq_core.errors import InvalidTask, TaskLoadError, UnknownTask, YadtqError
 from yadtq_core.installed import TASKS, entry_points, load, origin_of, place_of, reason
 from yadtq_core.model import check_task_name
+from yadtq_core.plugin.import_lock import IMPORTING
 from yadtq_core.tasks.signature import shown
 from yadtq_core.tasks.task import Task
 
@@ -59,7 +59,6 @@ class Registry:
 
     def __init__(self, imports: Sequence[str] = ()) -> None:
         self._imports = tuple(dict.fromkeys(imports))
-        self._lock = threading.RLock()
         self._offers: dict[str, list[EntryPoint]] | None = None
         self._modules: dict[str, dict[str, AnyTask]] = {}
         self._merged: dict[str, AnyTask] | None = None
@@ -177,7 +176,7 @@ class Registry:
     def _own(self) -> dict[str, AnyTask]:
         """Return the tasks of the modules by name. Raises TaskLoadError if two tasks claim one name."""
         if self._merged is None:
-            with self._lock:
+            with IMPORTING:
                 self._merged = self._merge()
         return self._merged
 
@@ -193,7 +192,7 @@ class Registry:
 
     def _module(self, module: str) -> dict[str, AnyTask]:
         """Return a module's tasks by name, imported once. Raises TaskLoadError if two tasks claim one name."""
-        with self._lock:
+        with IMPORTING:
             if module not in self._modules:
                 tasks: dict[str, AnyTask] = {}
                 for value in list(vars(_import(module)).values()):

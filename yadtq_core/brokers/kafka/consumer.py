@@ -60,7 +60,8 @@ class KafkaGroupConsumer:
     def poll(self, max_messages: int, timeout: float) -> Sequence[Delivery | Unreadable]:
         """Return up to `max_messages` messages, waiting at most `timeout` seconds for the first.
 
-        Returns at once when partitions were gained or lost: the caller reads them by `changes`.
+        With 0 messages all partitions are paused during the poll. Returns at once when partitions were gained or lost:
+        the caller reads them by `changes`.
         """
         deadline = time.monotonic() + timeout
         while not self._closed:
@@ -192,7 +193,8 @@ class KafkaGroupConsumer:
     def _poll_once(self, max_messages: int, timeout: float) -> Sequence[Delivery | Unreadable]:
         self._look_after()
         try:
-            records = self._consumer.poll(timeout_ms=timeout * 1000, max_records=max_messages)
+            poll = self._polled if max_messages else self._polled_for_none
+            records = poll(timeout * 1000, max_messages)
             self._trouble_since = None
         except Exception as error:
             self._trouble(error, timeout)
@@ -204,6 +206,20 @@ class KafkaGroupConsumer:
             else:
                 self._read(partition, part, found)
         return found
+
+    def _polled(self, timeout_ms: float, most: int) -> dict[TopicPartition, Sequence[Any]]:
+        records: dict[TopicPartition, Sequence[Any]] = self._consumer.poll(timeout_ms=timeout_ms, max_records=most)
+        return records
+
+    def _polled_for_none(self, timeout_ms: float, _: int) -> dict[TopicPartition, Sequence[Any]]:
+        """Keep the membership: kafka-python refuses a poll for 0 records, and keeps what it has fetched when paused."""
+        flowing = self._consumer.assignment() - self._consumer.paused()
+        self._consumer.pause(*flowing)
+        try:
+            return self._polled(timeout_ms, 1)
+        finally:
+            # A partition that the poll has taken away and given back is held until `resume`.
+            self._consumer.resume(*((flowing & self._consumer.assignment()) - self._ownership.held))
 
     def _read(self, partition: TopicPartition, records: Sequence[Any], found: list[Delivery | Unreadable]) -> None:
         """Decode records; every message passes this loop."""

@@ -121,10 +121,10 @@ class GroupMember:
     def poll(self, most: int, timeout: float) -> Sequence[Delivery | Unreadable]:
         """Settle what the claims have answered, then fetch up to `most` messages, waiting `timeout` seconds at most.
 
-        With `most` 0 the call only keeps the membership; a replayable broker is asked for one message even then.
+        With `most` 0 the call only keeps the membership.
         """
         self._settle()
-        return self._joined.poll(most or (1 if self.broker.replayable else 0), timeout)
+        return self._joined.poll(most, timeout)
 
     def _settle(self) -> None:
         """Settle deliveries one by one; there are none on a broker that counts offsets."""

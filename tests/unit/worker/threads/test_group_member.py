@@ -177,6 +177,13 @@ def test_a_gained_partition_stays_paused_until_its_committed_offset_was_read(sce
     assert scene.consumer.calls == [("resume", P0)]
 
 
+def test_a_full_worker_polls_for_no_message(scene: Scene) -> None:
+    scene.follow()
+    scene.consumer.calls.clear()
+    scene.member.poll(0, 0.0)
+    assert scene.consumer.calls == [("poll", 0)]
+
+
 def test_it_commits_before_it_leaves_and_forgets_its_partitions(scene: Scene) -> None:
     scene.follow()
     message = Message(v=1, id="id7", task="add", arguments=Raw(b"[[],{}]"))
