@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -171,10 +172,11 @@ class Scene:
         finally:
             self.writer.write(h.Fault("harness", b, h.now(), name, repeats, loses, since))
 
-    def asked_to_end(self, process: Process, name: str, timeout: float) -> int:
-        """End a worker in order, and write that into the history."""
+    def asked_to_end(self, process: Process, name: str, timeout: float, *, everyone: bool = False) -> int:
+        """End a worker in order, and write that into the history. everyone: its children get the signal too."""
         b = h.now()
-        code = process.terminate(timeout)
+        (process.signal_all if everyone else process.signal)(signal.SIGTERM)
+        code = process.wait(timeout)
         self.writer.write(h.Exited("harness", b, h.now(), name, code))
         return code
 

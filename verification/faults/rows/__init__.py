@@ -15,6 +15,7 @@ ROWS: tuple[Row, ...] = (
     Row(id="W6", play=workers.w6, gap=4.5),
     Row(id="W7", play=workers.w7, gap=4.0),
     Row(id="W12", play=workers.w12, lease=15.0, gap=0.9, handover=0.8),
+    Row(id="W13", play=workers.w13, lease=15.0, gap=0.9, handover=0.8),
     Row(id="W14", play=workers.w14, gap=3.5),
     Row(id="W15", play=workers.w15),
     Row(id="K1", play=brokers.k1, gap=7.5),

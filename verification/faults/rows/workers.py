@@ -136,6 +136,21 @@ def w12(scene: Scene) -> None:
         assert code in {0, -signal.SIGTERM}, worker.log()  # it may not have come to hear signals yet
 
 
+def w13(scene: Scene) -> None:
+    """All processes of a worker get SIGTERM, as from systemd, four times, while its runs take longer than the grace."""
+    scene.workers("heir", options=("-c", "2", "--threads", "8"))  # slots for all that the others requeue
+    scene.submitter(naps=0.6, kinds=NAPPING, rate=8)
+    scene.submitter("long", count=30, naps=4.0, kinds=("long",), rate=1)
+    for number in range(1, 5):
+        worker = scene.worker(f"w{number}", "-c", "2", environment={"YADTQ_SHUTDOWN_GRACE": "0.5s"})
+        scene.wait_online(worker)
+        scene.wait_running(f"w{number}", 0.5)
+        scene.asked_to_end(worker, f"w{number}", 20, everyone=True)
+    scene.come_to_rest(120)
+    lost = {task_id for task_id, record in scene.lookout.freeze().records.items() if record.lost}
+    assert not lost, f"they count as lost: {lost}"
+
+
 def w14(scene: Scene) -> None:
     """Two workers have the same name."""
     first, second = scene.worker("w1", "-c", "1"), scene.worker("w1", "-c", "1")
