@@ -166,6 +166,8 @@ class ReplayableConsumer(Consumer, Protocol):
     def commit(self, offsets: Mapping[Partition, tuple[int, str]]) -> None:
         """Begin to commit (offset, metadata); at most one commit is in progress, and the newest waits behind it.
 
+        Of metadata that is too long for the broker its beginning is kept, at least 200 characters.
+
         Partitions that this member has lost are left out. When partitions are lost and at `close`, the last given
         offsets of partitions still held are committed once more.
         """
@@ -239,6 +241,13 @@ class Backend(Protocol):
 
     def offer(self, deliveries: Sequence[Delivery]) -> Sequence[Answer]:
         """Make each ready for any worker with a free slot (a requeue request). Never answers RUN."""
+
+    def ended(self, ids: Sequence[str]) -> Sequence[bool]:
+        """Return True for each ID whose record has ended. Changes nothing.
+
+        False for a record that does not exist or is damaged: only a claim decides about it. IDs may be repeated. A
+        worker asks about up to 500 messages at once that it reads again, so that it need not claim them.
+        """
 
     def extend(self, holds: Sequence[Hold], worker: WorkerIdentity) -> Sequence[ExtendCode]:
         """Extend leases by their full length from now; store progress if a hold has some."""

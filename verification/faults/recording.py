@@ -176,6 +176,13 @@ class RecordedBackend:
         ]
         self._writer.write(h.Claimed(self._who, b, h.now(), nonce, got))
 
+    def ended(self, ids: Sequence[str]) -> Sequence[bool]:
+        b, answers = self._ask("ended", lambda: self._behind.ended(ids))
+        got = [h.Claim(task_id, "done", 0, 0, 0, 0, 0) for task_id, over in zip(ids, answers, strict=True) if over]
+        if got:
+            self._writer.write(h.Claimed(self._who, b, h.now(), "", got))
+        return answers
+
     def extend(self, holds: Sequence[Hold], worker: WorkerIdentity) -> Sequence[ExtendCode]:
         b, codes = self._ask("extend", lambda: self._behind.extend(holds, worker))
         got = [h.Code(hold.id, hold.fence, code.value) for hold, code in zip(holds, codes, strict=True)]

@@ -36,12 +36,16 @@ class Kafka:
 
     Commits are checked for membership, not for ownership, as measured with a real one. `reached(process)` says
     whether a process can be heard. session: seconds after which a member of whom nothing is heard is out.
+    metadata: characters of metadata that are kept of a commit.
     """
 
-    def __init__(self, loom: Loom, history: History, partitions: list[Partition], session: float) -> None:
+    def __init__(
+        self, loom: Loom, history: History, partitions: list[Partition], session: float, metadata: int
+    ) -> None:
         self._loom = loom
         self.history = history
         self._session = session
+        self._metadata_characters = metadata
         self.logs: dict[Partition, list[Entry]] = {partition: [] for partition in partitions}
         self.starts: dict[Partition, int] = dict.fromkeys(partitions, 0)
         self.dead: dict[str, bytes] = {}
@@ -52,8 +56,8 @@ class Kafka:
         self._joined = 0
         self.news = Signal()
         """Fires when messages come, or partitions are dealt out anew."""
-        self.committing: Callable[[Partition, int, int], None] = lambda *_: None
-        """Told of each commit before it is done: partition, old offset, new one."""
+        self.committing: Callable[[Partition, int, int, str], None] = lambda *_: None
+        """Told of each commit before it is done: partition, old offset, new one, metadata."""
 
     def append(self, partition: Partition, entry: Entry) -> int:
         """Add a message; return its offset."""
@@ -108,8 +112,9 @@ class Kafka:
         if member.left:
             self.history.tell(member.process.name, "a commit is refused: not a member")
             return False
-        for partition, (offset, metadata) in sorted(offsets.items()):
-            self.committing(partition, self.committed(partition), offset)
+        for partition, (offset, given) in sorted(offsets.items()):
+            metadata = given[: self._metadata_characters]
+            self.committing(partition, self.committed(partition), offset, metadata)
             self.commits[partition] = (offset, metadata)
             self.history.tell(member.process.name, f"commits {name_of(partition)} {offset} ({metadata})")
         return True

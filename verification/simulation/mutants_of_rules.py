@@ -19,6 +19,7 @@ GROUP_MEMBER, DEAD_LETTERS, UNREADABLE = (
     "yadtq_core.worker.dead_letters",
     "yadtq_core.worker.unreadable",
 )
+READ_AGAIN = "yadtq_core.worker.rules.read_again"
 COMPLETION, COMPLETION_LOOP = "yadtq_core.worker.rules.completion", "yadtq_core.worker.threads.completion"
 KEEPER_LOOP, SWEEPER_LOOP = "yadtq_core.worker.threads.keeper", "yadtq_core.worker.threads.sweeper"
 INTAKE_LOOP, MISSED, LANES = (
@@ -30,8 +31,8 @@ SUBMITTER = "yadtq_core.client.submitter"
 
 RULES = (
     # What is committed
-    Mutant("commit past what is not finished", WATERMARK, "return self._open[0] if self._open else self.position", "return self.position"),
-    Mutant("one done is all done", WATERMARK, "while waiting and waiting[0] in done:", "while waiting and waiting[0] <= offset:"),
+    Mutant("commit past what is not finished", WATERMARK, "return self._order[0] if self._order else self.position", "return self.position"),
+    Mutant("one done is all done", WATERMARK, "while order and order[0] not in is_open:", "while order and order[0] <= offset:"),
     Mutant("settled at the claim", INTAKE, "leases.append(Lease(", "self.settled(delivery)\n                leases.append(Lease("),
     Mutant("settled on BUSY", INTAKE, "SETTLED = frozenset({Verdict.DONE,", "SETTLED = frozenset({Verdict.BUSY, Verdict.DONE,"),
     Mutant("busy is settled, not parked", INTAKE, "            elif answer.verdict is Verdict.BUSY:\n                self._park_busy(delivery, answer, now)\n            elif answer.verdict in SETTLED:", "            elif answer.verdict is Verdict.BUSY or answer.verdict in SETTLED:"),
@@ -48,19 +49,24 @@ RULES = (
            missed="one history in a thousand shows it, tests/unit/worker/test_requeue.py always"),
     Mutant("an unknown task's message is settled alone", REQUEUE, "            self.backend.release([self._release_of(", "            reason is ReleaseReason.UNKNOWN_TASK or self.backend.release([self._release_of("),
     Mutant("a repeated delivery is dropped", INTAKE, "            self._park(delivery, now + 1.0)", "            pass"),
+    # Open offsets in the metadata, and messages that are read again
+    Mutant("open offsets are cut from the front", PROGRESS, "naming(self._named, self.safe[0])", "naming(self._named[1:], self.safe[0])"),
+    Mutant("what is done is told too early", PROGRESS, 'named = self._open if self._told_end > low else ""', "named = naming(self.watermark.named(MOST_TOLD), self.safe[0])"),
+    Mutant("open offsets are believed in another epoch", PROGRESS, "        self._begin(offset, offset, Told())\n        self.epoch = current", "        known = parsed((self.committed or (0, ''))[1]) or CommitMetadata(None, 0)\n        self._begin(offset, offset, Told(known.told.open | set(range(offset, self.watermark.low)), known.told.end))\n        self.epoch = current"),
+    Mutant("what is read again counts as ended", READ_AGAIN, "[one for one, over in pairs if over], [one for one, over in pairs if not over]", "asked, []"),
     # Losing the store
     Mutant("no rewind", GROUP_MEMBER, "            rewinds = intake.to_rewind()", "            rewinds = []"),
     Mutant("any epoch is ours", PROGRESS, "return current is None or self.epoch is None or self.epoch.id == current.id", "return True"),
-    Mutant("a new epoch is adopted without a rewind", PROGRESS, "        if self.belongs_to(current):\n            self.epoch = current", "        if True:\n            self.epoch = current"),
-    Mutant("local marks are kept over a rewind", PROGRESS, "        self.watermark = Watermark(offset)\n        self.safe = deque([offset], maxlen=_KEPT)\n        self.epoch = current", "        self.safe = deque([offset], maxlen=_KEPT)\n        self.epoch = current"),
-    Mutant("the committed offset is safe", PROGRESS, '{self.safe[0]}"', '{self.watermark.low}"'),
+    Mutant("a new epoch is adopted without a rewind", PROGRESS, "        if not self.belongs_to(current):\n            return\n", ""),
+    Mutant("local marks are kept over a rewind", PROGRESS, "        self._begin(offset, offset, Told())\n        self.epoch = current", "        self.safe = deque([offset], maxlen=_KEPT)\n        self.epoch = current"),
+    Mutant("the committed offset is safe", PROGRESS, "CommitMetadata(self.epoch, self.safe[0], position if position > low else 0, named)", "CommitMetadata(self.epoch, low)"),
     Mutant("rewind to the safe offset alone", GROUP_MEMBER, "offset = rewind.safe if found is None else min(rewind.safe, found)", "offset = rewind.safe"),
     Mutant("rewind by time alone", GROUP_MEMBER, "offset = rewind.safe if found is None else min(rewind.safe, found)", "offset = rewind.safe if found is None else found"),
     Mutant("rewind without a margin", PROGRESS, "- margin_ms)", "+ 0)",
            missed="lost writes are later than the mark, and so are their messages: the margin is for clocks"),
     Mutant("rewind to the newest loss", PROGRESS, "min(lost, default=self.epoch.mark_ms)", "max(lost, default=self.epoch.mark_ms)",
            missed="it takes two losses while no member has the partition; tests/unit/worker/rules/test_partition.py finds it"),
-    Mutant("metadata is not looked at", PROGRESS, "_parsed(metadata) or (current, self.watermark.low)", "(current, self.watermark.low)"),
+    Mutant("metadata is not looked at", PROGRESS, "parsed(metadata) or CommitMetadata(current, start)", "CommitMetadata(current, start)"),
     Mutant("a gained partition starts at once", GROUP_MEMBER, "intake.gained(partition, *committed.get(partition, (None, \"\")))", "intake.gained(partition, None)"),
     # Partitions that come and go
     Mutant("a lost partition is kept", INTAKE, "        self._partitions.pop(partition, None)\n        self._queues = sorted({each.queue for each in self._partitions})\n        self._drop(partition)", "        pass",

@@ -72,6 +72,8 @@ class Plan(NamedTuple):
     unknown_task_ttl: float
     session: float
     """A member that is silent for this many seconds is removed from the group; leases may be shorter or longer."""
+    metadata: int
+    """Characters of metadata that Kafka keeps of a commit. A few histories have room for two or three open offsets."""
     confirm: str
     ends_at: float
     """When everything is well again."""
@@ -161,6 +163,7 @@ def plan_of(seed: int) -> Plan:
         result_ttl=short_lived if absent or rng.random() < 0.25 else 86400.0,
         unknown_task_ttl=rng.choice((12.0, 86400.0)),
         session=rng.choice((2.0, 2.0, 6.0)),
+        metadata=43 if seed % 3 == 0 else 4096,
         confirm="record"
         if theme not in ("flush", "last second", "once more", "everything", *ONE_FAULT) and rng.random() < 0.2
         else "broker",

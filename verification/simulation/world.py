@@ -23,6 +23,7 @@ from yadtq_core.backends.redis.backend import RedisBackend
 from yadtq_core.model import ExtendCode, Hold, Lease, Message, Partition, Status, WorkerIdentity
 from yadtq_core.settings import Settings
 from yadtq_core.wire import envelope
+from yadtq_core.worker.rules.metadata import parsed
 
 NAMESPACE = "sim"
 
@@ -46,7 +47,7 @@ class World:
         self.history = History(self.loom)
         self.weather = Weather(self.rng)
         self.truth = Truth(self.history, plan.lost_limit, plan.lease)
-        self.kafka = Kafka(self.loom, self.history, list(plan.partitions), plan.session)
+        self.kafka = Kafka(self.loom, self.history, list(plan.partitions), plan.session, plan.metadata)
         self.kafka.committing = self._committing
         self.submitted: dict[tuple[str, str], SubmittedTask] = {}
         """By ID and digest."""
@@ -153,16 +154,34 @@ class World:
         self.begun.add((lease.id, lease.fence))
         self.truth.begun[lease.id] += 1
 
-    def _committing(self, partition: Partition, old: int, new: int) -> None:
-        """Check a commit: no message that it covers may still be needed."""
+    def _committing(self, partition: Partition, old: int, new: int, metadata: str) -> None:
+        """Check a commit: no message that it covers, or tells as done, may still be needed.
+
+        What it tells as done had ended by its mark: only then every copy of the store that knows the mark has the end.
+        """
         for offset in range(max(old, self.kafka.starts[partition]), new):
             entry = self.kafka.logs[partition][offset]
-            task_id, state = entry.id, self.truth.states.get(entry.id, NONE)
-            marked = state.ca  # to be cancelled: a sweep only ends it
-            if task_id and not self.truth.ends[task_id] and task_id not in self.truth.scheduled and not marked:
+            if self._needed(entry.id, self.loom.now):
                 raise self.history.violated(
-                    "I3", f"{new} of {name_of(partition)} covers {short(task_id)}, which has not ended"
+                    "I3", f"{new} of {name_of(partition)} covers {short(entry.id)}, which has not ended"
                 )
+        found = parsed(metadata)
+        if found is None or found.epoch is None:
+            return
+        told, mark = found.told, (found.epoch.mark_ms + 1) / 1000 - START_US / 1e6
+        for offset, entry in enumerate(self.kafka.logs[partition][new : told.end], new):
+            if told.done(offset) and self._needed(entry.id, mark):
+                raise self.history.violated(
+                    "I3",
+                    f"{offset} of {name_of(partition)} is told as done, but {short(entry.id)} had not ended",
+                )
+
+    def _needed(self, task_id: str, by: float) -> bool:
+        """True when the message of this task may still be needed: it had not ended by then."""
+        marked = self.truth.states.get(task_id, NONE).ca  # to be cancelled: a sweep only ends it
+        if not task_id or marked or task_id in self.truth.scheduled:
+            return False
+        return not any(end.at <= by for end in self.truth.ends[task_id])
 
 
 class _Backend(RedisBackend):

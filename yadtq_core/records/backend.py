@@ -105,6 +105,11 @@ class StoreBackend:
 
             return batch.each(deliveries, or_rebuild, claims.damaged)
 
+    def ended(self, ids: Sequence[str]) -> Sequence[bool]:
+        """Return True for each ID whose record has ended."""
+        with self._store.transaction() as tx:
+            return [record is not None and record.ended for record in self._read(tx, ids).records()]
+
     def extend(self, holds: Sequence[Hold], worker: WorkerIdentity) -> Sequence[ExtendCode]:
         """Extend leases; the fence alone says whose they are."""
         with self._batch([hold.id for hold in holds]) as batch:

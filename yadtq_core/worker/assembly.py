@@ -29,6 +29,7 @@ from yadtq_core.worker.events import Events
 from yadtq_core.worker.executor import Executor
 from yadtq_core.worker.missed import MissedMessages
 from yadtq_core.worker.peers import Peers
+from yadtq_core.worker.repeats import Repeats
 from yadtq_core.worker.requeue import Requeue
 from yadtq_core.worker.rules.completion import Completion
 from yadtq_core.worker.rules.intake import Intake
@@ -73,9 +74,9 @@ class Assembly:
 
         claimer = Claimer(backend, identity, intake, keeper, executor, events, requeue, outages, lifecycle)
         member = GroupMember(broker, queues, identity, intake, keeper, peers, outages)
-        missed = MissedMessages(backend, intake)
+        missed, repeats = MissedMessages(backend, intake), Repeats(backend, intake, keeper, outages)
         self.intake_thread = IntakeThread(
-            backend, member, intake, unreadable, missed, claimer, executor, requeue, peers, outages, lifecycle
+            backend, member, intake, unreadable, missed, repeats, claimer, executor, requeue, peers, outages, lifecycle
         )
         self.completion_thread = CompletionThread(
             backend, identity, completion, executor, intake, requeue, sweeps, events, outages, lifecycle

@@ -133,6 +133,10 @@ class RedisBackend:
 
         return claimed(self._calls, scripts.OFFER, deliveries, heads, [self._lost_limit, self._ttl_ms])
 
+    def ended(self, ids: Sequence[str]) -> Sequence[bool]:
+        """Return True for each ID whose record has ended."""
+        return self._calls.answers(ids, (), lambda part: part.call(scripts.ENDED, [], []), script_io.ended_in)
+
     def extend(self, holds: Sequence[Hold], worker: WorkerIdentity) -> Sequence[ExtendCode]:
         """Extend leases; the fence alone proves who holds them."""
 

@@ -207,6 +207,11 @@ def watched_in(answer: list[Any]) -> list[bool]:
     return [code != 0 for code in answer]
 
 
+def ended_in(answer: list[Any]) -> list[bool]:
+    """Return the answers of `ended`; a damaged record has not ended, and its claim says what is wrong."""
+    return [code == 1 for code in answer]
+
+
 def messages_in(answer: list[Any]) -> list[bytes | None]:
     """Return the answers of `messages`."""
     return [kept_body(body, submitted_at_ms) for submitted_at_ms, body in zip(answer[::2], answer[1::2], strict=True)]

@@ -12,7 +12,7 @@ from kafka import OffsetAndMetadata, TopicPartition
 log = logging.getLogger("yadtq.broker")
 
 METADATA_CHARACTERS = 4096
-"""The broker's own default limit (offset.metadata.max.bytes)."""
+"""The broker's own default limit (offset.metadata.max.bytes). It refuses a commit whose metadata is longer."""
 _RETRY_SECONDS = 0.5
 _LOST_SECONDS = 60.0
 """An unanswered commit counts as lost after this time; kafka-python answers within its request timeout."""
@@ -38,9 +38,9 @@ class Commits:
         self._told = False
 
     def give(self, offsets: Mapping[TopicPartition, tuple[int, str]]) -> None:
-        """Take the newest offsets of partitions that this member holds."""
+        """Take the newest offsets of partitions that this member holds. Metadata is cut at its end to what fits."""
         for partition, (offset, metadata) in offsets.items():
-            self._given[partition] = OffsetAndMetadata(offset, _fitting(partition, metadata), -1)
+            self._given[partition] = OffsetAndMetadata(offset, metadata[:METADATA_CHARACTERS], -1)
         self.advance()
 
     def advance(self) -> None:
@@ -92,16 +92,6 @@ class Commits:
             if partition in self._given:
                 self._done[partition] = offset
         self.advance()
-
-
-def _fitting(partition: TopicPartition, metadata: str) -> str:
-    """Return metadata that the broker accepts: it refuses the offset of a commit whose metadata is too long."""
-    if len(metadata) <= METADATA_CHARACTERS:
-        return metadata
-    log.error(
-        "the metadata of a commit for %s is over %d characters: committing without it", partition, METADATA_CHARACTERS
-    )
-    return ""
 
 
 def _last_word_answered(offsets: Offsets, answer: object) -> None:

@@ -102,8 +102,8 @@ class KafkaGroupConsumer:
     def commit(self, offsets: Mapping[Partition, tuple[int, str]]) -> None:
         """Begin to commit (offset, metadata) of the partitions that this member holds.
 
-        The newest waits behind one in progress. Metadata of more than 4,096 characters is left out. The next commit
-        repeats a failed one.
+        The newest waits behind one in progress. Of longer metadata the first 4,096 characters are kept. The next
+        commit repeats a failed one.
         """
         assigned = self._consumer.assignment()
         mine = {self._names.to_kafka(partition): offset for partition, offset in offsets.items()}

@@ -101,6 +101,7 @@ class BackendContract(
             lambda: backend.get([task_id]),
             lambda: backend.resets([task_id]),
             lambda: backend.cancel([task_id], "enough"),
+            lambda: backend.ended([task_id]),
             lambda: backend.watch([task_id], "channel"),
             backend.subscribe,
             backend.counts,

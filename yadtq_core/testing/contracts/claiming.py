@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from yadtq_core.model import Counts, Status, Verdict
-from yadtq_core.testing.contracts.backend_bed import SHORT, STATS, BackendBed, delivery, outcome, submission, worker
+from yadtq_core.testing.contracts.backend_bed import (
+    SHORT,
+    STATS,
+    BackendBed,
+    delivery,
+    given_back,
+    outcome,
+    submission,
+    worker,
+)
 
 DAY_MS = 86_400_000
 
@@ -244,3 +253,19 @@ class ClaimingContract:
             bed.lost(one)
         assert bed.backend.offer([one])[0].verdict is Verdict.OFFERED
         assert bed.record(one).lost == 3
+
+    @pytest.mark.parametrize("count", [0, 1, 501])
+    def test_ended_is_true_for_records_that_have_ended_and_for_no_other(self, bed: BackendBed, count: int) -> None:
+        success, failed, cancelled, retried, running, requeued, queued = bed.submit(7)
+        for one, status in ((success, Status.SUCCESS), (failed, Status.FAILED), (retried, Status.SCHEDULED)):
+            assert bed.finish(outcome(one.message.id, bed.run(one), status)) == ["ok"]
+        bed.backend.cancel([cancelled.message.id], "enough")
+        bed.run(running)
+        bed.backend.release([given_back(requeued.message.id, bed.run(requeued))], bed.worker)
+        never = submission().message.id
+        ids = [one.message.id for one in (success, retried, failed, running, cancelled, requeued, queued)]
+        before, counts = bed.backend.get(ids), bed.backend.counts()
+        asked = [*ids, never, *[success.message.id, never] * count]
+        expected = [True, False, True, False, True, False, False, False, *[True, False] * count]
+        assert list(bed.backend.ended(asked)) == expected
+        assert (bed.backend.get([*ids, never]), bed.backend.counts()) == ([*before, None], counts)

@@ -115,6 +115,7 @@ class SubmittingContract:
         assert list(backend.create([])) == []
         assert list(backend.claim([], bed.worker, "n")) == []
         assert list(backend.get([])) == []
+        assert list(backend.ended([])) == []
         assert list(backend.messages([])) == []
         assert list(backend.take({}, ()).deliveries) == []
         assert backend.recover("default", [], []) == 0

@@ -20,12 +20,11 @@ from yadtq_core.worker.rules.budget import BUDGET, size_of_deliveries, size_of_d
 from yadtq_core.worker.rules.lanes import Lanes, Share, Waiting
 from yadtq_core.worker.rules.offers import FreePeers, Offers
 from yadtq_core.worker.rules.partition import PartitionProgress, Rewind
+from yadtq_core.worker.rules.read_again import ReadAgain
 from yadtq_core.worker.rules.saturation import Saturation
 
 POLL_MOST = 500
 """Messages asked for at a time."""
-MAX_SPAN = 10_000
-"""A partition pauses when its position is this far ahead of its watermark: after a crash all of it is read again."""
 MAX_WINDOW = 200
 """The most runs that one claim takes, and the most that a worker with fewer slots holds.
 
@@ -54,6 +53,7 @@ class Intake:
         self._partitions: dict[Partition, PartitionProgress] = {}
         self._queues: list[str] = []
         self.lanes = Lanes()
+        self.read_again = ReadAgain()
         self._parked: list[tuple[float, int, Delivery]] = []
         """A heap of (when to claim it again, a tie-breaker, delivery)."""
         self._tie = itertools.count()
@@ -94,48 +94,61 @@ class Intake:
 
     def _drop(self, partition: Partition) -> None:
         self.lanes.drop(partition)
+        self.read_again.drop(partition)
         self._parked = [entry for entry in self._parked if entry[2].partition != partition]
         heapq.heapify(self._parked)
 
     def polled(self, messages: Iterable[Delivery | Unreadable], now: float) -> list[Unreadable]:
         """Add messages, those of each partition in the order of their offsets; return the unreadable ones.
 
-        Messages of other partitions and repeated ones are ignored. An offset below the watermark means that the log
-        restarted (its topic was recreated, for example): all its messages are new, and `log_restarts` reports it.
+        Messages of other partitions, repeated ones, and those that the last commit tells as done are ignored. An offset
+        below the watermark means that the log restarted (its topic was recreated, for example): all its messages are
+        new, and `log_restarts` reports it.
         """
-        if not self._replayable:
-            return self._arrived(messages, now)
         unreadable = []
         for message in messages:
-            partition = message.partition
-            progress = self._partitions.get(partition) if partition is not None else None
-            if partition is None or progress is None or not progress.belongs_to(self._epoch_of(partition)):
+            if self._replayable and not self._is_new(message):
                 continue
-            if message.offset < progress.watermark.low:
-                progress.restarted(message.offset)
-                self._drop(partition)
-                self._restarted.append(partition)
-            if not progress.watermark.delivered(message.offset):
-                continue
-            if isinstance(message, Delivery):
-                self.lanes.append(message)
-            else:
+            if not isinstance(message, Delivery):
                 unreadable.append(message)
+            elif self._replayable and self._was_read(message):
+                self.read_again.append(message)
+            else:
+                self.lanes.append(message)
         return unreadable
 
-    def _arrived(self, messages: Iterable[Delivery | Unreadable], now: float) -> list[Unreadable]:
-        unreadable = []
-        for message in messages:
-            if isinstance(message, Delivery):
-                self.lanes.append(message)
-            else:
-                unreadable.append(message)
-        return unreadable
+    def _is_new(self, message: Delivery | Unreadable) -> bool:
+        """Note a message of a broker that counts offsets; return False for one to ignore."""
+        partition = message.partition
+        progress = self._partitions.get(partition) if partition is not None else None
+        if partition is None or progress is None or not progress.belongs_to(self._epoch_of(partition)):
+            return False
+        if message.offset < progress.watermark.low:
+            progress.restarted(message.offset)
+            self._drop(partition)
+            self._restarted.append(partition)
+        return progress.watermark.delivered(message.offset)
+
+    def _was_read(self, delivery: Delivery) -> bool:
+        """True if this message was read before, here or by another member: its task may have ended."""
+        return delivery.partition is not None and delivery.offset < self._partitions[delivery.partition].read_before
 
     def log_restarts(self) -> list[Partition]:
         """Return the partitions whose logs have restarted since the last call."""
         found, self._restarted = self._restarted, []
         return found
+
+    def reads_again(self) -> bool:
+        """True while messages of an assigned partition are read that were read before."""
+        return any(progress.watermark.position < progress.read_before for progress in self._partitions.values())
+
+    def asked(self, ended: Sequence[bool]) -> None:
+        """Process answers about the first of `read_again`: settle what has ended, let the others wait for a claim."""
+        done, others = self.read_again.answered(ended)
+        for delivery in done:
+            self.settled(delivery)
+        for delivery in others:
+            self.lanes.append(delivery)
 
     # Claiming
 
@@ -145,10 +158,10 @@ class Intake:
         A replayable broker is asked for POLL_MOST, unless enough deliveries of each lane wait. Another broker is asked
         for as many as may be claimed and do not wait here yet. At the full pace it is asked for MAX_WINDOW more, and
         only when at least half of them are lacking, so that there are fewer polls. No broker is asked for more while
-        the waiting deliveries use up BUDGET.
+        the waiting deliveries use up BUDGET, or before the answer about those that are read again.
         """
         if self._replayable:
-            wanted = POLL_MOST if self.lanes.hungry(self.queues()) else 0
+            wanted = POLL_MOST if not self.read_again and self.lanes.hungry(self.queues()) else 0
         else:
             ahead = MAX_WINDOW if self._ended_count >= MAX_WINDOW else 0
             lacking = window + ahead - len(self.lanes)
@@ -350,11 +363,12 @@ class Intake:
     def lows(self) -> dict[Partition, int]:
         """Return the lowest offset of each partition that may still be claimed; below it, all were claimed or settled.
 
-        Without the partitions that must be rewound, and those of which nothing is known yet.
+        Without the partitions that must be rewound, and those of which nothing is known yet. None while deliveries that
+        are read again were not asked about.
         """
         lows: dict[Partition, int] = {}
         for partition, progress in self._partitions.items():
-            if progress.belongs_to(self._epoch_of(partition)):
+            if progress.belongs_to(self._epoch_of(partition)) and not self.read_again:
                 waiting = self.lanes.lowest(partition)
                 lows[partition] = progress.watermark.position if waiting is None else waiting
         return lows
@@ -375,13 +389,14 @@ class Intake:
 
     def to_pause(self) -> tuple[list[Partition], list[Partition]]:
         """Return (partitions to pause now, partitions to resume now)."""
-        pause, resume = [], []
+        pause: list[Partition] = []
+        resume: list[Partition] = []
         for partition, progress in self._partitions.items():
-            if not progress.paused and progress.watermark.span >= MAX_SPAN:
-                progress.paused = True
+            if progress.paused is progress.pauses():
+                continue
+            progress.paused = not progress.paused
+            if progress.paused:
                 pause.append(partition)
-            elif progress.paused and progress.watermark.span < MAX_SPAN // 2:
-                progress.paused = False
-                if not self.lanes.paused(partition.queue):
-                    resume.append(partition)
+            elif not self.lanes.paused(partition.queue):
+                resume.append(partition)
         return pause, resume

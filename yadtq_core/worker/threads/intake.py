@@ -14,6 +14,7 @@ from yadtq_core.worker.claimer import Claimer
 from yadtq_core.worker.executor import Executor
 from yadtq_core.worker.missed import MissedMessages
 from yadtq_core.worker.peers import Peers
+from yadtq_core.worker.repeats import Repeats
 from yadtq_core.worker.requeue import Requeue
 from yadtq_core.worker.rules.budget import BUDGET
 from yadtq_core.worker.shared import GuardedIntake, Lifecycle, Outages, ThreadLoop
@@ -41,6 +42,7 @@ class IntakeThread(ThreadLoop):
     intake: GuardedIntake
     unreadable: UnreadableMessages
     missed: MissedMessages
+    repeats: Repeats
     claimer: Claimer
     executor: Executor
     requeue: Requeue
@@ -72,7 +74,8 @@ class IntakeThread(ThreadLoop):
                 self._next_tend = now + TEND_SECONDS
                 self._tend(free, now)
         hungry = self._poll(free, now) if joined else False
-        if not self._claim(free):
+        asked = self.repeats.ask()
+        if not self._claim(free) and not asked:
             self._wait_for_slot(hungry, 0.05 if joined else 0.2)
 
     def _poll(self, free: int, now: float) -> bool:

@@ -106,3 +106,11 @@ def test_large_messages_of_lost_records_are_sent_in_several_calls(bed: Bed, monk
     assert len(sizes) == 4  # one without messages; then two, two and one
     assert max(sizes) < 2_700
     assert bed.finish(*(outcome(one.message.id, a) for one, a in zip(ones, answers, strict=True))) == ["ok"] * 5
+
+
+def test_a_damaged_record_has_not_ended(bed: Bed) -> None:
+    damaged, ended = bed.submit(2)
+    bed.finish(outcome(ended.message.id, bed.run(ended)))
+    bed.store.run("DEL", bed.key("task", damaged))
+    bed.store.run("SET", bed.key("task", damaged), "x")
+    assert bed.backend.ended([damaged.message.id, ended.message.id]) == [False, True]

@@ -19,8 +19,9 @@ from yadtq_core.model import (
 )
 from yadtq_core.testing.contracts.backend_bed import STATS
 from yadtq_core.worker.rules.budget import BUDGET
-from yadtq_core.worker.rules.intake import MAX_SPAN, Intake
+from yadtq_core.worker.rules.intake import Intake
 from yadtq_core.worker.rules.offers import FreePeers
+from yadtq_core.worker.rules.partition import MAX_SPAN, MAX_UNSETTLED, Rewind
 
 P0, P1 = Partition("default", 0), Partition("default", 1)
 
@@ -377,11 +378,11 @@ def test_metadata_names_the_epoch_its_mark_and_the_watermark_of_two_heartbeats_a
         worker.intake.beat((Epoch("e", 1000 + beat),))
         metadata.append(worker.intake.to_commit()[P0])
     assert metadata == [
-        (1, "1 e 1000 0"),
-        (2, "1 e 1001 0"),
-        (3, "1 e 1002 1"),
-        (4, "1 e 1003 2"),
-        (5, "1 e 1004 3"),
+        (1, "1 e 1000 0 10"),
+        (2, "1 e 1001 0 10"),
+        (3, "1 e 1002 1 10"),
+        (4, "1 e 1003 2 10"),
+        (5, "1 e 1004 3 10"),
     ]
 
 
@@ -405,28 +406,86 @@ def test_each_partition_has_the_epoch_of_its_shard() -> None:
 # Pausing
 
 
-def test_a_partition_pauses_at_10_000_offsets_and_resumes_at_half() -> None:
-    worker = Worker(MAX_SPAN - 1)
+def test_a_partition_pauses_at_10_000_open_messages_and_resumes_at_half() -> None:
+    worker = Worker(MAX_UNSETTLED - 1)
+    assert worker.intake.to_pause() == ([], [])
+    worker.poll(range(MAX_UNSETTLED - 1, MAX_UNSETTLED))
+    assert worker.intake.to_pause() == ([P0], [])
+    assert worker.intake.to_pause() == ([], [])
+    for offset in range(MAX_UNSETTLED // 2):
+        worker.intake.done(P0, offset)
+    assert worker.intake.to_pause() == ([], [])
+    worker.intake.done(P0, MAX_UNSETTLED // 2)
+    assert worker.intake.to_pause() == ([], [P0])
+
+
+def test_parked_messages_pause_their_partition_too() -> None:
+    worker = Worker(MAX_UNSETTLED)
+    worker.claim(*[busy()] * MAX_UNSETTLED)
+    assert worker.intake.waiting == 0
+    assert worker.intake.to_pause() == ([P0], [])
+
+
+def test_a_partition_pauses_when_a_million_offsets_may_have_to_be_read_again() -> None:
+    worker = Worker(1)
+    worker.poll(range(MAX_SPAN - 2, MAX_SPAN - 1))
     assert worker.intake.to_pause() == ([], [])
     worker.poll(range(MAX_SPAN - 1, MAX_SPAN))
     assert worker.intake.to_pause() == ([P0], [])
-    assert worker.intake.to_pause() == ([], [])
-    for offset in range(MAX_SPAN // 2):
-        worker.intake.done(P0, offset)
-    assert worker.intake.to_pause() == ([], [])
-    worker.intake.done(P0, MAX_SPAN // 2)
-    assert worker.intake.to_pause() == ([], [P0])
-
-
-def test_one_open_message_pauses_its_partition_whatever_came_after_it() -> None:
-    """Parked, offered and done ones behind the oldest open one count: it is what a crash makes others read again."""
-    worker = Worker(MAX_SPAN + 1)
-    worker.intake.gained(P1, 0)
-    worker.poll(range(3), P1)
-    worker.claim(busy(), *[DONE] * MAX_SPAN)
-    assert worker.intake.to_pause() == ([P0], [])
     worker.intake.done(P0, 0)
     assert worker.intake.to_pause() == ([], [P0])
+
+
+@pytest.mark.slow
+def test_a_task_of_an_hour_delays_none_of_200_000_behind_it() -> None:
+    """Virtual time: one slot of two is taken for an hour, the other runs a task each 10 ms."""
+    worker, behind, now, polled, ended, beat = Worker(1), 200_000, 0.0, 1, 0, 0
+    (long,) = worker.claim(run())
+    while ended < behind:
+        now += 0.01
+        if worker.intake.appetite(1) and polled <= behind:
+            worker.poll(range(polled, min(polled + 500, behind + 1)), now=now)
+            polled = min(polled + 500, behind + 1)
+        worker.end(worker.claim(run(), now=now), now)
+        ended += 1
+        assert worker.intake.to_pause() == ([], [])
+        if now > beat:
+            beat += 5
+            worker.intake.beat((Epoch("e", beat),))
+            (offset, metadata) = worker.intake.to_commit()[P0]
+            assert (offset, len(metadata) < 1000) == (0, True)
+    assert now < 3600
+    worker.end([long], 3600.0)
+    assert worker.low == behind + 1
+
+
+# Messages that are read again
+
+
+def test_what_was_read_before_a_rewind_is_asked_about_before_it_is_claimed() -> None:
+    worker = Worker(1000)
+    rewind = Rewind(P0, 0, 0, Epoch("e", 1))
+    worker.intake.rewound(rewind, 0)
+    worker.poll(range(700))
+    assert (worker.intake.waiting, worker.intake.appetite(9)) == (0, 0)
+    assert [one.offset for one in worker.intake.read_again.first()] == list(range(500))
+    worker.intake.asked([offset != 7 for offset in range(500)])
+    assert worker.low == 7
+    assert [one.offset for one in worker.intake.read_again.first()] == list(range(500, 700))
+    worker.intake.asked([True] * 200)
+    assert worker.intake.read_again.first() == []
+    assert worker.offsets() == [7]
+    worker.poll(range(700, 1002))
+    assert [one.offset for one in worker.intake.read_again.first()] == list(range(700, 1000))
+    assert worker.offsets() == [1000, 1001]  # new ones are claimed as usual
+
+
+def test_a_lost_partition_is_not_asked_about() -> None:
+    worker = Worker(10)
+    worker.intake.rewound(Rewind(P0, 0, 0, Epoch("e", 1)), 0)
+    worker.poll(range(10))
+    worker.intake.lost(P0)
+    assert worker.intake.read_again.first() == []
 
 
 # Saturation and offers

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -89,3 +91,21 @@ def test_low_never_passes_an_open_offset_and_never_goes_back(
         assert mark.low == min(is_open, default=mark.position)
         assert low <= mark.low <= mark.position
         low = mark.low
+
+
+def test_done_offsets_behind_an_open_one_take_no_memory() -> None:
+    mark = after(0)
+    tracemalloc.start()
+    for offset in range(1, 50_000):
+        mark.delivered(offset)
+        mark.done(offset)
+    used = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert (mark.low, mark.span, mark.unsettled) == (0, 50_000, 1)
+    assert used < 60_000
+
+
+def test_a_wide_gap_takes_no_memory() -> None:
+    mark = after(0, 2**40, 2**40 + 1)
+    mark.done(2**40)
+    assert (mark.unsettled, mark.named(9)) == (2, [0, 2**40 + 1])
