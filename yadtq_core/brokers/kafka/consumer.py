@@ -26,6 +26,10 @@ Answer = TypeVar("Answer")
 
 _STEP_SECONDS, _STEP_JOINING_SECONDS = 0.5, 0.1
 """Between two checks for gained and lost partitions while a poll waits: each costs 1 ms of CPU."""
+_BUSY_MESSAGES = 100
+_BUSY_SECONDS = 1.0
+"""After a poll of this many messages a member is busy for this long: its fetches wait less at the broker."""
+_WAIT_MS, _BUSY_WAIT_MS = 500, 10
 _TROUBLE_PAUSE_SECONDS = 0.1
 _TROUBLE_SECONDS = 20.0
 """A client whose every poll raises for this long is replaced."""
@@ -48,6 +52,7 @@ class KafkaGroupConsumer:
         self._topics = [self._names.topic(queue) for queue in queues]
         self._member = member
         self._trouble_since: float | None = None
+        self._busy_until = 0.0
         self._closed = False
         self._partitions: dict[TopicPartition, Partition] = {}
         self._begin()
@@ -199,6 +204,7 @@ class KafkaGroupConsumer:
         except Exception as error:
             self._trouble(error, timeout)
             return []
+        self._adapt_wait(sum(map(len, records.values())))
         found: list[Delivery | Unreadable] = []
         for partition, part in records.items():
             if partition in self._ownership.held:  # polled by the same poll that joined: fetched again after resume
@@ -220,6 +226,13 @@ class KafkaGroupConsumer:
         finally:
             # A partition that the poll has taken away and given back is held until `resume`.
             self._consumer.resume(*((flowing & self._consumer.assignment()) - self._ownership.held))
+
+    def _adapt_wait(self, messages: int) -> None:
+        """Let fetches wait less at the broker while many messages come: a busy partition waits for idle ones."""
+        now = time.monotonic()
+        if messages >= _BUSY_MESSAGES:
+            self._busy_until = now + _BUSY_SECONDS
+        workarounds.wait_at_broker(self._consumer, _BUSY_WAIT_MS if now < self._busy_until else _WAIT_MS)
 
     def _read(self, partition: TopicPartition, records: Sequence[Any], found: list[Delivery | Unreadable]) -> None:
         """Decode records; every message passes this loop."""

@@ -107,31 +107,28 @@ class Intake:
         """
         unreadable = []
         for message in messages:
-            if self._replayable and not self._is_new(message):
+            place = self._place_of(message) if self._replayable else self.lanes
+            if place is None:
                 continue
-            if not isinstance(message, Delivery):
-                unreadable.append(message)
-            elif self._replayable and self._was_read(message):
-                self.read_again.append(message)
+            if isinstance(message, Delivery):
+                place.append(message)
             else:
-                self.lanes.append(message)
+                unreadable.append(message)
         return unreadable
 
-    def _is_new(self, message: Delivery | Unreadable) -> bool:
-        """Note a message of a broker that counts offsets; return False for one to ignore."""
+    def _place_of(self, message: Delivery | Unreadable) -> Lanes | ReadAgain | None:
+        """Return where a message waits: to be claimed, or to be asked about first. None for one to ignore."""
         partition = message.partition
         progress = self._partitions.get(partition) if partition is not None else None
         if partition is None or progress is None or not progress.belongs_to(self._epoch_of(partition)):
-            return False
+            return None
         if message.offset < progress.watermark.low:
             progress.restarted(message.offset)
             self._drop(partition)
             self._restarted.append(partition)
-        return progress.watermark.delivered(message.offset)
-
-    def _was_read(self, delivery: Delivery) -> bool:
-        """True if this message was read before, here or by another member: its task may have ended."""
-        return delivery.partition is not None and delivery.offset < self._partitions[delivery.partition].read_before
+        if not progress.watermark.delivered(message.offset):
+            return None
+        return self.read_again if message.offset < progress.read_before else self.lanes
 
     def log_restarts(self) -> list[Partition]:
         """Return the partitions whose logs have restarted since the last call."""

@@ -26,6 +26,9 @@ log = logging.getLogger("yadtq.worker")
 IDLE_POLL_SECONDS = 0.2
 KEEP_ALIVE_SECONDS = 1.0
 """A saturated worker still polls this often, or the broker would remove it from the group."""
+SLOT_SECONDS = 0.05
+REREAD_SECONDS = 0.002
+"""A worker without a free slot polls again after this time: this long while it reads again what may have ended."""
 COMMIT_SECONDS = 0.5
 TEND_SECONDS = 0.25
 MISSED_SECONDS = 1.0
@@ -76,7 +79,7 @@ class IntakeThread(ThreadLoop):
         hungry = self._poll(free, now) if joined else False
         asked = self.repeats.ask()
         if not self._claim(free) and not asked:
-            self._wait_for_slot(hungry, 0.05 if joined else 0.2)
+            self._wait_for_slot(hungry, SLOT_SECONDS if joined else 0.2)
 
     def _poll(self, free: int, now: float) -> bool:
         """Fetch messages when few are left to claim; wait for them only when there is nothing else to do.
@@ -143,7 +146,7 @@ class IntakeThread(ThreadLoop):
         with self.intake as intake:
             parked = intake.next_parked()
             if not hungry or intake.waiting or (parked is not None and parked <= time.monotonic()):
-                self.intake.wait(timeout)
+                self.intake.wait(REREAD_SECONDS if hungry and intake.reads_again() else timeout)
 
     def _tend(self, free: int, now: float) -> None:
         """Commit and pause; look for lost messages; in a saturated worker, let peers have what waits for a slot."""

@@ -98,6 +98,18 @@ def test_the_newest_offsets_are_committed_when_partitions_go(broker: KafkaBroker
     assert second.offsets.committed(sorted(second.owned)) == dict.fromkeys(second.owned, (50, "at 50"))
 
 
+def test_a_busy_partition_does_not_wait_for_an_idle_one(make_broker: Make, members: Members) -> None:
+    """While a fetch for the idle one waited at the broker for 500 ms, the busy one gave 2,600 messages a second."""
+    broker = make_broker(partitions=1)
+    broker.ensure(["default", "idle"], create=True)
+    publish(broker, messages(10_000))
+    member = members.join(broker, queues=["default", "idle"])
+    step_until([member], lambda: len(member.owned) == 2, "it owns both partitions")
+    before, began = len(member.read), time.monotonic()
+    wait_until(lambda: member.step(0.2, 500) and len(member.read) == 10_000, "all are read", 60.0)
+    assert (10_000 - before) / (time.monotonic() - began) > 5_000
+
+
 def test_only_owned_partitions_are_committed(broker: KafkaBroker, members: Members) -> None:
     publish(broker, messages(40))
     first, second = members.join(broker, name="first"), members.join(broker, name="second")

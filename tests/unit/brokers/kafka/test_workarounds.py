@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 import kafka
 import pytest
 from kafka import KafkaConsumer, KafkaProducer
+from kafka.consumer.fetcher import Fetcher
 from kafka.coordinator.base import BaseCoordinator
 from kafka.coordinator.consumer import ConsumerCoordinator
 from kafka.future import Future
@@ -31,6 +32,7 @@ READ = {
     BaseCoordinator.need_rejoin: "ae48ec8f8589812f",
     ConsumerCoordinator.need_rejoin: "7f90bc6c6f09cb6e",
     ConsumerCoordinator._perform_assignment: "6c2d497eab59efe2",
+    Fetcher._create_fetch_requests: "4399843be7e40180",
     RecordAccumulator.append: "834a501e1eab0788",
 }
 
@@ -165,3 +167,9 @@ def _sockets() -> int:
 
 def _digest(function: Callable[..., object]) -> str:
     return hashlib.sha256(inspect.getsource(function).encode()).hexdigest()[:16]
+
+
+def test_how_long_a_fetch_waits_at_the_broker_can_be_changed(consumer: KafkaConsumer) -> None:
+    assert consumer._fetcher.config["fetch_max_wait_ms"] == 500
+    workarounds.wait_at_broker(consumer, 10)
+    assert consumer._fetcher.config["fetch_max_wait_ms"] == 10
