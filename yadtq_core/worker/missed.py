@@ -26,6 +26,10 @@ class MissedMessages:
     intake: GuardedIntake
     _passed: Passed = field(default_factory=Passed, init=False)
 
+    def restarted(self, queue: str) -> None:
+        """Note that a log of this queue has restarted: the messages of its other partitions may be gone too."""
+        self._passed.ask_again(queue)
+
     def look(self, consumer: ReplayableConsumer) -> None:
         """Ask the backend about the parts of the log that were passed, and about what waits past the ends of the logs.
 

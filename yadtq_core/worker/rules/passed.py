@@ -14,7 +14,9 @@ from typing import NamedTuple
 from yadtq_core.model import Partition
 
 AGAIN_SECONDS = 30.0
-"""A partition whose messages were passed is asked about again after this time, and so is the end of its log."""
+"""A partition whose messages were passed is asked about again after this time."""
+ENDS_SECONDS = 10.0
+"""The ends of the logs are looked at again after this time: a topic that was recreated shows nothing else at first."""
 LAST_OFFSET = 2**38
 """Offsets are below this in the index of waiting records."""
 
@@ -50,16 +52,16 @@ class Passed:
         return found
 
     def ask_again(self, queue: str) -> None:
-        """Ask about the partitions of this queue at the next look, although they have not moved."""
+        """Ask about the partitions of this queue and their ends at the next look, although it is not time."""
         self._asked = {partition: asked for partition, asked in self._asked.items() if partition.queue != queue}
         self._ends_at = {partition: at for partition, at in self._ends_at.items() if partition.queue != queue}
 
     def ends_due(self, partitions: Iterable[Partition], now: float) -> list[Partition]:
-        """Return the partitions whose ends must be looked at now: after they were gained, and every AGAIN_SECONDS."""
+        """Return the partitions whose ends must be looked at now: after they were gained, and every ENDS_SECONDS."""
         assigned = list(partitions)
         self._ends_at = {partition: self._ends_at[partition] for partition in assigned if partition in self._ends_at}
         due = [partition for partition in assigned if now >= self._ends_at.get(partition, 0.0)]
-        self._ends_at |= dict.fromkeys(due, now + AGAIN_SECONDS)
+        self._ends_at |= dict.fromkeys(due, now + ENDS_SECONDS)
         return due
 
 

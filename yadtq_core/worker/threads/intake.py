@@ -108,6 +108,7 @@ class IntakeThread(ThreadLoop):
             restarted = intake.log_restarts()
         self.unreadable.add(unreadable)
         for partition in restarted:
+            self.missed.restarted(partition.queue)
             log.warning("partition %s was recreated or truncated: reading from its start", names([partition]))
 
     def _claim(self, free: int) -> bool:
