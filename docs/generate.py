@@ -29,7 +29,7 @@ from yadtq_core.tasks.task import MAX_RETRIES
 from yadtq_core.worker.rules.budget import BUDGET
 from yadtq_core.worker.rules.intake import MAX_WINDOW
 from yadtq_core.worker.rules.keeper import SWEEP_JITTER, SWEEP_SECONDS
-from yadtq_core.worker.rules.passed import AGAIN_SECONDS
+from yadtq_core.worker.rules.passed import ENDS_SECONDS
 from yadtq_core.worker.rules.saturation import LEAVE_AFTER, OFFER_AFTER
 from yadtq_core.worker.watchdog import WATCHDOG_SECONDS
 from yadtq_local.demo import demo
@@ -168,7 +168,7 @@ def numbers() -> Iterator[str]:
             "",
         ),
         ("a task whose message was not confirmed runs from its record after", span(now.publish_grace), "publish_grace"),
-        ("a worker looks for lost messages in each of its partitions", f"every {span(AGAIN_SECONDS)}", ""),
+        ("a worker looks for lost messages in each of its partitions", f"every {span(ENDS_SECONDS)}", ""),
         (
             "a full worker offers waiting tasks to others after",
             f"{span(OFFER_AFTER)}, and leaves the group after {span(LEAVE_AFTER)}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from yadtq_core.model import Partition
-from yadtq_core.worker.rules.passed import AGAIN_SECONDS, Passed, lost_at_end
+from yadtq_core.worker.rules.passed import AGAIN_SECONDS, ENDS_SECONDS, Passed, lost_at_end
 
 P0, P1 = Partition("default", 0), Partition("other", 1)
 
@@ -23,11 +23,15 @@ def test_a_partition_that_comes_back_is_asked_about_at_once() -> None:
     assert passed.ranges({P0: 5}, 102.0) == {"default": [(0, 0, 5)]}
 
 
-def test_ends_are_due_when_a_partition_is_gained_and_every_half_minute() -> None:
+def test_ends_are_due_when_a_partition_is_gained_every_ten_seconds_and_when_a_log_has_restarted() -> None:
     passed = Passed()
     assert passed.ends_due([P0], 100.0) == [P0]
     assert passed.ends_due([P0, P1], 101.0) == [P1]
-    assert passed.ends_due([P0, P1], 100.0 + AGAIN_SECONDS) == [P0]
+    assert passed.ends_due([P0, P1], 100.0 + ENDS_SECONDS) == [P0]
+    passed.ranges({P0: 5}, 110.0)
+    passed.ask_again("default")
+    assert passed.ends_due([P0, P1], 110.5) == [P0]
+    assert passed.ranges({P0: 5}, 110.5) == {"default": [(0, 0, 5)]}
 
 
 def test_a_record_at_or_past_the_end_is_lost_and_one_before_it_waits() -> None:
