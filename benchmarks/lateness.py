@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _measured(services: Services, folder: Path, tier: str, backlog: int) -> list[float]:
     """Return the lateness of each delayed call, in seconds."""
-    engine = Engine(services, f"late-{tier}-{backlog}", folder, streams=tier == "streams")
+    engine = Engine(services, f"{tier}-{backlog}", folder, streams=tier == "streams")
     try:
         engine.client.provision([UNSERVED])
         _tell(f"{tier}: submitting a backlog of {backlog:,}")
