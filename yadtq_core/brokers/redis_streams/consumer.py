@@ -117,6 +117,10 @@ class StreamsConsumer:
             self._read_nothing(block)
             return
         wanted = most - len(self._ready)
+        if wanted < len(streams):  # at least one of each stream would leave a surplus, which waits for a second
+            self._read_few(streams[:wanted], wanted, 0.0)
+            if self._ready:
+                return
         if wanted > FEW and (self._more or not block):
             self._read_many(streams, wanted)
             if self._ready or not block:

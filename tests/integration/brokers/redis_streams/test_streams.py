@@ -15,6 +15,7 @@ from tests.waiting import wait_until
 from yadtq_core.brokers import redis_streams
 from yadtq_core.brokers.redis_streams import RedisStreamsBroker
 from yadtq_core.brokers.redis_streams.consumer import FEW, READ_BYTES
+from yadtq_core.brokers.redis_streams.streams import GROUP
 from yadtq_core.errors import ConfigurationRefused, InvalidSetting
 from yadtq_core.model import new_id, shard_of
 from yadtq_core.net.redis_client import Store, open_store
@@ -132,10 +133,12 @@ def test_the_backlog_of_one_queue_does_not_keep_back_another_one(yard: Yard) -> 
     broker.ensure(["other"], create=True)
     publish(broker, [*messages(40), *messages(1, "other")])
     member = Member(broker.consumer(["default", "other"], member="member"))
-    for _ in range(2):
-        member.step(30.0, 1)
-    member.consumer.close(1.0)
+    for _ in range(3):
+        assert member.step(30.0, 1) == 1
     assert {one.message.queue for one in member.read} == {"default", "other"}
+    pending = yard.store.run("XPENDING", broker.stream("default", 0), GROUP)
+    assert pending["pending"] == 2, "no message was read in excess"
+    member.consumer.close(1.0)
 
 
 def test_one_poll_brings_no_more_bytes_than_it_may(yard: Yard) -> None:
