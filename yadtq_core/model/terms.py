@@ -11,6 +11,8 @@ LONGEST_CHECK_MS = 30 * 60 * 1000
 """The time until a damaged record is due again."""
 TAKEN_MS = 5000
 """A record that a worker has taken and not claimed is ready again after this time: the worker was lost in between."""
+FIRST_MS = 100_000_000_000
+"""Three years: this much before now is the score in `ready` of what was taken from a worker, so that it comes first."""
 TAKE_BYTES = 8 * 1024 * 1024
 """Bodies in one answer of `take`, and in one of `messages` to a worker: it bounds what one reply holds in memory."""
 HEADS = 200

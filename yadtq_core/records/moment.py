@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from yadtq_core.model import Attempt, Error, Status
-from yadtq_core.model.terms import HISTORY, worker_lost
+from yadtq_core.model.terms import FIRST_MS, HISTORY, worker_lost
 from yadtq_core.records.record import StoredRecord
 
 LOST = "worker lost"
@@ -91,6 +91,10 @@ def found_alive(record: StoredRecord) -> None:
         del record.history[-1]
 
 
-def make_ready(record: StoredRecord, moment: Moment) -> None:
-    """Let a record wait for a free slot of any worker of its queue, from now on."""
-    record.status, record.released, record.taken, record.due = Status.QUEUED, True, False, moment.now
+def make_ready(record: StoredRecord, moment: Moment, *, since: int | None = None, first: bool = False) -> None:
+    """Let a record wait for a free slot of any worker of its queue, from now on or `since` a time.
+
+    first: it was taken from a worker, and comes before every delay and retry.
+    """
+    record.status, record.released, record.taken = Status.QUEUED, True, False
+    record.due = moment.now - FIRST_MS if first else moment.now if since is None else since

@@ -44,13 +44,16 @@ class Taking:
     def _taken(self, record: StoredRecord) -> list[Delivery]:
         """Move a record out of `ready`; return nothing if its message does not fit or cannot be read."""
         body = messages(self._tx, [record.id]).get(record.id, b"")
+        delivery = delivery_of(body, record.submitted_at)
+        if delivery is None:
+            record.due = self._moment.now  # left to a worker of a newer version, behind the others
+            return []
         if len(body) > self._left < TAKE_BYTES:
             self._left = 0
             return []
         self._left -= len(body)
         record.taken, record.due = True, self._moment.now + TAKEN_MS
-        delivery = delivery_of(body, record.submitted_at)
-        return [delivery] if delivery else []
+        return [delivery]
 
 
 def in_log(tx: Transaction, queue: str, ranges: Sequence[tuple[int, int, int]]) -> list[str]:

@@ -120,7 +120,10 @@ def _requeue(record: StoredRecord, given: Release, moment: Moment) -> None:
     record.fence += 1
     record.nonce = record.incarnation = record.deadline = record.progress = None
     record.note = given.note or None
-    make_ready(record, moment)
+    if record.cancel is None:
+        make_ready(record, moment, first=True)
+    else:
+        make_ready(record, moment)
     if given.delay > 0 and record.cancel is None:  # one to be cancelled does not wait: the next sweep ends it
         record.status = Status.SCHEDULED
         record.deadline = record.due = moment.now + _delay(record, given, moment)

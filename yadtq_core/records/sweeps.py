@@ -33,14 +33,15 @@ def sweep(record: StoredRecord | None, _: str, moment: Moment) -> Found | None:
     reclaimed = record.status is Status.PROCESSING
     if reclaimed:
         lose_run(record, moment)
-    elif record.status in DELAYED:
+    since = record.deadline if record.status in DELAYED else None
+    if since is not None:
         record.deadline = None
         record.fence += 1
     failed = record.status is Status.FAILED
     if failed:
         record.due = moment.now + moment.limits.grace
     elif not record.ended:
-        make_ready(record, moment)
+        make_ready(record, moment, since=since, first=since is None)
     return Found(Due(record.id, record.task, record.queue), reclaimed, failed) if reclaimed or failed else None
 
 

@@ -15,6 +15,7 @@ from yadtq_core.model import Delivery, Due, Epoch, Sweep, Taken
 from yadtq_core.model.terms import HEADS, LONGEST_CHECK_MS, OFFSETS, PARTITIONS, TAKE_BYTES, TAKEN_MS
 from yadtq_core.net.redis_client import Store
 from yadtq_core.net.redis_scripts import ScriptCall, evaluate
+from yadtq_core.wire import envelope
 
 
 def swept(store: Store, calls: Calls, limit: int, queues: Sequence[str], limits: Sequence[int]) -> Sweep:
@@ -54,7 +55,7 @@ def taken(store: Store, shards: Sequence[ShardKeys], wanted: Mapping[str, int], 
             share = -(-left // (len(heads) - number))
             if share <= 0 or room <= 0:
                 break
-            limits = [share, room, int(alone), TAKEN_MS, LONGEST_CHECK_MS]
+            limits = [share, room, int(alone), TAKEN_MS, LONGEST_CHECK_MS, envelope.VERSION]
             call = part.call(scripts.TAKE, part.heads, [*limits, *elsewhere], messages=True)
             sizes[part.shard], *bodies = evaluate(store, [call])[0]
             left -= len(bodies) // 2

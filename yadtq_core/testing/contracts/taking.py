@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from yadtq_core.model import Delivery, Epoch, Status, Verdict
+from yadtq_core.model import Delivery, Epoch, Status, Verdict, new_id
 from yadtq_core.model.terms import TAKE_BYTES, TAKEN_MS
 from yadtq_core.testing.contracts.backend_bed import (
     SHORT,
@@ -73,6 +73,18 @@ class TakingContract:
         offered(bed, id=first.message.id[:-4] + "ff" + first.message.id[-2:])
         assert bed.take(1) == [first.message.id]
 
+    def test_what_was_taken_from_a_worker_comes_before_delays_that_were_due_earlier(self, bed: BackendBed) -> None:
+        of_one_shard = [new_id()[:-2] + "00" for _ in range(3)]
+        delayed = bed.submit(id=of_one_shard[0], delay=SHORT)[0]
+        requeued, stale = [bed.submit(id=task_id)[0] for task_id in of_one_shard[1:]]
+        bed.pass_time()
+        bed.sweep()
+        bed.lost(stale)
+        bed.backend.release([given_back(requeued.message.id, bed.run(requeued))], bed.worker)
+        bed.sweep()
+        assert set(bed.take(2)) == {requeued.message.id, stale.message.id}
+        assert bed.take() == [delayed.message.id]
+
     def test_only_the_queues_that_are_wanted_are_taken(self, bed: BackendBed) -> None:
         slow, fast = offered(bed), offered(bed, 2, queue="fast")
         found = bed.backend.take({"fast": 1, "empty": 3}, ())
@@ -126,8 +138,8 @@ class TakingContract:
         bed.backend.offer([Delivery(newer.message, newer.body)])
         one = offered(bed)[0]
         assert bed.take() == [one.message.id]
-        assert bed.take() == []
-        assert bed.backend.counts().total("queued") == 2
+        left = bed.backend.take({"default": 9}, ())
+        assert (list(left.deliveries), left.ready) == ([], {"default": 1}), "a newer worker finds it at once"
 
     def test_a_taken_record_runs_again_after_its_worker_died(self, bed: BackendBed) -> None:
         one = offered(bed)[0]

@@ -92,7 +92,7 @@ class IntakeThread(ThreadLoop):
         if not most and now < self._next_poll:
             return False
         idle = most > 0 and not waiting and not self.claimer.unanswered
-        timeout = IDLE_POLL_SECONDS if idle and not (free and ready) else 0.0
+        timeout = IDLE_POLL_SECONDS if idle and not ready else 0.0
         if parked is not None and free:
             timeout = max(0.0, min(timeout, parked - now))
         self.member.pause_lanes()
@@ -134,7 +134,9 @@ class IntakeThread(ThreadLoop):
         """Take ready records from the store; without an answer none, until the next sweep says what is ready."""
         try:
             taken = self.backend.take(wanted, self.peers.elsewhere(self.executor.tasks))
-            ready, deliveries = taken.ready, taken.deliveries
+            deliveries = taken.deliveries
+            # What is left and was not given is for other workers: the next sweep counts again.
+            ready = taken.ready if deliveries else dict.fromkeys(wanted, 0)
         except YadtqError as error:
             self.outages.failed("backend", error)
             ready, deliveries = dict.fromkeys(wanted, 0), ()
@@ -146,7 +148,12 @@ class IntakeThread(ThreadLoop):
         """Wait until a run ends, if messages wait for a slot. Otherwise the poll has waited already."""
         with self.intake as intake:
             parked = intake.next_parked()
-            if not hungry or intake.waiting or (parked is not None and parked <= time.monotonic()):
+            if (
+                not hungry
+                or intake.waiting
+                or intake.lanes.ready
+                or (parked is not None and parked <= time.monotonic())
+            ):
                 self.intake.wait(REREAD_SECONDS if hungry and intake.reads_again() else timeout)
 
     def _tend(self, free: int, now: float) -> None:

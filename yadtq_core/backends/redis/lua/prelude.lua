@@ -24,6 +24,8 @@ local function text(number)
 end
 
 local now_text = text(now)
+-- The score in `ready` of what was taken from a worker: before every delay and retry, whose score is their due time.
+local first_text = text(now - 100000000000)
 local OPEN, SCHEDULED, READY, WAITING, COUNTS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local TRANSIENT = {'nc', 'in', 'dl', 'po', 'rl', 'lf', 'un', 'pg', 'no', 'wt'}  -- an ended record does not need these
 local ENDED = {success = true, failed = true, cancelled = true}

@@ -15,7 +15,11 @@ local function requeue(key, id, r, lost, begun, status, due, note)
   if DELAYED[status] then
     put(SCHEDULED, id, due)
   else
-    put(r[CANCEL] and OPEN or READY, id, due)  -- one that is to be cancelled is ended by the next sweep
+    if r[CANCEL] then
+      put(OPEN, id, due)  -- the next sweep ends it
+    else
+      put(READY, id, first_text)
+    end
   end
   local attempt = tonumber(r[ATTEMPT]) or 1
   call('HSET', key, 'st', status, 'fe', text(tonumber(r[FENCE]) + 1), 'rl', 1, 'at', begun and attempt or attempt - 1)

@@ -22,8 +22,8 @@ local function found(code, r)
   return {code, r[TASK] or '', r[QUEUE] or 'default'}
 end
 
-local function make_ready(i, key, r, ...)
-  move(READY, ids[i], now_text)
+local function make_ready(i, key, r, score, ...)
+  move(READY, ids[i], score)
   ready = ready + 1
   call('HSET', key, 'st', 'queued', 'rl', 1, ...)
   if r[STATUS] ~= 'queued' then
@@ -40,7 +40,7 @@ local function lease_over(i, key, r)
     put(OPEN, ids[i], pushed)
     return found(3, r)
   end
-  make_ready(i, key, r, 'lo', lost, 'lf', r[FENCE] or 0)
+  make_ready(i, key, r, first_text, 'lo', lost, 'lf', r[FENCE] or 0)
   return found(1, r)
 end
 
@@ -67,11 +67,11 @@ local function one(i)
   elseif r[CANCEL] then
     return cancelled(key, KEYS[5 + n + i], r, ttl)
   elseif status == 'queued' then
-    return make_ready(i, key, r)
+    return make_ready(i, key, r, first_text)
   elseif status == 'processing' then
     return lease_over(i, key, r)
   elseif DELAYED[status] then
-    return make_ready(i, key, r, 'fe', text((tonumber(r[FENCE]) or 0) + 1))
+    return make_ready(i, key, r, r[DEADLINE] or now_text, 'fe', text((tonumber(r[FENCE]) or 0) + 1))
   end
   error('status is ' .. status, 0)
 end
