@@ -29,9 +29,10 @@ class Peers:
         """True when a peer serves this queue and has loaded this task."""
         return any(task in row.stats.tasks and queue in row.stats.queues for row in self._known())
 
-    def elsewhere(self, own: Collection[str]) -> set[str]:
-        """Return the names of tasks that peers have loaded and that are not among `own`."""
-        return {task for row in self._known() for task in row.stats.tasks if task not in own}
+    def elsewhere(self, queue: str, own: Collection[str]) -> frozenset[str]:
+        """Return the names of tasks that peers of this queue have loaded and that are not among `own`."""
+        rows = [row.stats for row in self._known() if queue in row.stats.queues]
+        return frozenset(task for row in rows for task in row.tasks if task not in own)
 
     def _known(self) -> Sequence[WorkerRow]:
         try:

@@ -132,14 +132,19 @@ class IntakeThread(ThreadLoop):
 
     def _take(self, wanted: Mapping[str, int]) -> Sequence[Delivery]:
         """Take ready records from the store; without an answer none, until the next sweep says what is ready."""
+        parts: dict[frozenset[str], dict[str, int]] = {}
+        for queue, count in wanted.items():
+            parts.setdefault(self.peers.elsewhere(queue, self.executor.tasks), {})[queue] = count
+        ready = dict.fromkeys(wanted, 0)
+        deliveries: list[Delivery] = []
         try:
-            taken = self.backend.take(wanted, self.peers.elsewhere(self.executor.tasks))
-            deliveries = taken.deliveries
-            # What is left and was not given is for other workers: the next sweep counts again.
-            ready = taken.ready if deliveries else dict.fromkeys(wanted, 0)
+            for elsewhere, part in parts.items():
+                taken = self.backend.take(part, elsewhere)
+                deliveries += taken.deliveries
+                if taken.deliveries:  # else what is left is for other workers: the next sweep counts again
+                    ready |= taken.ready
         except YadtqError as error:
             self.outages.failed("backend", error)
-            ready, deliveries = dict.fromkeys(wanted, 0), ()
         with self.intake as intake:
             intake.lanes.note_ready(ready)
         return deliveries
