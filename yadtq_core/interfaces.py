@@ -270,7 +270,7 @@ class Backend(Protocol):
         """
 
     def take(self, wanted: Mapping[str, int], elsewhere: Collection[str]) -> Taken:
-        """Take ready records for an immediate claim: the longest ready of each queue, at most so many.
+        """Take ready records for an immediate claim: the first of each queue, up to its number in `wanted`.
 
         elsewhere: names of tasks that the caller lacks and a peer has loaded; their records are left to that peer. The
         bodies of one answer have at most `TAKE_BYTES` (model.terms), unless the first alone has more. A record that is

@@ -175,7 +175,8 @@ class Faults:
         self._saved = True
         world = self._world
         world.server.save()
-        alone = sum(each.kind in LOSSES for each in world.plan.faults) == 1
+        losses = [each.kind for each in world.plan.faults if each.kind in LOSSES]
+        alone = losses == ["last second"]
         most = (4 if alone else 2) * world.plan.lease / 3
         world.loom.after(0.2 + fault.y * (most - 0.2), lambda: self._restore(fault))
 

@@ -152,7 +152,7 @@ class Due(Struct, frozen=True, gc=False):
 
 
 class Sweep(Struct, frozen=True, gc=False):
-    """What a sweep has found and done.
+    """The answer of a sweep.
 
     `reclaimed`: their leases had ended, because a worker was lost. `failed`: they need a dead letter. `ready`: how many
     records of each queue wait for a free slot, for the queues that the caller named. `more`: further records are due.

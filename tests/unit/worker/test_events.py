@@ -1,4 +1,4 @@
-"""Events of plugins: what waits for a slow listener has a budget of bytes, and what was dropped is counted."""
+"""Events of plugins: those that wait for a slow listener have a budget of bytes, and dropped ones are counted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The metadata of a commit: what the next owner of a partition must know beside the committed offset.
+"""The metadata of a commit: the facts that the next owner of a partition needs beside the committed offset.
 
 `1 EPOCH MARK SAFE [POSITION [OPEN]]`. POSITION is there if it is above the committed offset. OPEN names offsets above
 SAFE, in rising order: the last one ends what the text tells, and of those below it the others are not done. So an

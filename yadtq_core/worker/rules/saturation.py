@@ -26,10 +26,13 @@ class Saturation:
         self._full_since: float | None = None
         self._free_since: float | None = None
         self._left_at: float | None = None
+        self._freed = False
+        """A slot has been free since the worker has left."""
 
     def note(self, free: int, now: float) -> None:
         """Note how many slots are free now."""
         if free:
+            self._freed = True
             self._full_since = None
             self._free_since = now if self._free_since is None else self._free_since
         else:
@@ -48,10 +51,16 @@ class Saturation:
     def left(self, now: float) -> None:
         """Note that the worker has left the group because it is full."""
         self._left_at = now
+        self._freed = False
 
     def may_join(self, now: float) -> bool:
-        """True when the worker may be in the group, as far as its slots are concerned."""
-        return self._free_since is not None and now - self._free_since >= JOIN_AFTER
+        """True when the worker may be in the group, as far as its slots are concerned.
+
+        Ready records may take each slot that becomes free, so that none is free for a second: after LEAVE_AGAIN_AFTER
+        any slot that was free counts, or the log might have no reader.
+        """
+        free = self._free_since is not None and now - self._free_since >= JOIN_AFTER
+        return free or (self._freed and self._left_at is not None and now - self._left_at > LEAVE_AGAIN_AFTER)
 
 
 def replaceable(queues: Sequence[str], names: Iterable[tuple[str, str]], peers: Sequence[WorkerRow]) -> bool:

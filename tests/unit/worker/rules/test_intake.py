@@ -495,13 +495,13 @@ PEER = WorkerRow(WorkerIdentity("w2", "i2", "host", 2, 0.0), STATS, 0.0, online=
 
 
 def peers(slots: int) -> FreePeers:
-    """Return one peer that serves the default queue, has loaded `add`, and has so many free slots."""
+    """Return one peer that serves the default queue, has loaded `add`, and has this number of free slots."""
     stats = structs.replace(STATS, free=slots, queues=("default",), tasks=("add",))
     return FreePeers([structs.replace(PEER, stats=stats)])
 
 
 def offered(worker: Worker, slots: int, *answers: Answer) -> list[int]:
-    """Offer to a peer with so many free slots; the first ones get these answers, the others OFFERED."""
+    """Offer to a peer with this number of free slots; the first ones get these answers, the others OFFERED."""
     batch = worker.intake.to_offer(peers(slots))
     rest = [Answer(Verdict.OFFERED)] * (len(batch) - len(answers))
     worker.intake.offered(batch, [*answers, *rest], 0.0)

@@ -36,3 +36,14 @@ def test_it_may_join_when_a_slot_has_been_free_for_a_second() -> None:
     saturation.note(1, 20.0)
     assert not saturation.may_join(20.9)
     assert saturation.may_join(21.0)
+
+
+def test_it_may_join_after_half_a_minute_in_which_a_slot_was_free_for_a_moment() -> None:
+    saturation = full(10.0)
+    saturation.left(14.0)
+    assert not saturation.may_join(50.0), "no slot has been free"
+    for at in (20.0, 30.0):
+        saturation.note(1, at)
+        saturation.note(0, at + 0.1)
+    assert not saturation.may_join(44.0)
+    assert saturation.may_join(44.1)
