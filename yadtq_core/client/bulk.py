@@ -20,6 +20,9 @@ CHUNK_BYTES = 1024 * 1024
 """A chunk is sent early when its arguments reach this size in total."""
 WINDOW = 16
 """Chunks without acknowledgement: 8,000 messages, so that the producer never holds more than 10,000."""
+FIRST_WINDOW = 2
+"""The window at the start. It grows by a chunk while the broker is quick, and halves when a chunk needed half of its
+time: each chunk waits for those before it, and a slow broker must acknowledge it within the submit timeout."""
 
 Result = Handle[Any] | YadtqError
 
@@ -42,10 +45,11 @@ class Bulk:
         self._places: list[int] = []
         self._bytes = 0
         self._window: deque[tuple[list[int], SubmitBatch]] = deque()
+        self._most = FIRST_WINDOW
         self._failed: Unavailable | None = None
 
     def run(self, calls: Iterable[Call[Any]]) -> None:
-        """Submit all calls, at most WINDOW chunks ahead of the broker. Raises the errors of the caller's iterator."""
+        """Submit all calls, at most a window of chunks ahead of the broker. Raises the errors of the caller's iterator."""
         try:
             for call in calls:
                 if self._failed is None:
@@ -81,7 +85,7 @@ class Bulk:
         """Start the chunk; first wait for the oldest chunks if too many are unacknowledged."""
         if not self._chunk:
             return
-        self._settle_down_to(WINDOW - 1)
+        self._settle_down_to(self._most - 1)
         chunk, delays, places = self._chunk, self._delays, self._places
         self._chunk, self._delays, self._places, self._bytes = [], [], [], 0
         if self._failed is not None:
@@ -104,6 +108,8 @@ class Bulk:
         while len(self._window) > most:
             places, batch = self._window.popleft()
             self._put(places, self._submitter.finish(batch))
+            slow = batch.left < self._submitter.timeout / 2
+            self._most = max(1, self._most // 2) if slow else min(self._most + 1, WINDOW)
 
     def _put(self, places: list[int], failures: list[Failure]) -> None:
         """Put errors in the places of the handles. After a chunk in which every call failed, stop trying."""

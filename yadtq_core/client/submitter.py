@@ -111,7 +111,7 @@ class Submitter:
         self._open_broker = open_broker
         self._reached = reached
         self._confirmer = confirmer
-        self._timeout = timeout
+        self.timeout = timeout
         self._shards = shards
         self._awaits_broker = confirm == "broker"
         self._named = frozenset(queues)
@@ -131,7 +131,7 @@ class Submitter:
         """Write the records and send the messages. A batch without a publication needs no wait."""
         batch = SubmitBatch(submissions)
         broker = self._ready(batch)
-        batch.deadline = time.monotonic() + self._timeout
+        batch.deadline = time.monotonic() + self.timeout
         if broker is not None and self._backend_answers(batch) and self._make_room(batch, broker):
             self._publish(batch, broker, self._create(batch, broker, batch.open()))
         return batch
@@ -217,7 +217,7 @@ class Submitter:
         if self._awaits_broker:
             error = BrokerUnavailable(
                 f"the broker has not acknowledged {broker.unacknowledged()} earlier messages within "
-                f"{self._timeout:g} s; nothing was submitted: try again when it is back"
+                f"{self.timeout:g} s; nothing was submitted: try again when it is back"
             )
             batch.refuse(batch.open(), error)
             return False
@@ -307,7 +307,7 @@ class Submitter:
         if None not in positions:
             self._confirmer.add([Placed(*one, place) for one, place in zip(sent, positions, strict=True) if place])
             return
-        late = f"the broker has not acknowledged it within {self._timeout:g} s"
+        late = f"the broker has not acknowledged it within {self.timeout:g} s"
         for number, position in enumerate(positions):
             if position is None:
                 batch.unknown([batch.sent[number]], publication.errors.get(number, late))

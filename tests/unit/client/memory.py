@@ -250,12 +250,12 @@ class MemoryBroker:
             self.speak()
         return MemoryPublication(self, [message.id for message in messages])
 
-    def speak(self) -> None:
-        """Acknowledge everything that was sent, and all later messages."""
+    def speak(self, most: int | None = None) -> None:
+        """Acknowledge everything that was sent, and all later messages; or the `most` oldest alone."""
         with self.changed:
-            self.silent = False
-            for number, message in enumerate(self.messages):
-                self.positions.setdefault(message.id, f"0:{number}")
+            self.silent = most is not None
+            waiting = [(n, message.id) for n, message in enumerate(self.messages) if message.id not in self.positions]
+            self.positions.update((task_id, f"0:{number}") for number, task_id in waiting[:most])
             self.changed.notify_all()
 
     def unacknowledged(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -51,7 +52,7 @@ def test_a_generator_is_read_no_further_than_the_broker_keeps_up(
     place: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bulk, "CHUNK", 10)
-    monkeypatch.setattr(bulk, "WINDOW", 3)
+    monkeypatch.setattr(bulk, "FIRST_WINDOW", 3)
     client = place.client(submit_timeout=0.5)
     place.broker.silent = True
     read = []
@@ -66,6 +67,29 @@ def test_a_generator_is_read_no_further_than_the_broker_keeps_up(
     assert len(place.backend.records) == 30
     assert len(caught.value.task_ids) == 30
     assert len(read) <= 41, "once the broker is silent no more is taken"
+
+
+@pytest.mark.slow
+def test_a_slow_broker_is_given_fewer_chunks_at_a_time(place: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It acknowledges ten chunks within the submit timeout, so sixteen at a time would not be accepted."""
+    monkeypatch.setattr(bulk, "CHUNK", 10)
+    client = place.client(submit_timeout=2.0)
+    client.submit("total")
+    place.broker.silent = True
+    ended = threading.Event()
+
+    def acknowledge() -> None:
+        while not ended.wait(0.2):
+            place.broker.speak(10)
+
+    acknowledging = threading.Thread(target=acknowledge)
+    acknowledging.start()
+    try:
+        handles = client.submit_many(call("total", number) for number in range(300))
+    finally:
+        ended.set()
+        acknowledging.join()
+    assert len(handles) == 300
 
 
 def test_refused_calls_do_not_stop_the_others(place: Installation, client: Client) -> None:
@@ -99,7 +123,7 @@ def test_once_the_broker_is_silent_the_rest_is_answered_without_being_tried(
     place: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bulk, "CHUNK", 10)
-    monkeypatch.setattr(bulk, "WINDOW", 2)
+    monkeypatch.setattr(bulk, "FIRST_WINDOW", 2)
     client = place.client(submit_timeout=0.5)
     place.broker.silent = True
     results = client.submit_many((call("total", number) for number in range(100)), on_error="return")

@@ -35,6 +35,8 @@ REPLICAS = 3
 """Replicas of a topic in a cluster of that many brokers: one may fail without a pause (min.insync.replicas is 2)."""
 _RETRY_SECONDS = 0.1
 _DROP_SECONDS = 1.0
+_OPEN_SECONDS = 0.02
+"""The longest that one new partition takes to open: a broker on two busy cores opened 230 a second."""
 _LONG_MAX = 2**63 - 1
 _REFUSALS = (
     AuthorizationError,
@@ -73,6 +75,7 @@ class Admin:
         answer = self.ask(lambda client: client.create_topics(topics, timeout_ms=self._ms, raise_errors=False))
         for topic in answer["topics"]:
             self._check(topic["name"], topic["error_code"], topic.get("error_message"), TopicAlreadyExistsError)
+        self._wait_to_open(partitions)
         log.info("created the topics %s with %d replicas", ", ".join(partitions), replicas)
 
     def grow(self, partitions: Mapping[str, int]) -> None:
@@ -83,6 +86,7 @@ class Admin:
         for topic in answer.results:
             self._check(topic.name, topic.error_code, topic.error_message)
         self._wait_to_see(partitions)
+        self._wait_to_open(partitions)
         log.info("raised the partitions of %s", ", ".join(f"{name} to {count}" for name, count in partitions.items()))
 
     def _wait_to_see(self, partitions: Mapping[str, int]) -> None:
@@ -93,6 +97,22 @@ class Admin:
             if all(seen.get(topic, 0) >= count for topic, count in partitions.items()):
                 return
             time.sleep(_RETRY_SECONDS)
+
+    def _wait_to_open(self, partitions: Mapping[str, int]) -> None:
+        """Wait until the broker accepts messages in every partition of these topics.
+
+        The metadata list new partitions before their leader has opened them, and it refuses their messages until then.
+        """
+        asked = [TopicPartition(topic, number) for topic, count in partitions.items() for number in range(count)]
+        until = time.monotonic() + self._cluster.tuning.reach + _OPEN_SECONDS * len(asked)
+        while time.monotonic() < until:
+            try:
+                self.ask(lambda client: client.list_partition_offsets(dict.fromkeys(asked, OffsetSpec.EARLIEST)))
+            except BrokerUnavailable:
+                continue
+            except ConfigurationRefused as error:
+                log.debug("cannot see whether new partitions are open: %s", error)
+            return
 
     def describe(self, topics: Sequence[str]) -> dict[str, int]:
         """Return the number of partitions of each topic; topics that do not exist are left out."""

@@ -125,6 +125,9 @@ class LocalKafka(LocalServer):
             "broker.heartbeat.interval.ms": "1000",
             "group.initial.rebalance.delay.ms": "0",  # 3 s by default
             "auto.create.topics.enable": "false",
+            # The kernel reads up to a whole index (10 MB by default) when a partition writes its first entry. This size
+            # is enough for segments of 128 MB.
+            "log.index.size.max.bytes": "262144",
             **self._config,
         }
 

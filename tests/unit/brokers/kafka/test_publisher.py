@@ -11,7 +11,7 @@ from kafka.errors import KafkaTimeoutError
 from kafka.producer.future import FutureProduceResult, FutureRecordMetadata
 
 from tests.waiting import wait_until
-from yadtq_core.brokers.kafka.publisher import KafkaPublication, Outstanding, Targets
+from yadtq_core.brokers.kafka.publisher import SPREAD, KafkaPublication, Outstanding, Targets
 
 
 def _sent(partition: int = 0) -> tuple[FutureProduceResult, FutureRecordMetadata]:
@@ -25,6 +25,25 @@ def test_partitions_are_dealt_out_in_turn_within_each_shard() -> None:
     for shard, partitions in enumerate(targets.of_shard):
         dealt = Counter(next(partitions).partition for _ in range(100))
         assert dealt == {shard: 50, shard + 4: 50}
+
+
+def test_a_large_publication_goes_to_a_few_of_many_partitions_and_the_next_one_to_others() -> None:
+    targets = Targets("t", 1000, 1)
+    dealt: Counter[int] = Counter()
+    for _ in range(42):
+        (turn,) = targets.in_runs(500 // SPREAD)
+        sent = [next(turn).partition for _ in range(500)]
+        assert SPREAD <= len(set(sent)) <= SPREAD + SPREAD // 7
+        dealt.update(sent)
+    assert len(dealt) == 1000
+    assert max(dealt.values()) - min(dealt.values()) <= 2 * (500 // SPREAD)
+
+
+def test_a_small_publication_goes_to_as_many_partitions_as_it_has_messages() -> None:
+    (turn,) = Targets("t", 1000, 1).in_runs(1)
+    assert len({next(turn).partition for _ in range(50)}) == 50
+    (turn,) = Targets("t", 8, 1).in_runs(100)
+    assert len({next(turn).partition for _ in range(8)}) == 8
 
 
 def test_positions_come_as_they_are_acknowledged() -> None:
