@@ -25,7 +25,7 @@ _MORE = 32
 
 
 class Told(NamedTuple):
-    """What a commit tells of the offsets above it: those below `end` are done, except the ones in `open`."""
+    """The offsets above a commit, as its metadata has them: those below `end` are done, except the ones in `open`."""
 
     open: frozenset[int] = frozenset()
     end: int = 0
