@@ -49,7 +49,7 @@ class Bulk:
         self._failed: Unavailable | None = None
 
     def run(self, calls: Iterable[Call[Any]]) -> None:
-        """Submit all calls, at most a window of chunks ahead of the broker. Raises the errors of the caller's iterator."""
+        """Submit all calls, at most a window of chunks ahead of the broker. Raises the errors of that iterator."""
         try:
             for call in calls:
                 if self._failed is None:
