@@ -1,4 +1,4 @@
-"""A namespace in which nothing ran before: client and worker start at once, and nobody has provisioned it."""
+"""A namespace in which nothing ran before: client and worker start at once, without `yadtq provision`."""
 
 from __future__ import annotations
 

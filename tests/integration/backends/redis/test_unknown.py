@@ -19,7 +19,7 @@ def release(bed: Bed, one: Delivery, reason: ReleaseReason = ReleaseReason.UNKNO
 
 
 def unknown_for(bed: Bed, one: Delivery, age_ms: int) -> None:
-    """Let the task have been unknown for so long, and be due."""
+    """Let the task have been unknown for this time, and be due."""
     bed.store.run("HSET", bed.key("task", one), "un", bed.backend.time_ms() - age_ms, "dl", 1)
 
 
