@@ -95,6 +95,7 @@ def test_each_script_is_called_on_each_master(cluster: Cluster, namespace: str) 
     ids = bed.failed()
     assert len(ids) == 60
     assert all(bed.backend.messages(ids))
+    assert all(bed.backend.ended(ids))
     bed.backend.buried(ids)
     runs = bed.claim(lost)
     bed.backend.release([given_back(one.message.id, run) for one, run in zip(lost, runs, strict=True)], bed.worker)
